@@ -1,0 +1,231 @@
+"""Typed mirrors of `schemas/*.avsc`: plain dicts, because that is what fastavro reads and writes.
+
+Times are integers, microseconds since the epoch, UTC. Money is an integer in minor units of an
+ISO 4217 currency. Ids are opaque strings. `tests/schemas` holds these types equal to the schemas.
+"""
+
+from typing import Literal, TypedDict
+
+Status = Literal[
+    "UNKNOWN", "CREATED", "OPENED", "PROCESSING", "EXPIRED", "CANCELLED", "FAILED", "PAID"
+]
+Coverage = Literal["UNKNOWN", "NONE", "UNDERPAID", "PAID", "OVERPAID"]
+OrderFrom = Literal["UNKNOWN", "SELF", "REGISTRATION", "LOOKUP", "AWAITED"]
+PaymentStatus = Literal["UNKNOWN", "INITIATED", "EXECUTED", "PAID", "SETTLED", "FAILED"]
+Source = Literal["UNKNOWN", "callback", "lookup", "poll", "replay", "registration"]
+LookupReason = Literal["UNKNOWN", "CLAIM", "DETAILS", "POLL"]
+SettlementKind = Literal["UNKNOWN", "REQUESTED", "EXPECTED", "CONFIRMED"]
+OrderState = Literal["UNKNOWN", "OPEN", "CLOSE_DECIDED", "CLOSED", "SPLIT", "SETTLED", "FAILED"]
+OrderStep = Literal["UNKNOWN", "CLOSED", "SPLIT", "SETTLED", "FAILED"]
+AnomalyKind = Literal[
+    "UNKNOWN",
+    "PAID_AFTER_END",
+    "CONFLICTING_END",
+    "UNDERPAID",
+    "OVERPAID",
+    "SECOND_PAYMENT",
+    "PAYMENT_REVERSED",
+    "CLAIM_DENIED",
+    "UNKNOWN_STATUS",
+    "AMOUNT_MISMATCH",
+    "STALE",
+    "LATE_LINK",
+]
+
+
+class LinkRegistered(TypedDict):
+    provider: str
+    link_id: str
+    order_id: str | None
+    amount_minor: int | None
+    currency: str | None
+    expires_at: int | None
+    links_in_order: int | None
+    registered_at: int
+
+
+class Registration(TypedDict):
+    order_id: str | None
+    amount_minor: int | None
+    currency: str | None
+    expires_at: int | None
+    links_in_order: int | None
+
+
+class LinkEvent(TypedDict):
+    event_id: str
+    provider: str
+    link_id: str
+    status: Status
+    provider_status: str
+    occurred_at: int | None
+    received_at: int
+    source: Source
+    verified: bool
+    payment_id: str | None
+    payment_status: PaymentStatus | None
+    order_id: str | None
+    amount_minor: int | None
+    currency: str | None
+    received_minor: int | None
+    coverage: Coverage | None
+    denies: Status | None
+    reason: str | None
+    registration: Registration | None
+    attributes: dict[str, str]
+    origin: str
+
+
+class Payment(TypedDict):
+    payment_id: str
+    seen: list[PaymentStatus]
+
+
+class LinkStatus(TypedDict):
+    status: Status
+    provider: str
+    link_id: str
+    claimed_status: Status | None
+    verified: bool
+    order_id: str
+    order_from: OrderFrom
+    payment_id: str | None
+    payment_ids: list[str]
+    payments: list[Payment]
+    amount_minor: int | None
+    received_minor: int | None
+    currency: str | None
+    coverage: Coverage
+    anomalies: list[AnomalyKind]
+    first_seen_at: int
+    changed_at: int
+    times: dict[Status, int]
+    claims: dict[Status, int]
+    looked_up_at: int | None
+    registration: Registration | None
+    provider_order_id: str | None
+    version: int
+
+
+class LookupRequest(TypedDict):
+    request_id: str
+    provider: str
+    link_id: str
+    reason: LookupReason
+    claimed_status: Status | None
+    payment_id: str | None
+    issued: bool
+    requested_at: int
+
+
+class PaymentEvent(TypedDict):
+    provider: str
+    payment_id: str
+    link_id: str | None
+    event: LinkEvent | None
+
+
+class PaymentLink(TypedDict):
+    provider: str
+    payment_id: str
+    link_id: str | None
+    waiting: list[LinkEvent]
+
+
+class OrderLink(TypedDict):
+    link_id: str
+    status: Status
+    payment_id: str | None
+    amount_minor: int | None
+    currency: str | None
+    paid_at: int | None
+    settled: bool
+
+
+class OrderStepReached(TypedDict):
+    step: OrderStep
+    reason: str | None
+
+
+class OrderEvent(TypedDict):
+    provider: str
+    order_id: str
+    link: OrderLink | None
+    left_link_id: str | None
+    links_in_order: int | None
+    update: OrderStepReached | None
+    at: int
+
+
+class OrderStatus(TypedDict):
+    provider: str
+    order_id: str
+    state: OrderState
+    links: list[OrderLink]
+    links_in_order: int | None
+    closed_link_ids: list[str]
+    decided_at: int | None
+    total_minor: int | None
+    currency: str | None
+    settlements: dict[SettlementKind, int]
+    steps: dict[OrderStep, int]
+    failure: str | None
+    changed_at: int
+    version: int
+
+
+class ClosedLink(TypedDict):
+    link_id: str
+    payment_id: str | None
+    amount_minor: int | None
+    currency: str | None
+    paid_at: int | None
+
+
+class OrderClose(TypedDict):
+    event_id: str
+    provider: str
+    order_id: str
+    links: list[ClosedLink]
+    total_minor: int | None
+    currency: str | None
+    decided_at: int
+
+
+class Settlement(TypedDict):
+    event_id: str
+    provider: str
+    order_id: str
+    kind: SettlementKind
+    payment_ids: list[str]
+    amount_minor: int | None
+    currency: str | None
+    decided_at: int
+
+
+class OrderUpdate(TypedDict):
+    provider: str
+    order_id: str
+    step: OrderStep
+    reason: str | None
+    at: int
+
+
+class Anomaly(TypedDict):
+    event_id: str
+    provider: str
+    link_id: str
+    kind: AnomalyKind
+    detail: str
+    at: int
+
+
+class Notice(TypedDict):
+    event_id: str
+    provider: str
+    kind: str
+    subject_id: str | None
+    status: str
+    attributes: dict[str, str]
+    received_at: int
+    origin: str
