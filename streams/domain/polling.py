@@ -1,0 +1,69 @@
+"""The passage of time: when a link that stays silent is looked up again, and when it is stale."""
+
+from dataclasses import dataclass
+
+from schemas.records import LinkStatus
+from streams.domain.rules import ENDED, ProviderRules
+
+SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """In microseconds: the first wait, the longest wait, and how long past its expiry a link is
+    stale.
+    """
+
+    first: int = 60 * SECOND
+    longest: int = 86_400 * SECOND
+    stale_after: int = 3_600 * SECOND
+
+
+def due_at(row: LinkStatus, rules: ProviderRules, intervals: Intervals) -> int | None:
+    """When to ask the provider about this link next, or None when never.
+
+    The wait grows with the time the link has been silent: half of it, within the intervals. It is
+    computed from the row alone, so that it survives a restart and a move to another worker.
+    """
+    if not _worth_asking(row, rules):
+        return None
+    asked = row["looked_up_at"] or row["first_seen_at"]
+    silent = asked - row["first_seen_at"]
+    due = asked + min(max(silent // 2, intervals.first), intervals.longest)
+    expires_at = _expires_at(row)
+    if expires_at is not None and asked < expires_at + intervals.first < due:
+        return expires_at + intervals.first
+    return due
+
+
+def _worth_asking(row: LinkStatus, rules: ProviderRules) -> bool:
+    if row["status"] in ENDED or not rules.can_look_up:
+        return False
+    ours = row["verified"] or row["registration"] is not None
+    claimed = row["claimed_status"] is not None and "CLAIM_DENIED" not in row["anomalies"]
+    return claimed or (ours and rules.polls)
+
+
+def _expires_at(row: LinkStatus) -> int | None:
+    return row["registration"]["expires_at"] if row["registration"] else None
+
+
+def is_stale(row: LinkStatus, now: int, intervals: Intervals) -> bool:
+    """Whether the link is open well past its expiry, and nobody has been told yet."""
+    expires_at = _expires_at(row)
+    return (
+        expires_at is not None
+        and row["status"] not in ENDED
+        and now > expires_at + intervals.stale_after
+        and "STALE" not in row["anomalies"]
+    )
+
+
+def mark_stale(row: LinkStatus, now: int) -> LinkStatus:
+    """The row with the anomaly STALE."""
+    return {
+        **row,
+        "anomalies": sorted({*row["anomalies"], "STALE"}),
+        "version": row["version"] + 1,
+        "changed_at": max(row["changed_at"], now),
+    }

@@ -1,0 +1,50 @@
+"""The vocabulary of the rules, as tables that a payments person can review."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.records import Coverage, OrderState, OrderStep, Status
+
+# A link's status is the highest verified rank seen. Money evidence beats an ending.
+RANK: Mapping[Status, int] = {
+    "UNKNOWN": 0,
+    "CREATED": 1,
+    "OPENED": 2,
+    "PROCESSING": 3,
+    "EXPIRED": 4,
+    "CANCELLED": 5,
+    "FAILED": 6,
+    "PAID": 7,
+}
+ENDINGS: frozenset[Status] = frozenset({"EXPIRED", "CANCELLED", "FAILED"})
+ENDED: frozenset[Status] = ENDINGS | {"PAID"}
+
+COVERAGE_RANK: Mapping[Coverage, int] = {
+    "UNKNOWN": 0,
+    "NONE": 1,
+    "UNDERPAID": 2,
+    "PAID": 3,
+    "OVERPAID": 4,
+}
+
+# What an order has reached once a step is reported; later steps imply earlier ones.
+STATE_AFTER: Mapping[OrderStep, OrderState] = {
+    "CLOSED": "CLOSED",
+    "SPLIT": "SPLIT",
+    "SETTLED": "SETTLED",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRules:
+    """What the rules need to know of a provider.
+
+    `order_from`: whom to wait for before a link counts in an order. `settlement`: who settles
+    (by_order: we ask for it; by_payment: the provider reports it; elsewhere: neither).
+    """
+
+    order_from: Literal["lookup", "self", "registration"] = "self"
+    settlement: Literal["by_order", "by_payment", "elsewhere"] = "elsewhere"
+    polls: bool = False
+    can_look_up: bool = False

@@ -1,0 +1,144 @@
+"""Orders: closed once, when everything known says so."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.records import OrderEvent, OrderStatus
+from streams.domain.orders import Ordered, order
+from streams.domain.rules import ProviderRules
+from tests.streams.domain.build import order_event, order_link
+
+PING = ProviderRules(settlement="by_order")
+TRUELAYER = ProviderRules(settlement="by_payment")
+PEACH = ProviderRules(settlement="elsewhere")
+
+
+def followed(events: list[OrderEvent], rules: ProviderRules = PEACH) -> list[Ordered]:
+    row: OrderStatus | None = None
+    outcomes = []
+    for each in events:
+        outcomes.append(order(row, each, rules))
+        row = outcomes[-1].row
+    return outcomes
+
+
+def kinds(outcomes: list[Ordered]) -> list[str]:
+    return [s["kind"] for outcome in outcomes for s in outcome.settlements]
+
+
+order_events = st.one_of(
+    st.builds(
+        lambda link_id, status, settled, declared: order_event(
+            order_link(link_id, status, settled=settled), links_in_order=declared
+        ),
+        st.sampled_from(["L1", "L2", "L3"]),
+        st.sampled_from(["CREATED", "PROCESSING", "EXPIRED", "CANCELLED", "PAID"]),
+        st.booleans(),
+        st.sampled_from([None, 1, 2]),
+    ),
+    st.builds(
+        lambda step: order_event(step=step, reason="no"),
+        st.sampled_from(["CLOSED", "SPLIT", "SETTLED", "FAILED"]),
+    ),
+    st.builds(lambda link_id: order_event(left=link_id), st.sampled_from(["L1", "L2"])),
+)
+
+
+@given(
+    events=st.lists(order_events, min_size=1, max_size=12),
+    rules=st.sampled_from([PING, TRUELAYER, PEACH]),
+)
+def test_an_order_closes_at_most_once_and_each_settlement_is_told_once(
+    events: list[OrderEvent], rules: ProviderRules
+) -> None:
+    outcomes = followed(events, rules)
+    closes = [outcome.close for outcome in outcomes if outcome.close]
+    assert len(closes) <= 1
+    told = kinds(outcomes)
+    assert len(told) == len(set(told))
+    assert closes or not told
+
+
+@given(events=st.lists(order_events, min_size=1, max_size=12))
+def test_a_close_counts_only_paid_links_and_leaves_none_open(events: list[OrderEvent]) -> None:
+    for outcome in followed(events):
+        if outcome.close is None:
+            continue
+        statuses = {link["link_id"]: link["status"] for link in outcome.row["links"]}
+        assert {s for s in statuses.values()} <= {"PAID", "EXPIRED", "CANCELLED", "FAILED"}
+        paid = [link_id for link_id, status in statuses.items() if status == "PAID"]
+        assert [link["link_id"] for link in outcome.close["links"]] == paid
+        assert len(statuses) >= (outcome.row["links_in_order"] or 1)
+
+
+@given(events=st.lists(order_events, min_size=1, max_size=12))
+def test_a_repeat_changes_and_emits_nothing(events: list[OrderEvent]) -> None:
+    row = followed(events)[-1].row
+    assert order(row, events[-1], PEACH) == Ordered(row)
+
+
+def test_waits_while_a_link_is_open() -> None:
+    open_one = order_event(order_link("L2", "CREATED"))
+    assert not any(o.close for o in followed([open_one, order_event(order_link("L1"))]))
+    closing = followed([open_one, order_event(order_link("L1")), order_event(order_link("L2", "EXPIRED"))])
+    assert closing[-1].close is not None
+
+
+def test_waits_for_as_many_links_as_were_announced() -> None:
+    first, second = followed(
+        [order_event(order_link("L1"), links_in_order=2), order_event(order_link("L2"))]
+    )
+    assert first.close is None
+    assert second.close is not None
+    assert (second.close["total_minor"], second.close["currency"]) == (1000, "EUR")
+
+
+def test_currencies_are_never_added_up() -> None:
+    outcome = followed(
+        [
+            order_event(order_link("L1"), links_in_order=2),
+            order_event(order_link("L2", currency="SEK")),
+        ]
+    )[-1]
+    assert outcome.close is not None
+    assert outcome.close["total_minor"] is None
+    assert [a["kind"] for a in outcome.anomalies] == ["AMOUNT_MISMATCH"]
+
+
+def test_a_link_after_the_close_is_an_anomaly_and_no_second_close() -> None:
+    late = followed([order_event(order_link("L1")), order_event(order_link("L2"))])[1]
+    assert late.close is None
+    assert [(a["kind"], a["link_id"]) for a in late.anomalies] == [("LATE_LINK", "L2")]
+
+
+def test_ping_is_asked_to_settle_once_it_is_closed_and_confirms_when_settled() -> None:
+    steps = [order_event(step=step) for step in ("CLOSED", "SPLIT", "SETTLED")]
+    outcomes = followed([order_event(order_link("L1")), *steps], PING)
+    assert [[s["kind"] for s in o.settlements] for o in outcomes] == [
+        [],
+        ["REQUESTED"],
+        [],
+        ["CONFIRMED"],
+    ]
+    assert [o.row["state"] for o in outcomes] == ["CLOSE_DECIDED", "CLOSED", "SPLIT", "SETTLED"]
+
+
+def test_truelayer_is_expected_at_close_and_confirmed_when_settled() -> None:
+    settled = order_event(order_link("L1", settled=True))
+    assert kinds(followed([order_event(order_link("L1")), settled], TRUELAYER)) == [
+        "EXPECTED",
+        "CONFIRMED",
+    ]
+    assert kinds(followed([settled], TRUELAYER)) == ["CONFIRMED"]
+
+
+def test_peach_and_ipint_are_expected_at_close() -> None:
+    assert kinds(followed([order_event(order_link("L1"))], PEACH)) == ["EXPECTED"]
+
+
+def test_a_refusal_shows_until_a_later_success() -> None:
+    failed, done = followed(
+        [order_event(step="FAILED", reason="not yours"), order_event(step="SETTLED")], PING
+    )
+    assert (failed.row["state"], failed.row["failure"]) == ("FAILED", "not yours")
+    assert done.row["state"] == "SETTLED"

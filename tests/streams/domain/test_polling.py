@@ -1,0 +1,68 @@
+"""The passage of time, without a clock."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.records import LinkStatus, Status
+from streams.domain.link import fold
+from streams.domain.polling import SECOND, Intervals, due_at, is_stale, mark_stale
+from streams.domain.rules import ENDED, ProviderRules
+from tests.streams.domain.build import STATUSES, event, registration
+
+POLLED = ProviderRules(polls=True, can_look_up=True)
+INTERVALS = Intervals()
+DAY = 86_400 * SECOND
+
+
+def row(status: Status = "CREATED", **said: Any) -> LinkStatus:
+    return fold(None, event(status, at=0), POLLED) | said  # type: ignore[return-value]
+
+
+@given(status=st.sampled_from(STATUSES), silent=st.integers(0, 40 * DAY))
+def test_the_wait_grows_within_bounds_and_ends_with_the_link(status: Status, silent: int) -> None:
+    due = due_at(row(status, looked_up_at=silent), POLLED, INTERVALS)
+    if status in ENDED or status == "UNKNOWN":
+        assert due is None
+    else:
+        assert due is not None
+        assert INTERVALS.first <= due - silent <= INTERVALS.longest
+
+
+def test_thirty_days_of_silence_are_a_bounded_number_of_questions() -> None:
+    link, asked = row(), 0
+    while (due := due_at(link, POLLED, INTERVALS)) is not None and due < 30 * DAY:
+        link["looked_up_at"] = due
+        asked += 1
+    assert 40 < asked < 60
+
+
+def test_a_link_is_asked_about_soon_after_its_expiry() -> None:
+    link = row(looked_up_at=DAY)
+    link["registration"] = registration(expires_at=DAY + 3600 * SECOND)["registration"]
+    assert due_at(link, POLLED, INTERVALS) == DAY + 3660 * SECOND
+
+
+def test_a_provider_that_is_not_polled_is_asked_only_about_claims() -> None:
+    rules = ProviderRules(polls=False, can_look_up=True)
+    assert due_at(row(), rules, INTERVALS) is None
+    assert due_at(row(claimed_status="PAID"), rules, INTERVALS) is not None
+    denied = row(claimed_status="PAID", anomalies=["CLAIM_DENIED"])
+    assert due_at(denied, rules, INTERVALS) is None
+
+
+def test_a_forged_link_that_the_provider_denied_is_not_asked_about_again() -> None:
+    claim = fold(None, event("PAID", verified=False), POLLED)
+    assert due_at(claim, POLLED, INTERVALS) is not None
+    denied = fold(claim, event("UNKNOWN", "not found", source="lookup", denies="PAID"), POLLED)
+    assert due_at(denied, POLLED, INTERVALS) is None
+
+
+def test_an_open_link_well_past_its_expiry_is_stale_once() -> None:
+    link = row()
+    link["registration"] = registration(expires_at=DAY)["registration"]
+    assert not is_stale(link, DAY, INTERVALS)
+    late = DAY + INTERVALS.stale_after + 1
+    assert is_stale(link, late, INTERVALS)
+    assert not is_stale(mark_stale(link, late), late, INTERVALS)

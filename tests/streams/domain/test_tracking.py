@@ -1,0 +1,112 @@
+"""What follows from an event: questions, anomalies and what orders hear."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.records import LinkEvent, LinkStatus
+from streams.domain.rules import ProviderRules
+from streams.domain.tracking import Tracked, track
+from tests.streams.domain.build import event, link_events, registration
+
+PING = ProviderRules(order_from="lookup", settlement="by_order", polls=True, can_look_up=True)
+SELF = ProviderRules(can_look_up=True)
+
+
+def followed(events: list[LinkEvent], rules: ProviderRules) -> list[Tracked]:
+    row: LinkStatus | None = None
+    outcomes = []
+    for each in events:
+        outcomes.append(track(row, each, rules))
+        row = outcomes[-1].row
+    return outcomes
+
+
+@given(events=st.lists(link_events(), min_size=1, max_size=8))
+def test_a_repeat_emits_nothing(events: list[LinkEvent]) -> None:
+    last = followed(events, PING)[-1].row
+    for each in events:
+        assert track(last, each, PING) == Tracked(last)
+
+
+@given(events=st.lists(link_events(), min_size=1, max_size=10), data=st.data())
+def test_each_anomaly_is_told_once_with_one_id(
+    events: list[LinkEvent], data: st.DataObject
+) -> None:
+    repeated = list(data.draw(st.permutations(events + events)))
+    told = [a for outcome in followed(repeated, SELF) for a in outcome.anomalies]
+    reported = [a["event_id"] for a in told]
+    assert len(reported) == len(set(reported)) or {a["kind"] for a in told} & {"AMOUNT_MISMATCH"}
+
+
+def test_a_new_claim_is_to_be_confirmed_once() -> None:
+    claim = event("PAID", verified=False)
+    first, repeat = followed([claim, {**claim, "received_at": 2_000}], PING)
+    assert first.lookup is not None
+    assert (first.lookup["reason"], first.lookup["claimed_status"]) == ("CLAIM", "PAID")
+    assert not first.lookup["issued"]
+    assert repeat.lookup is None
+
+
+def test_a_claim_behind_what_is_verified_asks_nothing() -> None:
+    outcome = followed([event("PAID"), event("OPENED", verified=False)], SELF)[1]
+    assert outcome.lookup is None
+
+
+def test_a_paid_link_without_its_amount_is_looked_up() -> None:
+    outcome = followed([event("PAID")], SELF)[0]
+    assert outcome.lookup is not None
+    assert outcome.lookup["reason"] == "DETAILS"
+    known = followed([event("PAID", amount_minor=5, currency="EUR")], SELF)[0]
+    assert known.lookup is None
+
+
+def test_nothing_is_asked_of_a_provider_without_credentials() -> None:
+    rules = ProviderRules(can_look_up=False)
+    assert followed([event("PAID", verified=False)], rules)[0].lookup is None
+
+
+def test_a_link_of_its_own_is_told_to_its_order_only_when_paid() -> None:
+    opened, paid = followed([event("OPENED"), event("PAID")], SELF)
+    assert opened.orders == ()
+    assert [o["order_id"] for o in paid.orders] == ["L1"]
+
+
+def test_a_registered_order_hears_of_its_open_link() -> None:
+    (outcome,) = followed([registration("O1", links_in_order=2)], SELF)
+    (heard,) = outcome.orders
+    assert heard["link"] is not None
+    assert (heard["order_id"], heard["link"]["status"], heard["links_in_order"]) == (
+        "O1",
+        "CREATED",
+        2,
+    )
+
+
+def test_an_order_awaited_from_the_lookup_hears_nothing_before() -> None:
+    claim, answer = followed(
+        [
+            event("PAID", verified=False),
+            event(
+                "PAID",
+                source="lookup",
+                order_id="P1",
+                payment_id="x",
+                payment_status="PAID",
+                amount_minor=14000,
+                currency="SEK",
+            ),
+        ],
+        PING,
+    )
+    assert claim.orders == ()
+    (heard,) = answer.orders
+    assert heard["order_id"] == "P1"
+    assert heard["link"] is not None
+    assert heard["link"]["amount_minor"] == 14000
+
+
+def test_a_link_that_changes_its_order_leaves_the_old_one() -> None:
+    _, moved = followed([registration("O1"), registration("O2", at=2)], SELF)
+    left, joined = moved.orders
+    assert (left["order_id"], left["left_link_id"]) == ("O1", "L1")
+    assert (joined["order_id"], joined["left_link_id"]) == ("O2", None)
