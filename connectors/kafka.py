@@ -1,0 +1,57 @@
+"""How every client reaches the cluster: one description, two dialects (aiokafka, librdkafka)."""
+
+import ssl
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Brokers, security, and the prefix of this installation's topics and groups."""
+
+    brokers: str
+    prefix: str = ""
+    protocol: Protocol = "PLAINTEXT"
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: str | None = None
+    ssl_ca: str | None = None
+    ssl_certificate: str | None = None
+    ssl_key: str | None = None
+
+    def topic(self, name: str) -> str:
+        """The topic's name on this cluster."""
+        return self.prefix + name
+
+    def aiokafka(self) -> dict[str, Any]:
+        """Keyword arguments for an aiokafka client."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.brokers,
+            "security_protocol": self.protocol,
+        }
+        if self.protocol.endswith("SSL"):
+            context = ssl.create_default_context(cafile=self.ssl_ca)
+            if self.ssl_certificate:
+                context.load_cert_chain(self.ssl_certificate, self.ssl_key)
+            options["ssl_context"] = context
+        if self.protocol.startswith("SASL"):
+            options["sasl_mechanism"] = self.sasl_mechanism
+            options["sasl_plain_username"] = self.sasl_username
+            options["sasl_plain_password"] = self.sasl_password
+        return options
+
+    def librdkafka(self) -> dict[str, Any]:
+        """Settings for a librdkafka client."""
+        options = {
+            "bootstrap.servers": self.brokers,
+            "security.protocol": self.protocol,
+            "sasl.mechanism": self.sasl_mechanism,
+            "sasl.username": self.sasl_username,
+            "sasl.password": self.sasl_password,
+            "ssl.ca.location": self.ssl_ca,
+            "ssl.certificate.location": self.ssl_certificate,
+            "ssl.key.location": self.ssl_key,
+        }
+        return {name: value for name, value in options.items() if value is not None}
