@@ -1,0 +1,124 @@
+"""A batch: the records a stage took, what the agent makes of them, and what becomes of both."""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, NamedTuple, cast
+
+from confluent_kafka import Message
+
+from streams.engine.table import Partition
+
+log = logging.getLogger(__name__)
+
+Headers = list[tuple[str, bytes]]
+
+
+def headers_of(message: Message) -> Headers:
+    """The record's headers in their order; consumed records have them as pairs of text and
+    bytes.
+    """
+    return cast("Headers", message.headers() or [])
+
+
+class BatchFailed(Exception):
+    """The agent failed on a batch as a whole, or was cancelled in the middle of it."""
+
+
+class Output(NamedTuple):
+    """A record to be produced. `topic` is without prefix; the partition follows from the key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers | None
+
+
+class Batch:
+    """What an agent receives: `with batch:` reports its end to the stage, which then commits or
+    aborts.
+
+    `tick` is the time in microseconds when the batch was made for time-driven work, else None.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        messages: list[Message],
+        tables: dict[int, Partition[Any]],
+        prefix: str,
+        tick: int | None = None,
+    ) -> None:
+        self.stage = stage
+        self.messages = messages
+        self.tables = tables
+        self.tick = tick
+        self.outputs: list[Output] = []
+        self.dead = 0
+        self.finished: Future[None] = Future()
+        self._prefix = prefix
+        self._undo: list[tuple[Partition[Any], bytes, Any]] = []
+
+    def each(self, handle: Callable[[Message], None]) -> None:
+        """Handles every record. One that raises is dead-lettered with its reason, what it had sent
+        and written is taken back, and its neighbours go on.
+        """
+        for message in self.messages:
+            mark = len(self.outputs)
+            self._undo.clear()
+            try:
+                handle(message)
+            except Exception as error:  # whatever a record provokes, it stops nothing
+                del self.outputs[mark:]
+                for table, key, replaced in reversed(self._undo):
+                    table.undo(key, replaced)
+                self.dead_letter(message, str(error) or repr(error))
+
+    def send(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None
+    ) -> None:
+        """Adds a record to what the transaction will carry."""
+        self.outputs.append(Output(topic, key, value, headers))
+
+    def put(self, partition: int, key: bytes, row: Any) -> None:
+        """Writes a row of the stage's table; sent to its topic once a batch, however often it
+        changes.
+        """
+        table = self.tables[partition]
+        self._undo.append((table, key, table.put(key, row)))
+
+    def dead_letter(self, message: Message, reason: str) -> None:
+        """Sends the record to `dead-letters` as received, with stage, reason and origin."""
+        self.dead += 1
+        headers: Headers = [
+            *headers_of(message),
+            ("stage", self.stage.encode()),
+            ("reason", reason.encode()[:1000]),
+            ("origin", self.origin(message).encode()),
+        ]
+        self.send("dead-letters", message.key(), message.value(), headers)
+
+    def origin(self, message: Message) -> str:
+        """Where the record stands: topic/partition/offset, without the prefix."""
+        topic = (message.topic() or "")[len(self._prefix) :]
+        return f"{topic}/{message.partition()}/{message.offset()}"
+
+    def __enter__(self) -> "Batch":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Tells the stage. An error in the batch as a whole is the stage's to handle, not the
+        agent's.
+        """
+        if error is None:
+            self.finished.set_result(None)
+            return False
+        log.error("%s: batch failed", self.stage, exc_info=error)
+        self.finished.set_exception(BatchFailed(f"{self.stage}: {error!r}"))
+        return isinstance(error, Exception)
