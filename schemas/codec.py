@@ -55,13 +55,13 @@ class Codec(Generic[T]):
         self.json = json.loads(self.text)
         self.full_name: str = f"{self.json['namespace']}.{self.json['name']}"
         self.id = derived_id(self.json)
-        self._frame = struct.pack(">bI", _MAGIC, self.id)
+        self.frame = struct.pack(">bI", _MAGIC, self.id)
         self._schema = parse_schema(_plain(self.json))
 
     def encode(self, record: T) -> bytes:
         """The framed bytes of `record`. Raises BadRecord if it does not fit the schema."""
         out = BytesIO()
-        out.write(self._frame)
+        out.write(self.frame)
         try:
             fastavro.schemaless_writer(out, self._schema, cast("dict[str, Any]", record))
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
@@ -74,7 +74,7 @@ class Codec(Generic[T]):
         """
         if data is None:
             raise BadRecord(f"no value where a {self.full_name} was expected")
-        if data[:5] != self._frame:
+        if data[:5] != self.frame:
             raise BadRecord(self._why_not(data))
         body = BytesIO(data)
         body.seek(5)

@@ -35,8 +35,8 @@ def test_order_and_repeats_do_not_change_the_row(
     assert essence(folded(list(shuffled))) == essence(folded(events))
 
 
-# A paid link stays in the order it was counted in, so with orders named by lookups the property holds
-# for facts that name one order.
+# A paid link stays in the order it was counted in, so with orders named by lookups the property
+# holds for facts that name one order.
 @given(events=st.lists(link_events(), min_size=1, max_size=8), data=st.data())
 def test_order_does_not_matter_where_lookups_name_the_order(
     events: list[LinkEvent], data: st.DataObject
@@ -143,7 +143,10 @@ def test_an_accepted_payment_that_fails_is_reversed() -> None:
 def test_a_registered_amount_that_differs_from_the_paid_one_is_a_mismatch() -> None:
     told = registration(amount_minor=100, currency="EUR")
     assert folded([told, event("PAID", amount_minor=100, currency="EUR")])["anomalies"] == []
-    for wrong in ({"amount_minor": 90, "currency": "EUR"}, {"amount_minor": 100, "currency": "SEK"}):
+    for wrong in (
+        {"amount_minor": 90, "currency": "EUR"},
+        {"amount_minor": 100, "currency": "SEK"},
+    ):
         assert folded([event("PAID", **wrong), told])["anomalies"] == ["AMOUNT_MISMATCH"]
 
 

@@ -80,7 +80,9 @@ def test_a_repeat_changes_and_emits_nothing(events: list[OrderEvent]) -> None:
 def test_waits_while_a_link_is_open() -> None:
     open_one = order_event(order_link("L2", "CREATED"))
     assert not any(o.close for o in followed([open_one, order_event(order_link("L1"))]))
-    closing = followed([open_one, order_event(order_link("L1")), order_event(order_link("L2", "EXPIRED"))])
+    closing = followed(
+        [open_one, order_event(order_link("L1")), order_event(order_link("L2", "EXPIRED"))]
+    )
     assert closing[-1].close is not None
 
 

@@ -59,6 +59,10 @@ def test_a_forged_link_that_the_provider_denied_is_not_asked_about_again() -> No
     assert due_at(denied, POLLED, INTERVALS) is None
 
 
+def test_an_underpaid_link_is_not_asked_about_again() -> None:
+    assert due_at(row("PROCESSING", coverage="UNDERPAID"), POLLED, INTERVALS) is None
+
+
 def test_an_open_link_well_past_its_expiry_is_stale_once() -> None:
     link = row()
     link["registration"] = registration(expires_at=DAY)["registration"]

@@ -1,0 +1,288 @@
+"""The command line: help everywhere, exit codes, and what the commands print."""
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+from confluent_kafka import Producer
+from typer.testing import CliRunner, Result
+
+from connectors.kafka import Cluster
+from schemas import codec
+from streams import cli
+
+_REGISTERED = codec.LINK_REGISTERED.encode(
+    {
+        "provider": "ping",
+        "link_id": "l-1",
+        "order_id": None,
+        "amount_minor": 1234,
+        "currency": "SEK",
+        "expires_at": None,
+        "links_in_order": None,
+        "registered_at": 1_700_000_000_000_000,
+    }
+)
+
+
+def _commands(
+    command: click.Command, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    for name, sub in getattr(command, "commands", {}).items():
+        yield from _commands(sub, (*path, name))
+
+
+COMMANDS = dict(_commands(typer.main.get_command(cli.app)))
+
+
+class Cli:
+    """Runs commands in this process, with settings of the test's own."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self._env = env
+
+    def run(self, *args: str) -> Result:
+        return CliRunner().invoke(cli.app, args, env=self._env)
+
+    def ok(self, *args: str) -> str:
+        result = self.run(*args)
+        assert result.exit_code == 0, (result.output, result.exception)
+        return result.stdout
+
+
+@pytest.fixture
+def linkstatus(kafka: Cluster, tmp_path: Path) -> Cli:
+    return Cli(
+        {
+            "LINKSTATUS_BROKERS": kafka.brokers,
+            "LINKSTATUS_TOPIC_PREFIX": kafka.prefix,
+            "LINKSTATUS_DATA_DIR": str(tmp_path),
+            "LINKSTATUS_PARTITIONS": "2",
+        }
+    )
+
+
+def _produce(
+    cluster: Cluster,
+    topic: str,
+    value: bytes | None,
+    key: bytes | None = b"ping:l-1",
+    headers: dict[str, str | bytes | None] | None = None,
+    commit: bool = True,
+) -> None:
+    producer = Producer({**cluster.librdkafka(), "transactional.id": f"{cluster.prefix}test"})
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.produce(cluster.topic(topic), value, key, partition=0, headers=headers or {})
+    producer.flush(10)
+    producer.commit_transaction() if commit else producer.abort_transaction()
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_has_help(path: tuple[str, ...]) -> None:
+    assert COMMANDS[path].help
+    result = CliRunner().invoke(cli.app, [*path, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_option_has_help(path: tuple[str, ...]) -> None:
+    options = [p for p in COMMANDS[path].params if isinstance(p, click.Option) and not p.hidden]
+    assert [option.name for option in options if not option.help] == []
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = "import sys, streams.cli; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+    heavy = {"aiokafka", "confluent_kafka", "faust", "httpx", "jgo", "pydantic", "sqlalchemy"}
+    assert heavy & set(loaded) == set()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("LINKSTATUS_HTTP__PORT", "eighty", "LINKSTATUS_HTTP__PORT"),
+        ("LINKSTATUS_PARTITIONS", "0", "LINKSTATUS_PARTITIONS"),
+        ("UNRELATED", "", "LINKSTATUS_BROKERS"),
+    ],
+)
+def test_a_wrong_setting_names_itself_and_ends_with_2(
+    variable: str, value: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    result = subprocess.run(
+        [sys.executable, "-m", "streams.cli", "topics", "check"],
+        cwd=Path(__file__).parents[2],
+        env={"LINKSTATUS_DATA_DIR": str(tmp_path), "PATH": "", variable: value},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert named in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_an_unreachable_cluster_ends_with_1_and_without_a_traceback(tmp_path: Path) -> None:
+    env = {"LINKSTATUS_BROKERS": "127.0.0.1:1", "LINKSTATUS_DATA_DIR": str(tmp_path), "PATH": ""}
+    result = subprocess.run(
+        [sys.executable, "-m", "streams.cli", "doctor"],
+        cwd=Path(__file__).parents[2],
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "wrong brokers" in result.stdout
+    assert "LINKSTATUS_BROKERS" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_schemas_check_prints_every_id() -> None:
+    lines = Cli({}).ok("schemas", "check").splitlines()
+    assert {int(line.split()[0]) for line in lines} == {one.id for one in codec.ALL}
+
+
+def test_send_names_the_examples_there_are(tmp_path: Path) -> None:
+    result = Cli({"LINKSTATUS_DATA_DIR": str(tmp_path)}).run("send", "ping")
+    assert result.exit_code != 0
+    assert "completed" in str(result.exception)
+
+
+def test_an_unknown_provider_is_a_wrong_argument(tmp_path: Path) -> None:
+    result = Cli({"LINKSTATUS_DATA_DIR": str(tmp_path)}).run("send", "pong", "--example", "x")
+    assert result.exit_code == 2
+
+
+@pytest.mark.kafka
+def test_tail_prints_decoded_records_one_a_line(linkstatus: Cli, kafka: Cluster) -> None:
+    _produce(kafka, "links", _REGISTERED, headers={"event-id": b"e-1"})
+    lines = linkstatus.ok("tail", "links", "--json", "--from-beginning", "--exit-at-end")
+    (record,) = map(json.loads, lines.splitlines())
+    assert record["topic"] == kafka.topic("links")
+    assert (record["partition"], record["offset"], record["key"]) == (0, 0, "ping:l-1")
+    assert record["headers"] == {"event-id": "e-1"}
+    assert record["value"]["amount_minor"] == 1234
+
+
+@pytest.mark.kafka
+def test_tail_shows_raw_bytes_as_text_or_base64(linkstatus: Cli, kafka: Cluster) -> None:
+    bodies = (b'{"a": 1}', b"\xff\xfe", "plain \u2713".encode())
+    for body in bodies:
+        _produce(kafka, "callbacks.ping", body, key=None)
+    lines = linkstatus.ok("tail", "callbacks.ping", "--json", "--from-beginning", "--exit-at-end")
+    text, binary, plain = (json.loads(line)["value"] for line in lines.splitlines())
+    assert (text, plain) == ('{"a": 1}', "plain \u2713")
+    assert base64.b64decode(binary.removeprefix("base64:")) == b"\xff\xfe"
+
+
+@pytest.mark.kafka
+def test_tail_hides_what_was_aborted_and_still_ends(linkstatus: Cli, kafka: Cluster) -> None:
+    _produce(kafka, "link-events", b"kept")
+    _produce(kafka, "link-events", b"aborted", commit=False)
+    lines = linkstatus.ok("tail", "link-events", "--from-beginning", "--exit-at-end")
+    assert "kept" in lines
+    assert "aborted" not in lines
+
+
+@pytest.mark.kafka
+def test_tail_for_people_cannot_command_their_terminal(linkstatus: Cli, kafka: Cluster) -> None:
+    _produce(kafka, "callbacks.ping", b"\x1b[2J\x9bgone")
+    _produce(kafka, "callbacks.ping", "\x1b[2J\x9bgone".encode())
+    shown = linkstatus.ok("tail", "callbacks.ping", "--from-beginning", "--exit-at-end")
+    assert all(character.isprintable() or character == "\n" for character in shown)
+
+
+@pytest.mark.kafka
+def test_tail_of_a_topic_that_is_not_there_lists_those_that_are(linkstatus: Cli) -> None:
+    result = linkstatus.run("tail", "link-state", "--exit-at-end")
+    assert result.exit_code != 0
+    assert "link-status" in str(result.exception)
+
+
+@pytest.mark.kafka
+def test_dead_letters_are_listed_shown_and_replayed(linkstatus: Cli, kafka: Cluster) -> None:
+    headers: dict[str, str | bytes | None] = {
+        "provider": b"ping",
+        "source": b"callback",
+        "received-at": b"1700000000000",
+        "stage": b"normalize",
+        "reason": b"no JSON",
+        "origin": b"callbacks.ping/1/7",
+    }
+    _produce(kafka, "dead-letters", b"\x00broken", headers=headers)
+    assert linkstatus.ok("dead-letters", "list").split() == [
+        *("0/0", "normalize", "callbacks.ping/1/7", "no", "JSON")
+    ]
+    (listed,) = map(json.loads, linkstatus.ok("dead-letters", "list", "--json").splitlines())
+    assert listed["headers"]["reason"] == "no JSON"
+    shown = linkstatus.ok("dead-letters", "show", "0/0")
+    assert "reason: no JSON\n" in shown
+    assert shown.endswith("\x00broken")
+
+    linkstatus.ok("dead-letters", "replay", "0/0")
+    tail = ("tail", "callbacks.ping", "--json", "--from-beginning", "--exit-at-end")
+    (again,) = map(json.loads, linkstatus.ok(*tail).splitlines())
+    assert again["value"] == "\x00broken"
+    assert again["key"] == "ping:l-1"
+    assert again["headers"] == {
+        "provider": "ping",
+        "source": "replay",
+        "received-at": "1700000000000",
+    }
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("where", ["0/99", "7/0", "x", "0"])
+def test_a_dead_letter_that_is_not_there_fails(linkstatus: Cli, where: str) -> None:
+    result = linkstatus.run("dead-letters", "show", where)
+    assert result.exit_code != 0
+
+
+@pytest.mark.kafka
+def test_replay_wants_to_be_told_what(linkstatus: Cli) -> None:
+    assert linkstatus.run("dead-letters", "replay").exit_code != 0
+    assert linkstatus.run("dead-letters", "replay", "--all").exit_code == 0
+
+
+@pytest.mark.kafka
+def test_topics_are_created_and_checked(bare_kafka: Cluster, tmp_path: Path) -> None:
+    linkstatus = Cli(
+        {
+            "LINKSTATUS_BROKERS": bare_kafka.brokers,
+            "LINKSTATUS_TOPIC_PREFIX": bare_kafka.prefix,
+            "LINKSTATUS_DATA_DIR": str(tmp_path),
+            "LINKSTATUS_PARTITIONS": "1",
+        }
+    )
+    assert linkstatus.run("topics", "check").exit_code != 0
+    linkstatus.ok("topics", "create")
+    assert "0 made" in linkstatus.ok("topics", "create")
+    linkstatus.ok("topics", "check")
+
+
+@pytest.mark.kafka
+def test_doctor_is_content_where_all_is_well(linkstatus: Cli) -> None:
+    report = linkstatus.ok("doctor")
+    assert "wrong" not in report
+
+
+@pytest.mark.kafka
+def test_doctor_names_the_setting_to_change(
+    linkstatus: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINKSTATUS_DATABASE_URL", "nonsense")
+    monkeypatch.setenv("LINKSTATUS_REPLICATION", "3")
+    monkeypatch.setenv("LINKSTATUS_HTTP__HOST", "0.0.0.0")
+    result = linkstatus.run("doctor")
+    assert result.exit_code != 0
+    for setting in ("DATABASE_URL", "REPLICATION", "BOARD__TOKEN"):
+        assert f"LINKSTATUS_{setting}" in result.stdout
