@@ -1,0 +1,80 @@
+"""What the providers share when they ask their API: which answers count, OAuth tokens. No I/O."""
+
+from collections.abc import Generator, Mapping
+from typing import Annotated
+from urllib.parse import quote
+
+from pydantic import AfterValidator, Field, StrictStr, StringConstraints, ValidationError
+
+from connectors.provider import ApiRequest, ApiResponse, LookupRefused
+from connectors.reading import Payload
+
+# The base of an API, kept without the slash at its end.
+Url = Annotated[
+    str,
+    StringConstraints(pattern=r"^https?://[^\s/]\S*$", max_length=500),
+    AfterValidator(lambda url: url.rstrip("/")),
+]
+
+# Asking again later may cure these: no or an old token, a time-out, too many requests.
+_CURABLE = frozenset({401, 403, 408, 425, 429})
+_TOKEN_MARGIN = 60 * 1_000_000
+
+
+def path_part(identifier: str) -> str:
+    """An id as one segment of a path or one value of a query."""
+    return quote(identifier, safe="")
+
+
+def succeeded(response: ApiResponse, what: str) -> bool:
+    """True for a success, False for a lasting no. Raises LookupRefused for what may be cured."""
+    if 200 <= response.status < 300:
+        return True
+    if 400 <= response.status < 500 and response.status not in _CURABLE:
+        return False
+    raise LookupRefused(response, what)
+
+
+def together(bodies: Mapping[str, bytes]) -> bytes:
+    """Several JSON bodies as one JSON object, each verbatim under its name."""
+    return (
+        b"{" + b",".join(b'"%s":%s' % (name.encode(), body) for name, body in bodies.items()) + b"}"
+    )
+
+
+class _TokenAnswer(Payload):
+    access_token: StrictStr = Field(min_length=1, repr=False)
+    expires_in: int = Field(default=0, ge=0)
+
+
+class Token:
+    """A bearer token, asked for when needed and kept until a minute before it ends."""
+
+    def __init__(self) -> None:
+        self._value = ""
+        self._until = 0
+
+    def headers(
+        self, request: ApiRequest, now: int
+    ) -> Generator[ApiRequest, ApiResponse, dict[str, str]]:
+        """The header that authorizes a call; `request` asks for a token. Raises LookupRefused."""
+        if now >= self._until:
+            response = yield request
+            self._keep(response, now)
+        return {"authorization": f"Bearer {self._value}"}
+
+    def accepted(self, response: ApiResponse, what: str) -> bool:
+        """As `succeeded`, for a call with this token: a refused token is not used again."""
+        if response.status == 401:
+            self._until = 0
+        return succeeded(response, what)
+
+    def _keep(self, response: ApiResponse, now: int) -> None:
+        if not 200 <= response.status < 300:
+            raise LookupRefused(response, "the token endpoint")
+        try:
+            answer = _TokenAnswer.model_validate_json(response.body)
+        except ValidationError:
+            raise LookupRefused(response, "the token endpoint, without a token,") from None
+        self._value = answer.access_token
+        self._until = now + answer.expires_in * 1_000_000 - _TOKEN_MARGIN

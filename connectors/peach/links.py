@@ -1,0 +1,103 @@
+"""Payment links of Peach, as its webhooks and its query tell them."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from pydantic import Field
+
+from connectors import reading
+from connectors.provider import Raw
+from schemas.money import BadAmount, minor_units
+from schemas.records import LinkEvent, Status
+
+
+class Callback(reading.Payload):
+    paymentId: reading.Identifier
+    status: reading.Identifier
+    url: str | None = None
+    paymentBrand: str | None = None
+    registrationId: str | None = None
+
+
+class Terms(reading.Payload):
+    status: reading.Identifier
+    amount: Decimal | None = None
+    currency: reading.CurrencyCode | None = None
+    merchantInvoiceId: str | None = None
+
+
+class Attempt(reading.Payload):
+    checkoutId: str | None = None
+    transactionUniqueId: reading.Identifier | None = None
+    resultCode: str | None = None
+    paymentBrand: str | None = None
+    registrationId: str | None = None
+
+
+class Payment(reading.Payload):
+    id: reading.Identifier
+    payment: Terms
+    checkout: Attempt = Attempt()
+
+
+class Change(reading.Payload):
+    newStatus: str | None = None
+    timestamp: reading.Moment | None = None
+
+
+class Answered(reading.Payload):
+    payment: Payment
+    audit: tuple[Change, ...] = Field(default=(), max_length=1000)
+
+
+def event(raw: Raw, payload: Mapping[str, Any], words: Mapping[str, Status]) -> LinkEvent:
+    callback = reading.checked(Callback, payload)
+    return raw.event(
+        callback.paymentId,
+        reading.status(words, callback.paymentId, callback.status),
+        callback.status,
+        attributes=_attributes(callback, "url", "paymentBrand"),
+    )
+
+
+def answer(raw: Raw, words: Mapping[str, Status]) -> LinkEvent:
+    answered = reading.load(Answered, raw.body)
+    link_id = reading.same_link(raw, answered.payment.id)
+    terms, attempt = answered.payment.payment, answered.payment.checkout
+    status = reading.status(words, link_id, terms.status)
+    changes = [c.timestamp for c in answered.audit if c.newStatus == terms.status]
+    amount, attributes = _amount(terms)
+    return raw.event(
+        link_id,
+        status,
+        terms.status,
+        occurred_at=reading.micros(changes[-1]) if changes else None,
+        # An attempt's transaction becomes the link's payment only when it paid it.
+        payment_id=attempt.transactionUniqueId if status == "PAID" else None,
+        payment_status="PAID" if status == "PAID" and attempt.transactionUniqueId else None,
+        order_id=terms.merchantInvoiceId
+        if reading.is_identifier(terms.merchantInvoiceId)
+        else None,
+        amount_minor=amount,
+        currency=terms.currency,
+        denies=raw.denial(status),
+        attributes=attributes | _attributes(attempt, "checkoutId", "resultCode", "paymentBrand"),
+    )
+
+
+def _amount(terms: Terms) -> tuple[int | None, dict[str, str]]:
+    """Minor units; an amount that is none of its currency is kept as text instead."""
+    if terms.amount is None:
+        return None, {}
+    try:
+        return minor_units(terms.amount, terms.currency or ""), {}
+    except BadAmount:
+        return None, {"amount": str(terms.amount)}
+
+
+def _attributes(payload: Callback | Attempt, *names: str) -> dict[str, str]:
+    kept = reading.texts(payload.model_dump(include=set(names)))
+    if payload.registrationId:
+        kept["registrationId"] = reading.masked(payload.registrationId)
+    return kept

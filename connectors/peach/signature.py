@@ -1,0 +1,44 @@
+"""Peach's two proofs of authenticity, each HMAC-SHA256 in hex with one of the webhook secrets."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+
+from connectors.peach import checkout
+from connectors.provider import Inbound, Unreadable
+
+HEADERS = ("x-webhook-timestamp", "x-webhook-id", "x-webhook-signature")
+
+
+def in_header(inbound: Inbound, url: str, secrets: Sequence[str]) -> bool:
+    """Whether the headers sign the callback; the forms of algorithm and time are undocumented."""
+    stamp, webhook_id, given = (inbound.headers.get(name, "") for name in HEADERS)
+    message = f"{stamp}.{webhook_id}.{url}.".encode(errors="replace") + inbound.body
+    return _is_one_of(given, [_hmac(secret, message) for secret in secrets])
+
+
+def in_body(inbound: Inbound, secrets: Sequence[str]) -> bool:
+    """Whether the body is a Checkout event that signs itself."""
+    if not checkout.is_form(inbound.body, inbound.headers.get("content-type", "")):
+        return False
+    try:
+        form = checkout.fields(inbound.body)
+    except Unreadable:
+        return False
+    return _is_one_of(form.get("signature", ""), [of_form(form, secret) for secret in secrets])
+
+
+def of_form(form: Mapping[str, str], secret: str) -> str:
+    """The signature of a form: its parameters sorted by name, each name followed by its value."""
+    text = "".join(name + form[name] for name in sorted(form) if name != "signature")
+    return _hmac(secret, text.encode(errors="replace"))
+
+
+def _hmac(secret: str, message: bytes) -> str:
+    return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
+
+
+def _is_one_of(given: str, right: Sequence[str]) -> bool:
+    # any() may stop early: which secret fits is no secret, only what it is.
+    lowered = given.lower().encode(errors="replace")
+    return any(hmac.compare_digest(lowered, known.encode()) for known in right)

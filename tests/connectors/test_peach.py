@@ -1,0 +1,113 @@
+"""Peach: its signatures, and what comes unsigned."""
+
+import pytest
+from pydantic import ValidationError
+
+from connectors import examples
+from connectors.peach import Peach, PeachConfig, checkout, signature
+from connectors.provider import BadSignature, Inbound
+
+URL = "https://shop.example/callbacks/peach"
+LINK = examples.body("peach", "completed")
+
+
+def peach(*secrets: str) -> Peach:
+    return Peach(PeachConfig.model_validate({"webhook_secrets": secrets, "webhook_url": URL}))
+
+
+def inbound(body: bytes, content_type: str = "application/json", **headers: str) -> Inbound:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Inbound("/callbacks/peach", {"content-type": content_type, **named}, body)
+
+
+def test_the_documented_body_signature_is_reproduced() -> None:
+    # "Checkout authentication": the documents' own key, parameters and result.
+    form = {
+        "amount": "2",
+        "authentication.entityId": "8ac7a4ca68c22c4d0168c2caab2e0025",
+        "currency": "ZAR",
+        "defaultPaymentMethod": "CARD",
+        "merchantTransactionId": "Test1234",
+        "nonce": "JHGJSGHDSKJHGJDHGJH",
+        "paymentType": "DB",
+        "shopperResultUrl": "https://webhook.site/4e9b63bf-0d99-4d62-bd24-1d36ca866e1b",
+    }
+    signed = signature.of_form(form, "3fcd7cf22f55119eadbe02d14de18c0c")
+    assert signed == "311ed8e11e2da00d98c7479ca390a5396fe643e13629d850243dada877963afd"
+
+
+def test_without_secrets_every_callback_is_a_claim() -> None:
+    assert Peach(PeachConfig()).authenticate(inbound(LINK), None, 0) is False
+
+
+def test_secrets_need_the_url_that_is_signed() -> None:
+    with pytest.raises(ValidationError, match="WEBHOOK_URL"):
+        PeachConfig.model_validate({"webhook_secrets": ["one"]})
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"verificationCode": "KX4-223"}', b'{"batchId": "1", "status": "error"}']
+)
+def test_probes_and_batch_events_come_unsigned(body: bytes) -> None:
+    assert peach("one").authenticate(inbound(body), None, 0) is False
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        LINK,
+        examples.body("peach", "completed-as-printed"),
+        b'{"status": "completed"}',
+        b'{"paymentId": "1", "batchId": "1", "status": "completed"}',
+        b"not json",
+        b"[]",
+        b"",
+    ],
+)
+def test_nothing_else_does(body: bytes) -> None:
+    with pytest.raises(BadSignature):
+        peach("one").authenticate(inbound(body), None, 0)
+
+
+def test_an_unsigned_checkout_event_is_refused() -> None:
+    form = examples.body("peach", "checkout")
+    with pytest.raises(BadSignature):
+        peach("one").authenticate(
+            inbound(form, examples.content_type("peach", "checkout")), None, 0
+        )
+
+
+def test_a_probe_with_a_wrong_signature_is_refused() -> None:
+    probe = inbound(b'{"verificationCode": "KX4-223"}', x_webhook_signature="00")
+    with pytest.raises(BadSignature):
+        peach("one").authenticate(probe, None, 0)
+
+
+def test_a_signature_beyond_ascii_is_wrong_and_no_error() -> None:
+    with pytest.raises(BadSignature):
+        peach("one").authenticate(inbound(LINK, x_webhook_signature="\xe9\udcff"), None, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        ("000.000.000", "successful"),
+        ("000.100.110", "successful"),
+        ("000.300.000", "successful"),
+        ("000.600.000", "successful"),
+        ("000.400.110", "successful"),
+        ("000.400.120", "successful"),
+        ("000.400.100", "rejected"),
+        ("000.200.000", "pending"),
+        ("100.396.101", "cancelled"),
+        ("100.396.104", "uncertain"),
+        ("800.100.152", "rejected"),
+        ("999.999.999", "rejected"),
+    ],
+)
+def test_result_codes_have_their_documented_outcome(code: str, outcome: str) -> None:
+    assert checkout.outcome(code) == outcome
+
+
+def test_json_with_the_content_type_of_a_form_is_still_json() -> None:
+    assert not checkout.is_form(LINK, "application/x-www-form-urlencoded")
