@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Message
@@ -15,7 +16,7 @@ from schemas.codec import ORDER_UPDATE
 from schemas.topics import Topic
 from streams import admin
 from streams.engine.app import StageApp
-from streams.engine.batch import Batch
+from streams.engine.batch import Batch, headers_of
 from streams.engine.session import StageSpec
 from streams.engine.stage import Stage
 from tests.reading import read_all, write_all
@@ -88,7 +89,8 @@ class Worker:
     async def end(self) -> None:
         await self.app.stop()
         # Faust makes a consumer with an event loop of its own, never starts it and leaves it open.
-        self.app.consumer._thread.thread_loop.close()
+        consumer: Any = self.app.consumer
+        consumer._thread.thread_loop.close()
 
 
 @pytest.fixture
@@ -117,7 +119,7 @@ async def test_every_record_is_counted_once_and_poison_is_dead_lettered(
     )
     assert table_of(cluster) == {b"k%d" % n: 50 for n in range(20)}
     (dead,) = read_all(cluster, "dead-letters")
-    headers = {name: value.decode() for name, value in dead.headers() or []}
+    headers = {name: value.decode() for name, value in headers_of(dead)}
     assert (dead.key(), dead.value()) == (b"k3", b"poison")
     assert headers["stage"] == "counting"
     assert headers["reason"] == "poison is not for counting"
