@@ -1,0 +1,172 @@
+"""The simulated Peach behaves as its documents say."""
+
+import hashlib
+import hmac
+import json
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+
+from connectors.peach.link_sandbox import signature
+from connectors.sandbox.simulator import DAY, NewLink
+from tests.connectors.sandboxes import NOW, SECOND, Simulated, said, shown
+
+SEED = "00d886d6-4754-4bcc-b88f-74a53d5220e5"
+
+
+@pytest.fixture
+def peach() -> Simulated:
+    return Simulated("peach")
+
+
+def authorized(peach: Simulated, now: int = NOW) -> dict[str, str]:
+    secrets = peach.site.secrets
+    credentials = {
+        "clientId": secrets["client_id"],
+        "clientSecret": secrets["client_secret"],
+        "merchantId": secrets["merchant_id"],
+    }
+    token = shown(peach.call("POST", "/api/oauth/token", credentials, now=now))
+    assert (token["token_type"], token["expires_in"]) == ("Bearer", 14_400)
+    return {"authorization": f"Bearer {token['access_token']}"}
+
+
+def query(peach: Simulated, link_id: str) -> Any:
+    return shown(peach.call("GET", f"/api/payments/{link_id}", headers=authorized(peach)))
+
+
+def test_the_link_of_the_seed_is_paid(peach: Simulated) -> None:
+    peach.sandbox.seed("", NOW)
+    response = peach.call("GET", f"/api/payments/{SEED}", headers=authorized(peach))
+    payment = json.loads(response.body, parse_float=Decimal)["payment"]["payment"]
+    assert b'"amount": 123.45' in response.body
+    assert (payment["status"], payment["amount"], payment["currency"]) == (
+        "completed",
+        Decimal("123.45"),
+        "ZAR",
+    )
+
+
+@pytest.mark.parametrize(("example", "status"), [("expired", "expired"), ("checkout", "completed")])
+def test_the_link_of_the_seed_agrees_with_an_example(
+    peach: Simulated, example: str, status: str
+) -> None:
+    peach.sandbox.seed("", NOW)
+    peach.sandbox.seed(example, NOW)
+    peach.sandbox.seed("", NOW)  # a restart changes nothing
+    assert query(peach, SEED)["payment"]["payment"]["status"] == status
+
+
+def test_a_token_is_asked_for_and_ends(peach: Simulated) -> None:
+    peach.sandbox.seed("", NOW)
+    path = f"/api/payments/{SEED}"
+    assert peach.call("POST", "/api/oauth/token", {"clientId": "me"}).status == 401
+    assert peach.call("GET", path).status == 401
+    assert peach.call("GET", path, headers={"authorization": "Bearer guessed"}).status == 401
+    headers = authorized(peach)
+    assert peach.call("GET", path, headers=headers, now=NOW + 14_399 * SECOND).status == 200
+    assert peach.call("GET", path, headers=headers, now=NOW + 14_400 * SECOND).status == 401
+
+
+def test_a_link_lives_through_the_api(peach: Simulated) -> None:
+    asked = {
+        "payment": {"merchantInvoiceId": "INV-902", "amount": 99.5, "currency": "ZAR"},
+        "options": {"notificationUrl": "http://elsewhere.test/hook", "expiryTime": 5},
+    }
+    headers = authorized(peach)
+    link = shown(peach.call("POST", "/api/channels/e1/payments", asked, headers))
+    path = f"/api/payments/{link['id']}"
+    assert peach.call("DELETE", path, headers=headers).status == 200
+    assert peach.call("DELETE", path, headers=headers).status == 400
+    callbacks = peach.owed()
+    assert said(callbacks) == [
+        {"status": "initiated", "url": link["url"], "paymentId": link["id"]},
+        {"status": "cancelled", "paymentId": link["id"]},
+    ]
+    assert {callback.url for callback in callbacks} == {"http://elsewhere.test/hook"}
+    payment = query(peach, link["id"])["payment"]
+    assert payment["payment"]["merchantInvoiceId"] == "INV-902"
+    assert peach.call("POST", "/api/channels/e1/payments", {}, headers).status == 400
+    assert peach.call("GET", "/api/payments/none", headers=headers).status == 404
+
+
+def test_a_query_never_says_opened(peach: Simulated) -> None:
+    peach.sandbox.create(NewLink("link-1", 12345, "ZAR"), NOW)
+    peach.sandbox.move("link-1", "opened", NOW)
+    assert query(peach, "link-1")["payment"]["payment"]["status"] == "initiated"
+    assert [body["status"] for body in said(peach.owed())] == ["initiated", "opened"]
+
+
+def test_a_paid_link_has_webhooks_of_its_checkout_too(peach: Simulated) -> None:
+    peach.sandbox.create(NewLink("link-1", 12345, "ZAR"), NOW)
+    for word in ("opened", "processing", "completed"):
+        peach.sandbox.move("link-1", word, NOW)
+    callbacks = peach.owed()
+    assert said(callbacks)[-1] == {
+        "status": "completed",
+        "paymentId": "link-1",
+        "paymentBrand": "VISA",
+    }
+    forms = [dict(parse_qsl(c.body.decode())) for c in callbacks if "form" in c.content_type]
+    assert [form["result.code"] for form in forms] == ["000.200.000", "000.100.110"]
+    assert {form["checkoutId"] for form in forms} == {
+        query(peach, "link-1")["payment"]["checkout"]["checkoutId"]
+    }
+
+
+def test_the_body_of_a_checkout_webhook_is_signed_as_documented() -> None:
+    """The known answer of the vendor's page on Checkout authentication."""
+    params = {
+        "amount": "2",
+        "authentication.entityId": "8ac7a4ca68c22c4d0168c2caab2e0025",
+        "currency": "ZAR",
+        "defaultPaymentMethod": "CARD",
+        "merchantTransactionId": "Test1234",
+        "nonce": "JHGJSGHDSKJHGJDHGJH",
+        "paymentType": "DB",
+        "shopperResultUrl": "https://webhook.site/4e9b63bf-0d99-4d62-bd24-1d36ca866e1b",
+    }
+    assert signature(params, "3fcd7cf22f55119eadbe02d14de18c0c") == (
+        "311ed8e11e2da00d98c7479ca390a5396fe643e13629d850243dada877963afd"
+    )
+
+
+def test_webhooks_carry_the_four_headers(peach: Simulated) -> None:
+    peach.sandbox.create(NewLink("link-1", 12345, "ZAR"), NOW)
+    (callback,) = peach.owed()
+    url = peach.site.callback_url
+    headers = peach.sandbox.sign(peach.site, callback, url, NOW)
+    timestamp = headers["x-webhook-timestamp"]
+    message = f"{timestamp}.{headers['x-webhook-id']}.{url}.{callback.body.decode()}"
+    expected = hmac.new(
+        peach.site.secrets["webhook_secret"].encode(), message.encode(), hashlib.sha256
+    )
+    assert timestamp == "1700000000"
+    assert headers["x-webhook-signature"] == expected.hexdigest()
+    assert "x-webhook-signature-algorithm" in headers
+    again = peach.sandbox.sign(peach.site, callback, url, NOW + SECOND)
+    assert again["x-webhook-id"] == headers["x-webhook-id"]
+
+
+@pytest.mark.parametrize(("paid", "status"), [(False, "expired"), (True, "completed")])
+def test_an_unpaid_link_expires_when_its_time_is_over(
+    peach: Simulated, paid: bool, status: str
+) -> None:
+    peach.sandbox.create(NewLink("link-1", 12345, "ZAR"), NOW)
+    if paid:
+        peach.sandbox.move("link-1", "completed", NOW)
+    month = 30 * DAY * SECOND
+    assert peach.store.rung(NOW + month - 1) == []
+    (alarm,) = peach.store.rung(NOW + month)
+    peach.sandbox.woken(alarm.key, NOW + month)
+    assert query(peach, "link-1")["payment"]["payment"]["status"] == status
+
+
+def test_webhooks_are_repeated_as_documented_for_thirty_days(peach: Simulated) -> None:
+    waits = peach.sandbox.RETRY_SECONDS
+    assert [wait / 60 for wait in waits[:6]] == [2, 4, 8, 15, 30, 60]
+    assert set(waits[6:]) == {float(DAY)}
+    assert 29 * DAY < sum(waits) <= 30 * DAY
+    assert (peach.sandbox.JITTER, list(peach.sandbox.ACKNOWLEDGED)) == (0.0, [200])

@@ -1,0 +1,112 @@
+"""A play against a board that is right, and against one that is not."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from connectors.sandbox.plan import ExpectedLink, plan
+from connectors.sandbox.play import PlayResult, play
+from tests.connectors.sandboxes import free_socket, served
+from tests.connectors.test_sandbox_host import Host, hosted
+
+LINKS, SEED, RUN = 12, 3, "run-1"
+
+
+@dataclass
+class Web:
+    """The edge and the board in one, which knows the plan: it says what is expected, or `wrong`."""
+
+    wrong: dict[str, Any] = field(default_factory=dict)
+    registered: set[str] = field(default_factory=set)
+    received: list[str] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        scenario = plan(LINKS, SEED, RUN)
+        self.links = {link.link_id: link for link in scenario.expected_links}
+        self.orders = {order.order_id: order for order in scenario.expected_orders}
+        self.to_register = {x.link_id for x in scenario.links if x.registration}
+
+    async def register(self, request: Request) -> Response:
+        self.tokens.add(request.headers.get("authorization", ""))
+        self.registered.add((await request.json())["link_id"])
+        return Response(status_code=202)
+
+    async def callback(self, request: Request) -> Response:
+        self.received.append(request.path_params["provider"])
+        return Response()
+
+    async def link(self, request: Request) -> Response:
+        link_id = request.path_params["id"]
+        if not self.received and link_id not in self.registered:
+            return Response(status_code=404)
+        return JSONResponse(self._row(self.links[link_id]) | self.wrong)
+
+    def _row(self, link: ExpectedLink) -> dict[str, Any]:
+        return {
+            "status": link.status[-1],
+            "coverage": link.coverage,
+            "order_id": link.order_id,
+            "anomalies": link.anomalies,
+            "registration": {"order_id": None},
+        }
+
+    async def order(self, request: Request) -> Response:
+        order = self.orders[request.path_params["id"]]
+        if not order.closed_links:
+            return Response(status_code=404)
+        close = {"links": [{"link_id": link_id} for link_id in order.closed_links]}
+        settlements = [{"kind": kind} for kind in order.settlements]
+        return JSONResponse({"close": close, "settlements": settlements})
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/links", self.register, methods=["POST"]),
+                Route("/callbacks/{provider}", self.callback, methods=["POST"]),
+                Route("/links/{provider}/{id}", self.link),
+                Route("/orders/{provider}/{id}", self.order),
+            ]
+        )
+
+
+@asynccontextmanager
+async def playing(web: Web, tmp_path: Path) -> AsyncIterator[tuple[Host, str]]:
+    async with served(web.app(), free_socket()) as url, hosted(tmp_path, url) as host:
+        yield host, url
+
+
+async def perform(web: Web, tmp_path: Path, wait_seconds: float) -> PlayResult:
+    async with playing(web, tmp_path) as (host, url):
+        base = host.config.base_url
+        return await play(url, url, base, LINKS, SEED, wait_seconds, 0.1, RUN, "t0ken")
+
+
+async def test_a_play_ends_when_the_board_agrees(tmp_path: Path) -> None:
+    web = Web()
+    result = await perform(web, tmp_path, 60.0)
+    assert result.agrees
+    assert (len(result.rows), result.undelivered) == (len(web.links) + len(web.orders), 0)
+    assert web.registered == web.to_register
+    assert web.tokens == {"Bearer t0ken"}
+    assert {row.expected for row in result.rows if row.kind == "orders"} >= {"not closed"}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"status": "UNKNOWN"}, {"coverage": "UNKNOWN"}, {"anomalies": ["STALE"]}]
+)
+async def test_a_play_says_where_the_board_disagrees(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    result = await perform(Web(wrong=wrong), tmp_path, 0.0)
+    assert not result.agrees
+    first = next(row for row in result.rows if row.kind == "links")
+    (value,) = wrong.values()
+    assert (value if isinstance(value, str) else value[0]) in first.seen
+    assert first.seen != first.expected
