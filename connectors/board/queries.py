@@ -1,0 +1,215 @@
+"""The questions the board answers: a few indexed look-ups each. Blocking: call them in a thread."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Select, Table, func, select, tuple_
+
+from connectors.board import tables as t
+from connectors.board.rows import storable
+from connectors.board.store import Store
+from schemas import records as r
+
+Cursor = tuple[str | int, ...]
+
+
+class Page(NamedTuple):
+    """Rows newest first, and the cursor that continues after them (None at the end)."""
+
+    rows: list[Any]
+    next: Cursor | None
+
+
+class Link(NamedTuple):
+    status: r.LinkStatus
+    events: list[r.LinkEvent]
+    anomalies: list[r.Anomaly]
+
+
+class Order(NamedTuple):
+    status: r.OrderStatus
+    close: r.OrderClose | None
+    settlements: list[r.Settlement]
+
+
+# What a table is paged by: newest first, and unique to its end.
+_PAGED_BY: dict[Table, Sequence[str]] = {
+    t.link_status: ("changed_at", "provider", "link_id"),
+    t.orders: ("changed_at", "provider", "order_id"),
+    t.anomalies: ("at", "event_id"),
+    t.dead_letters: ("at", "topic", "partition", "offset"),
+}
+
+
+def cursor_types(table: Table) -> tuple[type, ...]:
+    """What a cursor of this table consists of."""
+    return tuple(table.c[name].type.python_type for name in _PAGED_BY[table])
+
+
+def links(store: Store, where: Mapping[str, str], limit: int, after: Cursor | None) -> Page:
+    """Link statuses; `where` may name provider, status, order_id."""
+    conditions = [t.link_status.c[name] == storable(value) for name, value in where.items()]
+    return _records(store, t.link_status, conditions, limit, after)
+
+
+def anomalies(store: Store, limit: int, after: Cursor | None = None) -> Page:
+    return _records(store, t.anomalies, [], limit, after)
+
+
+def orders(store: Store, limit: int, after: Cursor | None = None) -> Page:
+    return _records(store, t.orders, [], limit, after)
+
+
+def dead_letters(store: Store, limit: int, after: Cursor | None = None) -> Page:
+    """Dead letters as mappings of their columns."""
+    rows, following = _page(store, t.dead_letters, [], limit, after)
+    return Page([{**row, "headers": json.loads(row["headers"])} for row in rows], following)
+
+
+def link(store: Store, provider: str, link_id: str) -> Link | None:
+    """A link with its whole timeline, oldest first."""
+    status = select(t.link_status.c.record).where(*_is(t.link_status, provider, link_id=link_id))
+    events = (
+        select(t.link_events.c.record)
+        .where(*_is(t.link_events, provider, link_id=link_id))
+        .order_by(t.link_events.c.received_at, t.link_events.c.offset)
+    )
+    noticed = (
+        select(t.anomalies.c.record)
+        .where(*_is(t.anomalies, provider, link_id=link_id))
+        .order_by(t.anomalies.c.at, t.anomalies.c.event_id)
+    )
+    with store.reading() as connection:
+        record = connection.scalar(status)
+        if record is None:
+            return None
+        timeline = [json.loads(row) for row in connection.scalars(events)]
+        details = [json.loads(row) for row in connection.scalars(noticed)]
+    return Link(json.loads(record), timeline, details)
+
+
+def order(store: Store, provider: str, order_id: str) -> Order | None:
+    """An order; one that only links know of is open with those links."""
+    known = select(t.orders.c.record).where(*_is(t.orders, provider, order_id=order_id))
+    with store.reading() as connection:
+        record = connection.scalar(known)
+        members = [json.loads(row) for row in connection.scalars(_members(provider, order_id))]
+        closes = list(connection.scalars(_decisions(t.order_close, provider, order_id)))
+        settled = list(connection.scalars(_decisions(t.settlements, provider, order_id)))
+    if record is None and not members:
+        return None
+    status = json.loads(record) if record else _open_order(provider, order_id, members)
+    return Order(
+        _with_links(status, members),
+        json.loads(closes[0]) if closes else None,
+        [json.loads(row) for row in settled],
+    )
+
+
+def counts(store: Store) -> dict[str, dict[str, int]]:
+    """Number of links by provider and status."""
+    c = t.link_status.c
+    query = select(c.provider, c.status, func.count()).group_by(c.provider, c.status)
+    found: dict[str, dict[str, int]] = {}
+    with store.reading() as connection:
+        for provider, status, number in connection.execute(query):
+            found.setdefault(provider, {})[status] = number
+    return found
+
+
+def totals(store: Store) -> dict[str, int]:
+    """Number of rows of what the first page shows only the newest of."""
+    shown = (t.orders, t.anomalies, t.dead_letters, t.unreadable)
+    with store.reading() as connection:
+        return {
+            table.name: connection.scalar(select(func.count()).select_from(table)) or 0
+            for table in shown
+        }
+
+
+def _is(table: Table, provider: str, **identity: str) -> list[ColumnElement[bool]]:
+    (name, value), *_ = identity.items()
+    return [table.c.provider == storable(provider), table.c[name] == storable(value)]
+
+
+def _records(
+    store: Store,
+    table: Table,
+    conditions: Sequence[ColumnElement[bool]],
+    limit: int,
+    after: Cursor | None,
+) -> Page:
+    rows, following = _page(store, table, conditions, limit, after)
+    return Page([json.loads(row["record"]) for row in rows], following)
+
+
+def _page(
+    store: Store,
+    table: Table,
+    conditions: Sequence[ColumnElement[bool]],
+    limit: int,
+    after: Cursor | None,
+) -> Page:
+    columns = [table.c[name] for name in _PAGED_BY[table]]
+    query = select(table).where(*conditions)
+    if after is not None:
+        query = query.where(tuple_(*columns) < tuple(storable(part) for part in after))
+    query = query.order_by(*(column.desc() for column in columns)).limit(limit + 1)
+    with store.reading() as connection:
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+    if len(rows) <= limit:
+        return Page(rows, None)
+    last = rows[limit - 1]
+    return Page(rows[:limit], tuple(last[column.name] for column in columns))
+
+
+def _members(provider: str, order_id: str) -> Select[str]:
+    c = t.link_status.c
+    return select(c.record).where(*_is(t.link_status, provider, order_id=order_id), c.in_order)
+
+
+def _decisions(table: Table, provider: str, order_id: str) -> Select[str]:
+    matching = select(table.c.record).where(*_is(table, provider, order_id=order_id))
+    return matching.order_by(table.c.decided_at, table.c.event_id)
+
+
+def _open_order(provider: str, order_id: str, members: list[r.LinkStatus]) -> r.OrderStatus:
+    expected = [m["registration"]["links_in_order"] for m in members if m["registration"]]
+    return {
+        "provider": provider,
+        "order_id": order_id,
+        "state": "OPEN",
+        "links": [],
+        "links_in_order": max((n for n in expected if n is not None), default=None),
+        "closed_link_ids": [],
+        "decided_at": None,
+        "total_minor": None,
+        "currency": None,
+        "settlements": {},
+        "steps": {},
+        "failure": None,
+        "changed_at": max(m["changed_at"] for m in members),
+        "version": 0,
+    }
+
+
+def _with_links(status: r.OrderStatus, members: list[r.LinkStatus]) -> r.OrderStatus:
+    """The order's own view of its links, and after it those that have not reached it yet."""
+    own = {known["link_id"]: known for known in status["links"]}
+    reported = {m["link_id"]: _as_order_link(m) for m in members}
+    merged = {**reported, **own}
+    return {**status, "links": [merged[link_id] for link_id in sorted(merged)]}
+
+
+def _as_order_link(status: r.LinkStatus) -> r.OrderLink:
+    settled = {p["payment_id"] for p in status["payments"] if "SETTLED" in p["seen"]}
+    return {
+        "link_id": status["link_id"],
+        "status": status["status"],
+        "payment_id": status["payment_id"],
+        "amount_minor": status["amount_minor"],
+        "currency": status["currency"],
+        "paid_at": status["times"].get("PAID"),
+        "settled": status["payment_id"] in settled,
+    }

@@ -1,0 +1,104 @@
+"""Who may read the board, and what every answer carries."""
+
+import httpx
+import pytest
+
+from connectors import process
+from connectors.board import Board, BoardConfig, TokenNeeded, application, open_board, run_board
+from connectors.board.access import Access
+from connectors.kafka import Cluster
+from connectors.process import Address
+from tests.connectors.board.conftest import PROVIDERS, TOKEN
+
+PATHS = ["/", "/links", "/links/ping/x", "/orders/ping/x", "/anomalies", "/dead-letters"]
+PATHS += ["/stream", "/registry/subjects", "/static/board.js"]
+
+
+def config(database_url: str, host: str, token: str | None) -> BoardConfig:
+    return BoardConfig(Cluster("127.0.0.1:1"), PROVIDERS, database_url, Address(host, 0), token)
+
+
+@pytest.fixture
+async def remote(database_url: str) -> httpx.AsyncClient:
+    board = open_board(config(database_url, "0.0.0.0", TOKEN))
+    app = application(board, process.probes(lambda: None))
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://board.example:8080"
+    )
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1", "board.example"])
+async def test_off_loopback_it_does_not_start_without_a_token(database_url: str, host: str) -> None:
+    with pytest.raises(TokenNeeded, match="LINKSTATUS_BOARD__TOKEN"):
+        await run_board(config(database_url, host, None))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_on_loopback_it_needs_none(host: str) -> None:
+    assert Access(host).token is None
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_off_loopback_nothing_is_read_without_the_token(
+    remote: httpx.AsyncClient, path: str
+) -> None:
+    answer = await remote.get(path)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    wrong = await remote.get(path, headers={"Authorization": f"Bearer {TOKEN}x"})
+    assert wrong.status_code == 401
+
+
+async def test_off_loopback_the_token_opens_it(remote: httpx.AsyncClient) -> None:
+    answer = await remote.get("/links", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 200
+
+
+async def test_probes_are_open(remote: httpx.AsyncClient) -> None:
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert (await remote.get(path)).status_code == 200
+
+
+async def test_a_browser_trades_the_token_for_a_cookie(remote: httpx.AsyncClient) -> None:
+    answer = await remote.get(f"/?token={TOKEN}")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert TOKEN not in cookie
+    assert (await remote.get("/")).status_code == 200
+
+
+async def test_a_wrong_token_gets_no_cookie(remote: httpx.AsyncClient) -> None:
+    answer = await remote.get("/?token=guess")
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:9999", "LOCALHOST", "[::1]:8080"])
+async def test_on_loopback_its_own_names_may_read(client: httpx.AsyncClient, host: str) -> None:
+    assert (await client.get("/links", headers={"Host": host})).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[", "x:y:z"])
+async def test_on_loopback_another_name_may_not(client: httpx.AsyncClient, host: str) -> None:
+    assert (await client.get("/links", headers={"Host": host})).status_code == 421
+
+
+async def test_another_name_may_with_the_token(client: httpx.AsyncClient) -> None:
+    headers = {"Host": "board.example", "Authorization": f"bearer {TOKEN}"}
+    assert (await client.get("/links", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/links", "/links/ping/no", "/nothing", "/static/board.css"])
+async def test_every_answer_carries_the_security_headers(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    headers = (await client.get(path)).headers
+    assert headers["content-security-policy"].startswith("default-src 'self';")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
+async def test_reading_cannot_be_written(client: httpx.AsyncClient, board: Board) -> None:
+    assert (await client.post("/links", json={})).status_code == 405

@@ -1,0 +1,81 @@
+"""What the documents say is so."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from typer.main import get_command
+
+from connectors.registry import PROVIDERS
+from schemas.topics import all_topics
+from streams import settings
+from streams.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()
+]
+
+
+def of(program: str) -> list[str]:
+    return [command for command in COMMANDS if command.split()[0] == program]
+
+
+@pytest.mark.parametrize("command", of("make"))
+def test_every_make_command_is_a_target(command: str) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    assert re.search(rf"^{command.split()[1]}:", makefile, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", of("linkstatus"))
+def test_every_command_is_understood(command: str) -> None:
+    words = shlex.split(command)[1:]
+    context = get_command(app).make_context("linkstatus", words, resilient_parsing=True)
+    group, rest = get_command(app), list(words)
+    while hasattr(group, "commands"):
+        name = rest.pop(0)
+        assert name in group.commands, command
+        group = group.commands[name]
+    group.make_context(name, rest, parent=context).close()
+
+
+def test_every_command_is_documented_and_has_help() -> None:
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        assert f"`linkstatus {name}`" in README, name
+        assert command.help, name
+
+
+def test_the_tables_name_every_provider_and_every_public_topic() -> None:
+    for name in PROVIDERS:
+        assert f"| `{name}` |" in README
+    for topic in all_topics(["{provider}"]):
+        assert not topic.public or f"| `{topic.name}` |" in README, topic.name
+
+
+def names(model: type[BaseModel], prefix: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found += names(kind, f"{prefix}{name.upper()}__")
+        else:
+            found.append((prefix, name.upper()))
+    return found
+
+
+def test_the_table_of_settings_names_what_is_read() -> None:
+    table = README.split("## Settings")[1].split("##")[0]
+    known = {name for _, name in names(type(settings.load()), "LINKSTATUS_")}
+    for name in re.findall(r"`(?:LINKSTATUS_[A-Z_{}]*?__|…__|LINKSTATUS_)([A-Z_]+)`", table):
+        assert name in known, name
+
+
+@pytest.mark.parametrize("document", ["README.md", "connectors/README.md"])
+def test_every_link_to_a_file_leads_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text()
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (ROOT / document).parent.joinpath(target).exists(), target
