@@ -1,8 +1,13 @@
 """How every client reaches the cluster: one description, two dialects (aiokafka, librdkafka)."""
 
+import asyncio
+import logging
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
+
+log = logging.getLogger(__name__)
 
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
@@ -55,3 +60,24 @@ class Cluster:
             "ssl.key.location": self.ssl_key,
         }
         return {name: value for name, value in options.items() if value is not None}
+
+
+async def close_client(close: Callable[[], Awaitable[None]], seconds: float) -> None:
+    """Closes an aiokafka client within a bound, whatever state it is in; never raises by itself.
+
+    In a task of its own: aiokafka awaits tasks that it has cancelled, and their CancelledError
+    would end the task that closes as if that had been cancelled.
+    """
+    closing = asyncio.ensure_future(close())
+    try:
+        await asyncio.wait([closing], timeout=seconds)
+    finally:
+        if not closing.done():
+            closing.cancel()
+        closing.add_done_callback(_note_end)
+
+
+def _note_end(closing: asyncio.Future[None]) -> None:
+    error = None if closing.cancelled() else closing.exception()
+    if error is not None:
+        log.info("a client did not close in order: %r", error)

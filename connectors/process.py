@@ -48,6 +48,10 @@ def probes(readiness: Readiness) -> list[BaseRoute]:
     ]
 
 
+class ServiceEnded(RuntimeError):
+    """A service that never ends did: nothing else says that it failed."""
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: `run` ends it together with everything else."""
 
@@ -97,3 +101,5 @@ async def run(server: uvicorn.Server, services: Sequence[Callable[[], Awaitable[
     for result in (*(t.exception() for t in done if not t.cancelled()), *results):
         if isinstance(result, Exception):
             raise result
+    if not done & {serving, stopping}:
+        raise ServiceEnded(f"a service of the process ended by itself: {results!r}")

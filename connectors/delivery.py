@@ -1,0 +1,42 @@
+"""Publishing what a process owes for a record before it may commit that record."""
+
+import asyncio
+import logging
+
+from aiokafka import ConsumerRecord
+
+from connectors.publish import Headers, Publishes, Unavailable
+from schemas.topics import DEAD_LETTERS
+
+log = logging.getLogger(__name__)
+
+
+async def insist(
+    publisher: Publishes, topic: str, key: bytes | None, value: bytes | None, headers: Headers
+) -> None:
+    """Publishes however long Kafka takes to be there: for work whose input is only committed
+    afterwards.
+    """
+    while True:
+        try:
+            return await publisher.publish(topic, key, value, headers)
+        except Unavailable as error:
+            log.warning("%s: trying again: %s", topic, error)
+            await asyncio.sleep(1.0)
+
+
+async def dead_letter(
+    publisher: Publishes, record: ConsumerRecord, stage: str, reason: str
+) -> None:
+    """Publishes a record nobody can use to the dead letters, as received, with where it came from
+    and why.
+    """
+    headers = [
+        *record.headers,
+        ("stage", stage.encode()),
+        ("reason", reason.encode(errors="replace")),
+        ("origin", f"{record.topic}/{record.partition}/{record.offset}".encode()),
+    ]
+    # aiokafka refuses a record that has neither key nor value.
+    value = record.value if record.key else record.value or b""
+    await insist(publisher, DEAD_LETTERS.name, record.key, value, headers)

@@ -1,0 +1,57 @@
+"""What is asked of the providers, at most how often, and which requests ask the same."""
+
+from dataclasses import dataclass, field
+
+from connectors.intake import Errand
+from schemas.records import LookupRequest, Source, Status
+
+ENDINGS: frozenset[Status] = frozenset({"EXPIRED", "CANCELLED", "FAILED", "PAID"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What we ask of a provider at most, and how long we wait for it. Times in seconds."""
+
+    per_second: float = 20.0
+    unissued_per_minute: float = 30.0
+    timeout: float = 10.0
+    # Beyond so many waiting requests no more are taken from Kafka.
+    most_waiting: int = 5_000
+    # Beyond so many, requests for links we never issued are dropped: the worker's poll timer asks
+    # again.
+    most_unissued: int = 10_000
+    # How long after the first and the second answer that did not confirm a claim we ask again.
+    claim_pauses: tuple[float, ...] = (1.0, 3.0)
+    retry_pauses: tuple[float, float] = (1.0, 300.0)
+    breaker_pauses: tuple[float, float] = (1.0, 60.0)
+
+
+@dataclass(slots=True, eq=False)
+class Question(Errand):
+    """One question, for every request that asks the same."""
+
+    request: LookupRequest = field(kw_only=True)
+    trace: list[tuple[str, bytes]] = field(kw_only=True)
+    asked: int = 0
+
+    @property
+    def source(self) -> Source:
+        """How the answer comes to us."""
+        return "poll" if self.request["reason"] == "POLL" else "lookup"
+
+    @property
+    def claims_ending(self) -> bool:
+        return self.request["claimed_status"] in ENDINGS
+
+
+Same = tuple[str, Status | None, str | None, bool]
+
+
+def same(request: LookupRequest) -> Same:
+    # An answer to one claim says nothing final of another, so claims are asked for one by one.
+    return (
+        request["link_id"],
+        request["claimed_status"],
+        request["payment_id"],
+        request["issued"],
+    )

@@ -1,0 +1,72 @@
+"""Requests to the providers: one client, bounded in time and size, and how long to wait before the
+next try.
+"""
+
+import asyncio
+import random
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from connectors.provider import ApiRequest, ApiResponse
+
+MAX_ANSWER = 512 << 10
+_LONGEST_RETRY_AFTER = 3600.0
+
+
+class TooMuch(Exception):
+    """The answer is larger than any answer of a provider's API has reason to be."""
+
+
+def http_client(timeout: float = 10.0) -> httpx.AsyncClient:
+    """A client for the providers' APIs; the simulated ones on this machine are never behind a
+    proxy.
+    """
+    return httpx.AsyncClient(
+        timeout=timeout,
+        follow_redirects=False,
+        mounts={"all://127.0.0.1": None, "all://localhost": None},
+    )
+
+
+async def fetch(client: httpx.AsyncClient, request: ApiRequest) -> ApiResponse:
+    """Performs one request. Raises httpx.HTTPError, httpx.InvalidURL, TimeoutError, TooMuch."""
+    bound = client.timeout.read
+    # httpx bounds each read; a provider that drips its answer would hold us for ever.
+    async with (
+        asyncio.timeout(None if bound is None else 2 * bound),
+        client.stream(
+            request.method, request.url, headers=dict(request.headers), content=request.body or None
+        ) as response,
+    ):
+        body = b""
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > MAX_ANSWER:
+                raise TooMuch(f"{request.method} {response.url.path}: more than {MAX_ANSWER} bytes")
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return ApiResponse(response.status_code, body, headers)
+
+
+def backoff(attempts: int, first: float, longest: float) -> float:
+    """Seconds to wait after that many failures: doubling, bounded, and spread so that many do not
+    come at once.
+    """
+    ceiling = min(longest, first * 2.0 ** min(attempts - 1, 32))
+    return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - spreads load, guards nothing
+
+
+def retry_after(response: ApiResponse, now: datetime | None = None) -> float | None:
+    """Seconds the provider asks us to wait (RFC 9110 §10.2.3), at most an hour; None if it does not
+    say.
+    """
+    text = next((v for k, v in response.headers.items() if k.lower() == "retry-after"), "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), _LONGEST_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    seconds = (moment.astimezone(UTC) - (now or datetime.now(UTC))).total_seconds()
+    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER)

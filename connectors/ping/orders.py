@@ -1,0 +1,74 @@
+"""Closing, splitting and settling an order at Ping: the three idempotent calls of the Payments API.
+
+Vendor documents: reference pages v1closepaymentorder, v1splitpaymentorder, v1settlepaymentorder;
+guide "Close, split and settle the PaymentOrder". A close is refused with 403 while a payment of the
+order has not ended, a split while the order is not closed, a settle while it is not split: all
+three mean "later".
+"""
+
+import json
+from typing import Any
+
+from pydantic import SecretStr
+
+from connectors import calling
+from connectors.order_api import Done, OrderAction, Refused, Verdict, Wait
+from connectors.provider import ApiRequest, ApiResponse
+
+_PATHS: dict[OrderAction, str] = {"CLOSE": "close", "SPLIT": "split", "SETTLE": "settle"}
+# The request itself is wrong, or the order does not exist: no later try can help.
+_LASTING = frozenset({400, 404, 405, 410, 422})
+_LONGEST_REASON = 500
+
+
+class PingOrders:
+    """Payment orders of the Payments API; their ids are the `order_id`s that Ping's lookups
+    name.
+    """
+
+    def __init__(
+        self, payments_url: str, tenant_id: str | None, api_secret: SecretStr | None
+    ) -> None:
+        self._base = payments_url
+        self._tenant_id = tenant_id
+        self._api_secret = api_secret
+
+    def ready(self) -> bool:
+        return bool(self._tenant_id and self._api_secret)
+
+    def step(self, order_id: str, action: OrderAction, fast_forward: bool) -> ApiRequest:
+        path = f"api/v1/payment_orders/{calling.path_part(order_id)}/{_PATHS[action]}"
+        body = {} if action == "CLOSE" else {"fast_forward": fast_forward}
+        secret = self._api_secret
+        headers = {
+            "content-type": "application/json",
+            "accept": "application/json",
+            "tenant_id": self._tenant_id or "",
+            "x-api-secret": secret.get_secret_value() if secret else "",
+        }
+        return ApiRequest("PUT", f"{self._base}/{path}", headers, json.dumps(body).encode())
+
+    def judge(self, action: OrderAction, response: ApiResponse) -> Verdict:
+        if 200 <= response.status < 300:
+            return Done()
+        reason = f"{action} answered {response.status}: {_words(response.body)}"
+        if response.status in _LASTING:
+            return Refused(reason)
+        return Wait(reason, provider_down=response.status not in {403, 409})
+
+
+def _words(body: bytes) -> str:
+    """Ping's errors come as `{"errors": [{"error", "description"}]}` or as one such object."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return body[:_LONGEST_REASON].decode(errors="replace")
+    errors = told.get("errors", [told]) if isinstance(told, dict) else [told]
+    words = "; ".join(_one(error) for error in errors) if isinstance(errors, list) else str(errors)
+    return words[:_LONGEST_REASON]
+
+
+def _one(error: Any) -> str:
+    if not isinstance(error, dict):
+        return str(error)
+    return " ".join(str(error[name]) for name in ("error", "description") if error.get(name))

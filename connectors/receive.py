@@ -1,0 +1,75 @@
+"""`linkstatus receive`: the edge. It judges authenticity and size, never meaning, and a stuck
+worker cannot stop it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from connectors.edge.access import Access, is_loopback
+from connectors.edge.callbacks import PREFIX, Callbacks
+from connectors.edge.keys import KeySets, KeySource
+from connectors.edge.links import LinksEndpoint
+from connectors.kafka import Cluster
+from connectors.outward import http_client
+from connectors.process import Address, http_server, probes, run
+from connectors.provider import Provider
+from connectors.publish import Publisher, Publishes
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What the edge's routes work with."""
+
+    providers: Mapping[str, Provider]
+    # By provider; a provider without one takes callbacks at any path below its own.
+    path_tokens: Mapping[str, SecretStr | None]
+    publisher: Publishes
+    keys: KeySource
+    access: Access
+
+
+def routes(edge: Edge) -> list[Route]:
+    """The callback URLs and POST /links."""
+    links = LinksEndpoint(edge.providers.keys(), edge.publisher, edge.access)
+    return [
+        Route(PREFIX + "{rest:path}", _callbacks(edge)),
+        Route("/links", links.post, methods=["POST"]),
+    ]
+
+
+def in_front(edge: Edge, app: ASGIApp) -> ASGIApp:
+    """`app` with the callback URLs before it: its routing and middleware would cost a callback a
+    third more.
+    """
+    callbacks = _callbacks(edge)
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        to_us = scope["type"] == "http" and scope["path"].startswith(PREFIX)
+        await (callbacks if to_us else app)(scope, receive, send)
+
+    return front
+
+
+def _callbacks(edge: Edge) -> Callbacks:
+    return Callbacks(edge.providers, edge.path_tokens, edge.publisher, edge.keys)
+
+
+async def run_receive(
+    cluster: Cluster,
+    providers: Mapping[str, Provider],
+    path_tokens: Mapping[str, SecretStr | None],
+    address: Address,
+    token: SecretStr | None,
+) -> None:
+    """Serves the edge until it is told to end."""
+    publisher = Publisher(cluster)
+    access = Access(token, local=is_loopback(address.host))
+    async with http_client() as client:
+        edge = Edge(providers, path_tokens, publisher, KeySets(client), access)
+        app = Starlette(routes=[*routes(edge), *probes(publisher.why_not_ready)])
+        await run(http_server(in_front(edge, app), address), [publisher.run])

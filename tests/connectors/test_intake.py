@@ -1,0 +1,111 @@
+"""The lookup and the settle process on a real broker: what one process did not finish, the next
+one does.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from connectors.intake import Intake
+from connectors.kafka import Cluster
+from connectors.lookup import desk as lookup
+from connectors.publish import Publisher
+from connectors.settle import Office
+from connectors.settle import desk as settle
+from schemas.codec import ORDER_UPDATE
+from tests.connectors import test_lookup, test_settle
+from tests.reading import read_all, write_all
+from tests.waiting import until
+
+pytestmark = pytest.mark.kafka
+
+
+@asynccontextmanager
+async def together(*services: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    tasks = [asyncio.ensure_future(service()) for service in services]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def looking_up(cluster: Cluster, api: test_lookup.Api) -> AsyncIterator[None]:
+    """The lookup process's parts on a real cluster."""
+    publisher = Publisher(cluster)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(api.answer)) as client:
+        desk = lookup.Desk(test_lookup.an_ipint(), client, publisher, test_lookup.QUICK)
+        intake = Intake(cluster, "lookup-ipint", ["lookups"], desk.take, desk.room)
+        async with together(publisher.run, desk.run, intake.run):
+            yield
+
+
+async def test_a_lookup_not_answered_is_asked_again_by_the_next_looking_up(kafka: Cluster) -> None:
+    links = [f"i{number}" for number in range(40)]
+    write_all(
+        kafka, "lookups", [(b"ipint:" + k.encode(), test_lookup.request(k, "PAID")) for k in links]
+    )
+    write_all(kafka, "lookups", [(b"ipint:broken", b"junk"), (None, b"junk")])
+    ready: dict[str, Sequence[str | int | Exception]] = {link: ["COMPLETED"] for link in links}
+    first = test_lookup.Api(**{**ready, "i7": [httpx.ConnectError("away")]})
+    async with looking_up(kafka, first):
+        await until(lambda: set(first.asked) == set(links), "the first process")
+    second = test_lookup.Api(**ready)
+
+    def answered() -> set[str]:
+        return {
+            dict(message.headers() or [])["lookup-link"].decode()  # type: ignore[union-attr]
+            for message in read_all(kafka, "callbacks.ipint")
+        }
+
+    assert "i7" not in answered()
+    async with looking_up(kafka, second):
+        await until(lambda: "i7" in second.asked, "the second process")
+        await until(lambda: answered() == set(links), "every answer")
+    # A repeat of a dead letter says the same origin.
+    assert len({dict(m.headers() or [])["origin"] for m in read_all(kafka, "dead-letters")}) == 2
+    third = test_lookup.Api()
+    write_all(kafka, "lookups", [(b"ipint:last", test_lookup.request("last", reason="POLL"))])
+    async with looking_up(kafka, third):
+        await until(lambda: "last" in third.asked, "the third process")
+    assert third.asked == ["last"]
+
+
+@asynccontextmanager
+async def settling(cluster: Cluster, payments: test_settle.Payments) -> AsyncIterator[None]:
+    """The settle process's parts on a real cluster."""
+    publisher = Publisher(cluster)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(payments.answer)) as client:
+        desk = settle.Desk("ping", test_settle.PING, client, publisher, test_settle.QUICK)
+        office = Office(cluster, {"ping": desk}, publisher, test_settle.QUICK)
+        topics = ["order-close", "settlement"]
+        intake = Intake(cluster, "settle", topics, office.take, office.room)
+        async with together(publisher.run, desk.run, intake.run):
+            yield
+
+
+async def test_an_order_that_waited_is_taken_up_by_the_next_settling(kafka: Cluster) -> None:
+    write_all(
+        kafka,
+        "order-close",
+        [(b"ping:o1", test_settle.close("o1")), (b"ping:o2", test_settle.close("o2"))],
+    )
+    write_all(
+        kafka, "settlement", [(b"ping:o2", test_settle.settlement("o2")), (b"ping:o2", b"junk")]
+    )
+
+    def reported() -> set[tuple[str, str]]:
+        updates = [ORDER_UPDATE.decode(m.value()) for m in read_all(kafka, "order-updates")]
+        return {(update["order_id"], update["step"]) for update in updates}
+
+    o2 = {("o2", "CLOSED"), ("o2", "SPLIT"), ("o2", "SETTLED")}
+    waiting = test_settle.Payments(o1_close=[403] * 1_000_000)
+    async with settling(kafka, waiting):
+        await until(lambda: reported() == o2, "the order that was ready")
+    async with settling(kafka, test_settle.Payments()):
+        await until(lambda: reported() == {*o2, ("o1", "CLOSED")}, "the order that waited")
+    # A repeat of a dead letter says the same origin.
+    assert len({dict(m.headers() or [])["origin"] for m in read_all(kafka, "dead-letters")}) == 1
