@@ -18,6 +18,7 @@ from streams import admin, child
 from streams.embedded import Broker, BrokerFailed
 from tests.waiting import until_sync
 
+
 @pytest.fixture(scope="module")
 def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker = Broker(tmp_path_factory.mktemp("own"))

@@ -41,7 +41,8 @@ def _register(answer: Callable[[httpx.Request], httpx.Response]) -> dict[str, in
 
 def test_every_avro_topic_gets_the_id_its_records_carry() -> None:
     registry = Registry()
-    assert LINKS.codec and LINK_EVENTS.codec
+    assert LINKS.codec
+    assert LINK_EVENTS.codec
     wanted = {"test.links-value": LINKS.codec.id, "test.link-events-value": LINK_EVENTS.codec.id}
     assert _register(registry) == wanted
     assert registry.ids == wanted

@@ -59,7 +59,7 @@ def test_stop_ends_groups_in_order_and_kills_the_deaf(child_of: MakeChild) -> No
     supervisor.tend()
     processes = [psutil.Process(one.process.pid) for one in children if one.process]
     until_sync(lambda: all("up" in one.log.read_text() for one in children), "all to be up")
-    killed = supervisor.stop([(["first"], 5.0), (["deaf"], 0.2), (["last"], 5.0)])
+    killed = supervisor.stop([(["deaf"], 0.2), (["first"], 5.0), (["last"], 5.0)])
     assert killed == ["deaf"]
     told = [int(one.log.read_text().split()[-1]) for one in (first, last)]
     assert told[0] < told[1]

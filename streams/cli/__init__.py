@@ -1,0 +1,56 @@
+"""The command line. Commands import what they need when they run: help must be quick."""
+
+import sys
+
+import typer
+
+from streams.cli import cluster, doctor, feeding, processes, records
+
+app = typer.Typer(
+    help="One trustworthy status per payment link, from the callbacks of many providers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for part in (processes, feeding, records, cluster, doctor):
+    part.add_to(app)
+
+
+def main() -> None:
+    """The console script. Ends with 0 only on success, 2 on a wrong setting or option, else 1."""
+    try:
+        app()
+    except Exception as error:
+        code = _expected(error)
+        if code is None:
+            raise
+        print(f"linkstatus: {error}", file=sys.stderr)
+        sys.exit(code)
+
+
+def _expected(error: Exception) -> int | None:
+    """The exit code for what may go wrong outside of us: no traceback needed. None for the rest."""
+    from confluent_kafka import KafkaException
+    from httpx import HTTPError
+
+    from connectors.board.access import TokenNeeded
+    from connectors.board.store import StoreUnavailable
+    from streams.cli.terminal import Failed
+    from streams.embedded import BrokerFailed
+    from streams.registering import Refused
+    from streams.running import AlreadyRunning
+    from streams.settings import BadSettings
+
+    if isinstance(error, BadSettings | TokenNeeded):
+        return 2
+    outside = (
+        AlreadyRunning,
+        BrokerFailed,
+        Failed,
+        HTTPError,
+        KafkaException,
+        OSError,
+        Refused,
+        StoreUnavailable,
+    )
+    return 1 if isinstance(error, outside) else None

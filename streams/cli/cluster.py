@@ -1,0 +1,65 @@
+"""The commands for the cluster's topics and the schemas."""
+
+import typer
+
+topics = typer.Typer(help="The topics on the cluster.", no_args_is_help=True)
+schemas = typer.Typer(help="The Avro schemas of the records.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(topics, name="topics", rich_help_panel="Care")
+    app.add_typer(schemas, name="schemas", rich_help_panel="Care")
+
+
+@topics.command()
+def create() -> None:
+    """Makes the topics that are missing; what exists stays as it is."""
+    from streams import admin, running, wiring
+
+    settings = running.settings()
+    wanted = wiring.topics()
+    made = admin.create(settings.cluster(), wanted, settings.partitions, settings.replication)
+    for name in made:
+        print(name)
+    print(f"{len(made)} made, {len(wanted) - len(made)} there already")
+
+
+@topics.command("check")
+def check_topics() -> None:
+    """Compares the cluster's topics with what they should be and names every difference."""
+    from streams import admin, running, wiring
+    from streams.cli.terminal import Failed
+
+    settings = running.settings()
+    wanted = wiring.topics()
+    problems = admin.check(settings.cluster(), wanted, settings.partitions, settings.replication)
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise Failed(
+            f"{len(problems)} differences; `linkstatus topics create` makes what is missing"
+        )
+    print(f"all {len(wanted)} topics are as they should be")
+
+
+@schemas.command("check")
+def check_schemas() -> None:
+    """Parses every schema and prints its id, file and name."""
+    from schemas import codec
+
+    for one in sorted(codec.ALL, key=lambda one: one.name):
+        print(f"{one.id:10}  {one.name}.avsc  {one.full_name}")
+
+
+@schemas.command()
+def register() -> None:
+    """Registers the schemas in the Schema Registry that SCHEMA_REGISTRY_URL names."""
+    from streams import registering, running, wiring
+    from streams.cli.terminal import Failed
+
+    settings = running.settings()
+    if settings.schema_registry_url is None:
+        raise Failed("LINKSTATUS_SCHEMA_REGISTRY_URL is not set: it names the registry")
+    ids = registering.register(settings.schema_registry_url, wiring.topics(), settings.topic_prefix)
+    for subject, number in ids.items():
+        print(f"{number:10}  {subject}")

@@ -1,0 +1,35 @@
+"""What the commands share: failing with a message, and JSON for people and programs."""
+
+import base64
+import json
+import sys
+from typing import Any
+
+
+class Failed(Exception):
+    """The command could not do what was asked; the message says why."""
+
+
+def say(text: str) -> None:
+    """Progress and remarks: on stderr, so that stdout stays clean for a pipe."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def readable(data: bytes | None) -> str | None:
+    """Bytes as text, or as base64 with that prefix where they are none."""
+    if data is None:
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return f"base64:{base64.b64encode(data).decode()}"
+
+
+def harmless(text: str) -> str:
+    """The text without what would command a terminal: anyone can put anything into a callback."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def as_json(value: Any) -> str:
+    """One line."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

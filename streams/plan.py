@@ -1,0 +1,76 @@
+"""What `linkstatus up` will run, and with which settings."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from connectors.kafka import Cluster
+from connectors.registry import PROVIDERS
+from streams import child, running, wiring
+from streams.settings import Settings
+from streams.supervisor import Child
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`environment` is what all children share; `simulated` are the sandbox's providers."""
+
+    environment: Mapping[str, str]
+    children: list[Child]
+    simulated: list[str]
+
+    def port(self, name: str) -> int:
+        """Where that child serves its probes."""
+        return next(one.port for one in self.children if one.name == name)
+
+
+def plan(settings: Settings, cluster: Cluster, with_sandbox: bool) -> Plan:
+    """Gives each process a port of its own and all of them the same settings."""
+    settings.sandbox.port = child.free_port(settings.sandbox.port)
+    settings.edge_url = f"http://127.0.0.1:{settings.http.port}"
+    simulated = _without_credentials(settings) if with_sandbox else []
+    environment = {
+        "LINKSTATUS_BROKERS": cluster.brokers,
+        "LINKSTATUS_DATA_DIR": str(settings.data_dir),
+        "LINKSTATUS_EDGE_URL": settings.edge_url,
+        "LINKSTATUS_SANDBOX__PORT": str(settings.sandbox.port),
+        "LINKSTATUS_BOARD__TOKEN": _token(settings),
+        **wiring.sandbox_environment(settings, simulated),
+        **_impatience(settings, simulated),
+    }
+    wanted = {"web": True, "work": True, "lookup": True, "settle": settings.settle}
+    names = [name for name, runs in {**wanted, "sandbox": with_sandbox}.items() if runs]
+    return Plan(environment, [_child(name, settings, environment) for name in names], simulated)
+
+
+def _impatience(settings: Settings, simulated: list[str]) -> dict[str, str]:
+    """Simulated lives last seconds: silent links are then looked up after seconds, too."""
+    if not simulated or "first_seconds" in settings.polling.model_fields_set:
+        return {}
+    return {"LINKSTATUS_POLLING__FIRST_SECONDS": "5"}
+
+
+def _child(name: str, settings: Settings, environment: Mapping[str, str]) -> Child:
+    ports = {"web": settings.http.port, "sandbox": settings.sandbox.port}
+    port = ports.get(name) or child.free_port()
+    # Only the web process is for others; the rest serves its probes to this machine alone.
+    host = settings.http.host if name == "web" else "127.0.0.1"
+    own = {"LINKSTATUS_HTTP__HOST": host, "LINKSTATUS_HTTP__PORT": str(port)}
+    logs = settings.data_dir / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "streams.cli", name]
+    return Child(name, argv, {**environment, **own}, port, logs / f"{name}.log")
+
+
+def _token(settings: Settings) -> str:
+    given = settings.board.token
+    return given.get_secret_value() if given else running.board_token(settings.data_dir)
+
+
+def _without_credentials(settings: Settings) -> list[str]:
+    """The providers of which nothing is set that only the real one could have said."""
+    return [
+        name
+        for name, kind in PROVIDERS.items()
+        if not settings.provider_config(name).model_fields_set - {"path_token", "order_from"}
+    ]

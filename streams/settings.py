@@ -1,0 +1,155 @@
+"""The settings: the only reader of the environment (`LINKSTATUS_…`, nested with `__`, or a `.env`
+file).
+"""
+
+import socket
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError, create_model
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from connectors.kafka import Cluster
+from connectors.process import Address
+from connectors.provider import Provider, ProviderConfig
+from connectors.registry import PROVIDERS
+
+
+class BadSettings(Exception):
+    """A setting is wrong or missing; the message names each one as it is written in the
+    environment.
+    """
+
+
+class Security(BaseModel):
+    """How the cluster is reached; passed to every Kafka client."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_ca: str | None = None
+    ssl_certificate: str | None = None
+    ssl_key: str | None = None
+
+
+class Http(BaseModel):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+
+
+class Board(BaseModel):
+    token: SecretStr | None = None
+
+
+class Sandbox(BaseModel):
+    """The simulated providers. `speed` divides the waits between their deliveries."""
+
+    port: int = Field(default=8090, ge=0, le=65535)
+    speed: float = Field(default=60.0, gt=0)
+
+
+class Lookups(BaseModel):
+    """Limits on what we ask of the providers."""
+
+    per_second: float = Field(default=20.0, gt=0)
+    unissued_per_minute: float = Field(default=600.0, gt=0)
+    timeout_seconds: float = Field(default=10.0, gt=0)
+
+
+class Polling(BaseModel):
+    """When links that stay silent are looked up again, in seconds."""
+
+    first_seconds: float = Field(default=60.0, gt=0)
+    longest_seconds: float = Field(default=86_400.0, gt=0)
+
+
+class _Base(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="LINKSTATUS_", env_nested_delimiter="__", env_file=".env", extra="ignore"
+    )
+
+    brokers: str | None = None
+    security: Security = Security()
+    topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,100}$")
+    partitions: int = Field(default=8, ge=1, le=1000)
+    replication: int = Field(default=1, ge=1, le=10)
+    schema_registry_url: str | None = None
+    data_dir: Path = Path(".linkstatus")
+    database_url: str | None = None
+    instance: str | None = None
+    stall_seconds: float = Field(default=120.0, gt=0)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    edge_url: str = "http://127.0.0.1:8080"
+    settle: bool = True
+    settle_fast_forward: bool = False
+    http: Http = Http()
+    board: Board = Board()
+    lookups: Lookups = Lookups()
+    polling: Polling = Polling()
+    sandbox: Sandbox = Sandbox()
+
+
+class Settings(_Base):
+    """All settings, with one section for each provider, of the class the provider declares."""
+
+    def provider_config(self, name: str) -> ProviderConfig:
+        config: ProviderConfig = getattr(self, name)
+        return config
+
+    def providers(self) -> dict[str, Provider]:
+        """An instance of every provider, by name."""
+        return {name: kind(self.provider_config(name)) for name, kind in PROVIDERS.items()}
+
+    def cluster(self) -> Cluster:
+        """The cluster to talk to. Raises BadSettings when no brokers are set: `up` sets them for
+        the embedded one.
+        """
+        if not self.brokers:
+            raise BadSettings(
+                "LINKSTATUS_BROKERS is not set; `linkstatus up` runs an embedded broker"
+            )
+        s = self.security
+        return Cluster(
+            brokers=self.brokers,
+            prefix=self.topic_prefix,
+            protocol=s.protocol,
+            sasl_mechanism=s.sasl_mechanism,
+            sasl_username=s.sasl_username,
+            sasl_password=s.sasl_password.get_secret_value() if s.sasl_password else None,
+            ssl_ca=s.ssl_ca,
+            ssl_certificate=s.ssl_certificate,
+            ssl_key=s.ssl_key,
+        )
+
+    def address(self) -> Address:
+        return Address(self.http.host, self.http.port)
+
+    def database(self) -> str:
+        """SQLAlchemy URL of the board's store."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'board.sqlite'}"
+
+    def instance_host(self) -> str:
+        return self.instance or socket.gethostname()
+
+
+def _with_providers() -> type[Settings]:
+    sections: dict[str, Any] = {
+        name: (kind.Config, Field(default_factory=kind.Config)) for name, kind in PROVIDERS.items()
+    }
+    return create_model("Settings", __base__=Settings, **sections)
+
+
+_Settings = _with_providers()
+
+
+def load(**overrides: Any) -> Settings:
+    """The settings from the environment and `.env`. Raises BadSettings naming what is wrong."""
+    try:
+        return _Settings(**overrides)
+    except ValidationError as error:
+        lines = [
+            f"LINKSTATUS_{'__'.join(str(part) for part in e['loc']).upper()}: {e['msg']}"
+            for e in error.errors(include_input=False, include_url=False)
+        ]
+        raise BadSettings("\n".join(lines)) from None

@@ -1,0 +1,238 @@
+"""The one place that wires: from settings to the processes' entry points.
+
+What a process needs is imported when it starts, so that a short command stays short.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from connectors.registry import PROVIDERS
+from schemas.topics import Topic, all_topics
+from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from connectors.board import BoardConfig
+    from connectors.order_api import OrderApi
+    from connectors.sandbox.play import PlayResult
+    from connectors.sandbox.sites import SandboxConfig
+
+Service = Callable[[], Awaitable[None]]
+
+
+class Callback(NamedTuple):
+    """What `send` posts. `example` is the name of one of the provider's own, if it is that."""
+
+    body: bytes
+    content_type: str
+    example: str | None = None
+    repeat: int = 1
+
+
+def topics() -> tuple[Topic, ...]:
+    """Every topic of an installation."""
+    return all_topics(PROVIDERS)
+
+
+def receive(settings: Settings) -> None:
+    """The edge, until a signal ends it."""
+    from connectors.receive import run_receive
+
+    _run(
+        settings,
+        run_receive(
+            settings.cluster(),
+            settings.providers(),
+            _path_tokens(settings),
+            settings.address(),
+            settings.board.token,
+        ),
+    )
+
+
+def board(settings: Settings) -> None:
+    """The board, until a signal ends it."""
+    from connectors.board import run_board
+
+    _run(settings, run_board(_board_config(settings)))
+
+
+def web(settings: Settings) -> None:
+    """The edge and the board in one process on one port, until a signal ends it."""
+    _run(settings, _web(settings))
+
+
+def work(settings: Settings) -> None:
+    """The Faust worker, until a signal ends it."""
+    from streams.work import run
+
+    run(settings)
+
+
+def lookup(settings: Settings) -> None:
+    """The process that asks the providers' APIs, until a signal ends it."""
+    from connectors.lookup import Limits, run_lookup
+
+    asked = settings.lookups
+    limits = Limits(
+        per_second=asked.per_second,
+        unissued_per_minute=asked.unissued_per_minute,
+        timeout=asked.timeout_seconds,
+    )
+    _run(
+        settings,
+        run_lookup(settings.cluster(), settings.providers(), settings.address(), limits),
+    )
+
+
+def settle(settings: Settings) -> None:
+    """The process that closes, splits and settles orders, until a signal ends it."""
+    from connectors.settle import SettleLimits, run_settle
+
+    limits = SettleLimits(
+        fast_forward=settings.settle_fast_forward,
+        per_second=settings.lookups.per_second,
+        timeout=settings.lookups.timeout_seconds,
+    )
+    _run(
+        settings,
+        run_settle(settings.cluster(), _order_apis(settings), settings.address(), limits),
+    )
+
+
+def sandbox(settings: Settings) -> None:
+    """The simulated providers, until a signal ends it."""
+    from connectors.sandbox.server import run_sandbox
+
+    _run(settings, run_sandbox(_sandbox_config(settings)))
+
+
+def sandbox_environment(settings: Settings, providers: Iterable[str]) -> dict[str, str]:
+    """The variables that make the sandbox's simulation stand for these providers."""
+    from connectors.sandbox.sites import sandbox_environment
+
+    return sandbox_environment(_sandbox_config(settings), providers)
+
+
+def play(settings: Settings, links: int, seed: int, wait_seconds: float) -> PlayResult:
+    """Lets the sandbox live a whole play and compares the board with it."""
+    from connectors.sandbox.play import play
+
+    token = settings.board.token
+    return asyncio.run(
+        play(
+            settings.edge_url,
+            settings.edge_url,
+            _sandbox_config(settings).base_url,
+            links,
+            seed,
+            wait_seconds,
+            token=token.get_secret_value() if token else None,
+        )
+    )
+
+
+def send(settings: Settings, provider: str, callback: Callback, token: str | None) -> list[int]:
+    """Posts a callback as the provider would; the status codes of the answers."""
+    from connectors.sandbox.send import send
+
+    tokens = {provider: token} if token else {}
+    return asyncio.run(
+        send(
+            _sandbox_config(settings, tokens),
+            provider,
+            callback.body,
+            callback.content_type,
+            repeat=callback.repeat,
+            example=callback.example,
+        )
+    )
+
+
+async def _web(settings: Settings) -> None:
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+
+    from connectors import board, process, receive
+    from connectors.edge.access import Access, is_loopback
+    from connectors.edge.keys import KeySets
+    from connectors.outward import http_client
+    from connectors.publish import Publisher
+
+    shown = board.open_board(_board_config(settings))
+    publisher = Publisher(settings.cluster())
+    access = Access(settings.board.token, local=is_loopback(settings.http.host))
+    async with http_client() as client:
+        edge = receive.Edge(
+            settings.providers(), _path_tokens(settings), publisher, KeySets(client), access
+        )
+        probes = process.probes(lambda: publisher.why_not_ready() or shown.why_not())
+        app = Starlette(
+            routes=[*receive.routes(edge), *probes, *board.routes(shown)],
+            middleware=[Middleware(board.SecurityHeaders)],
+        )
+        server = process.http_server(app, settings.address())
+        services: list[Service] = [publisher.run, shown.follow, partial(shown.end_streams, server)]
+        await process.run(server, services)
+
+
+def _run(settings: Settings, process: Coroutine[Any, Any, None]) -> None:
+    import uvloop
+
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    # Each request outward would be a line, with its URL.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Each rebalance would be lines that list every partition.
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    uvloop.run(process)
+
+
+def _path_tokens(settings: Settings) -> dict[str, SecretStr | None]:
+    return {name: settings.provider_config(name).path_token for name in PROVIDERS}
+
+
+def _order_apis(settings: Settings) -> dict[str, OrderApi]:
+    """The providers that settle by order."""
+    from connectors.ping import PingConfig
+    from connectors.ping.orders import PingOrders
+
+    ping = cast(PingConfig, settings.provider_config("ping"))
+    return {"ping": PingOrders(ping.payments_url, ping.tenant_id, ping.api_secret)}
+
+
+def _sandbox_config(
+    settings: Settings, path_tokens: Mapping[str, str] | None = None
+) -> SandboxConfig:
+    from connectors.process import Address
+    from connectors.sandbox.sites import SandboxConfig, load_secrets
+
+    known = {n: t.get_secret_value() for n, t in _path_tokens(settings).items() if t}
+    return SandboxConfig(
+        address=Address("127.0.0.1", settings.sandbox.port),
+        data_dir=settings.data_dir,
+        edge_url=settings.edge_url,
+        secrets=load_secrets(settings.data_dir),
+        speed=settings.sandbox.speed,
+        path_tokens={**known, **(path_tokens or {})},
+    )
+
+
+def _board_config(settings: Settings) -> BoardConfig:
+    from connectors.board import BoardConfig
+
+    token = settings.board.token
+    return BoardConfig(
+        cluster=settings.cluster(),
+        providers=tuple(PROVIDERS),
+        database_url=settings.database(),
+        address=settings.address(),
+        token=token.get_secret_value() if token else None,
+    )

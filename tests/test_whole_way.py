@@ -1,0 +1,216 @@
+"""The whole way, from callback to settlement, through everything `make up` starts."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from connectors.kafka import Cluster
+from schemas.codec import ANOMALY, LINK_STATUS
+from streams.child import free_port
+from tests.reading import read_all, write_all
+from tests.system import System
+from tests.waiting import until_sync
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+PING = "a25cdd3b-f95f-4861-87e4-1ca0a6be748e"
+PEACH = "00d886d6-4754-4bcc-b88f-74a53d5220e5"
+TRUELAYER = "aKiW35RWSyF"
+IPINT = "voZ3pYmiE16FLaSfFmytouwFfcjR4Zom8"
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    system = System(tmp_path_factory.mktemp("system")).start()
+    yield system
+    system.stop()
+
+
+@pytest.fixture
+def cluster(system: System) -> Cluster:
+    return Cluster(system.environment["LINKSTATUS_BROKERS"])
+
+
+def example(system: System, provider: str, name: str) -> None:
+    sent = system.run("send", provider, "--example", name)
+    assert (sent.returncode, sent.stdout.split()[-1]) == (0, "200"), sent
+
+
+def paid(row: Any) -> bool:
+    return bool(row["status"] == "PAID")
+
+
+def kinds(order: Any) -> set[str]:
+    return {settlement["kind"] for settlement in order["settlements"]}
+
+
+def test_ping_is_looked_up_closed_split_and_settled(system: System) -> None:
+    example(system, "ping", "completed")
+    row = system.see(f"/links/ping/{PING}", paid)
+    assert (row["verified"], row["claimed_status"], row["order_from"]) == (True, None, "LOOKUP")
+    assert (row["amount_minor"], row["currency"], row["coverage"]) == (14000, "SEK", "PAID")
+    assert row["payment_id"]
+    assert {event["source"] for event in row["timeline"]} >= {"callback", "lookup"}
+    order = system.see(f"/orders/ping/{row['order_id']}", lambda o: o["state"] == "SETTLED")
+    assert order["close"]["links"][0]["link_id"] == PING
+    assert order["close"]["total_minor"] == 14000
+    assert kinds(system.see(f"/orders/ping/{row['order_id']}", lambda o: len(kinds(o)) == 2)) == {
+        "REQUESTED",
+        "CONFIRMED",
+    }
+
+
+def test_peach_is_believed_by_its_signature(system: System) -> None:
+    for name in ("processing", "initiated", "completed", "opened"):
+        example(system, "peach", name)
+    row = system.see(f"/links/peach/{PEACH}", lambda r: paid(r) and len(r["times"]) == 4)
+    assert row["verified"]
+    order = system.see(f"/orders/peach/{PEACH}", lambda o: bool(o["close"]))
+    assert kinds(order) == {"EXPECTED"}
+
+
+def test_truelayer_joins_a_payment_that_comes_before_its_link(system: System) -> None:
+    example(system, "truelayer", "payment_settled")
+    assert system.get(f"/links/truelayer/{TRUELAYER}") is None
+    example(system, "truelayer", "payment_created")
+    row = system.see(f"/links/truelayer/{TRUELAYER}", paid)
+    assert row["payment_ids"] == ["60c0a60ed8d7-4e5b-ac79-401b1d8a8633"]
+    order = system.see(f"/orders/truelayer/{TRUELAYER}", lambda o: bool(o["settlements"]))
+    assert kinds(order) == {"CONFIRMED"}
+
+
+def test_ipint_is_only_a_claim_until_the_invoice_says_so(system: System) -> None:
+    example(system, "ipint", "completed")
+    row = system.see(f"/links/ipint/{IPINT}", paid)
+    assert (row["coverage"], row["received_minor"], row["currency"]) == ("PAID", 499965, "INR")
+    order = system.see(f"/orders/ipint/{IPINT}", lambda o: bool(o["close"]))
+    assert kinds(order) == {"EXPECTED"}
+
+
+def test_the_tail_shows_decoded_rows_and_raw_topics_hold_the_bytes_sent(system: System) -> None:
+    body = b'{ "paymentId":"raw-1",\n "status": "opened" }'
+    httpx.post(
+        f"{system.url}/callbacks/ipint", content=b'{"invoice_id":"raw-2","status":"FAILED"} '
+    )
+    tail = system.run("tail", "callbacks.ipint", "--json", "--from-beginning", "--exit-at-end")
+    lines = [json.loads(line) for line in tail.stdout.splitlines()]
+    assert '{"invoice_id":"raw-2","status":"FAILED"} ' in [line["value"] for line in lines]
+    assert {"topic", "partition", "offset", "key", "headers", "value"} <= lines[0].keys()
+    refused = httpx.post(f"{system.url}/callbacks/peach", content=body)
+    assert refused.status_code == 401
+    tail = system.run("tail", "link-status", "--json", "--from-beginning", "--exit-at-end")
+    rows = [json.loads(line)["value"] for line in tail.stdout.splitlines()]
+    assert ("peach", PEACH) in {(row["provider"], row["link_id"]) for row in rows}
+
+
+def test_a_link_is_registered_before_it_is_paid(system: System) -> None:
+    said = {"provider": "peach", "link_id": "R1", "order_id": "O7", "amount": "12.50"}
+    answer = httpx.post(f"{system.url}/links", json=said | {"currency": "ZAR"})
+    assert answer.status_code == 202
+    row = system.see("/links/peach/R1", lambda r: r["status"] == "CREATED")
+    assert (row["order_id"], row["registration"]["amount_minor"]) == ("O7", 1250)
+    assert httpx.post(f"{system.url}/links", json=said).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("/callbacks/acme", b"{}", 404),
+        ("/callbacks/ping", b"x" * 1_000_000, 413),
+        ("/callbacks/peach", b'{"paymentId":"F1","status":"completed"}', 401),
+        ("/callbacks/truelayer", b'{"type":"payment_settled"}', 401),
+    ],
+)
+def test_what_is_refused_at_the_edge(system: System, path: str, body: bytes, code: int) -> None:
+    answer = httpx.post(system.url + path, content=body)
+    assert answer.status_code == code
+
+
+def test_a_wrong_signature_is_refused(system: System) -> None:
+    headers = {
+        "Tl-Signature": "eyJhbGciOiJFUzUxMiJ9..AAAA",
+        "X-TL-Webhook-Timestamp": "2026-01-01T00:00:00Z",
+    }
+    answer = httpx.post(f"{system.url}/callbacks/truelayer", content=b"{}", headers=headers)
+    assert answer.status_code == 401
+
+
+def test_what_no_rule_understands_is_dead_lettered_and_nothing_stops(
+    system: System, cluster: Cluster
+) -> None:
+    for body in (b"this is no JSON", b'{"invoice_id":"U1","status":"EXPLODED"}', b"\xff\x00"):
+        answer = httpx.post(f"{system.url}/callbacks/ipint", content=body)
+        assert (answer.status_code, answer.content) == (200, b"")
+    write_all(cluster, "link-events", [(b"ipint:B1", b"\x00broken Avro")])
+    write_all(cluster, "order-updates", [(b"ping:B1", b"neither")])
+    dead = system.see(
+        "/dead-letters?limit=100",
+        lambda d: {"normalize", "track"} <= set(stages(d)) and len(stages(d)) >= 5,
+    )
+    reasons = " ".join(str(each["reason"]) for each in items(dead))
+    assert "unknown status 'EXPLODED'" in reasons
+    assert "linkstatus.LinkEvent" in reasons
+    assert "linkstatus.OrderUpdate" in reasons
+    anomalies = [ANOMALY.decode(m.value()) for m in read_all(cluster, "anomalies")]
+    assert ("U1", "UNKNOWN_STATUS") in {(a["link_id"], a["kind"]) for a in anomalies}
+    rows = {LINK_STATUS.decode(m.value())["link_id"] for m in read_all(cluster, "link-status")}
+    assert "U1" not in rows
+    example(system, "ipint", "failed")
+
+
+def items(page: Any) -> list[Any]:
+    found: list[Any] = page["dead_letters"]
+    return found
+
+
+def stages(page: Any) -> list[str]:
+    return [each["stage"] for each in items(page)]
+
+
+def test_the_first_page_shows_links(system: System) -> None:
+    page = httpx.get(f"{system.url}/")
+    assert page.status_code == 200
+    assert "peach" in page.text
+
+
+def test_a_whole_play_ends_as_foretold(system: System) -> None:
+    played = system.run("sandbox", "play", "--links", "24", "--seed", "7")
+    assert played.returncode == 0, played.stdout + played.stderr
+
+
+def test_faust_own_command_runs_the_worker(system: System, tmp_path: Path) -> None:
+    """`faust -A streams.app worker` joins the same groups as a second worker."""
+    environment = {
+        **os.environ,
+        **system.environment,
+        "LINKSTATUS_DATA_DIR": str(tmp_path),
+        "LINKSTATUS_HTTP__PORT": str(free_port()),
+    }
+    faust = Path(sys.executable).with_name("faust")
+    with (tmp_path / "faust.out").open("wb") as out:
+        worker = subprocess.Popen(
+            [faust, "-A", "streams.app", "worker", "-l", "info"],
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        url = f"http://127.0.0.1:{environment['LINKSTATUS_HTTP__PORT']}/readyz"
+        until_sync(lambda: answers(url), f"{url}: {(tmp_path / 'faust.out').read_text()}", 60)
+    finally:
+        worker.terminate()
+        worker.wait(20)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
