@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from connectors.intake import Intake
 from connectors.kafka import Cluster
@@ -32,6 +33,19 @@ async def together(*services: Callable[[], Awaitable[None]]) -> AsyncIterator[No
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def all_done(cluster: Cluster, group: str, topic: str) -> bool:
+    """Whether the group has committed everything up to the topic's end."""
+    consumer = Consumer({**cluster.librdkafka(), "group.id": cluster.prefix + group})
+    name = cluster.topic(topic)
+    partitions = [
+        TopicPartition(name, n) for n in consumer.list_topics(name).topics[name].partitions
+    ]
+    ends = [consumer.get_watermark_offsets(partition)[1] for partition in partitions]
+    committed = [max(0, partition.offset) for partition in consumer.committed(partitions)]
+    consumer.close()
+    return committed == ends
+
+
 @asynccontextmanager
 async def looking_up(cluster: Cluster, api: test_lookup.Api) -> AsyncIterator[None]:
     """The lookup process's parts on a real cluster."""
@@ -43,7 +57,7 @@ async def looking_up(cluster: Cluster, api: test_lookup.Api) -> AsyncIterator[No
             yield
 
 
-async def test_a_lookup_not_answered_is_asked_again_by_the_next_looking_up(kafka: Cluster) -> None:
+async def test_a_lookup_not_answered_is_asked_again_by_the_next_process(kafka: Cluster) -> None:
     links = [f"i{number}" for number in range(40)]
     write_all(
         kafka, "lookups", [(b"ipint:" + k.encode(), test_lookup.request(k, "PAID")) for k in links]
@@ -65,6 +79,7 @@ async def test_a_lookup_not_answered_is_asked_again_by_the_next_looking_up(kafka
     async with looking_up(kafka, second):
         await until(lambda: "i7" in second.asked, "the second process")
         await until(lambda: answered() == set(links), "every answer")
+        await until(lambda: all_done(kafka, "lookup-ipint", "lookups"), "every offset")
     # A repeat of a dead letter says the same origin.
     assert len({dict(m.headers() or [])["origin"] for m in read_all(kafka, "dead-letters")}) == 2
     third = test_lookup.Api()
@@ -87,7 +102,7 @@ async def settling(cluster: Cluster, payments: test_settle.Payments) -> AsyncIte
             yield
 
 
-async def test_an_order_that_waited_is_taken_up_by_the_next_settling(kafka: Cluster) -> None:
+async def test_an_order_that_waited_is_taken_up_by_the_next_process(kafka: Cluster) -> None:
     write_all(
         kafka,
         "order-close",

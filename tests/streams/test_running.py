@@ -30,22 +30,13 @@ def test_a_second_up_on_the_same_folder_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_other_commands_find_what_runs_while_it_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_commands_find_what_runs_while_it_runs(tmp_path: Path) -> None:
     with running.holding(tmp_path):
-        running.note(tmp_path, {"LINKSTATUS_BROKERS": "host:1"})
-        found = subprocess.check_output(
-            [
-                sys.executable,
-                "-c",
-                "from streams import running; print(running.settings().brokers)",
-            ],
-            text=True,
-            env={"LINKSTATUS_DATA_DIR": str(tmp_path)},
-            cwd=Path(__file__).parents[2],
-        )
-        assert found == "host:1\n"
+        running.note(tmp_path, {"LINKSTATUS_BROKERS": "host:1", "LINKSTATUS_PARTITIONS": "3"})
+        os.environ["LINKSTATUS_PARTITIONS"] = "5"
+        found = running.settings()
+    assert found.brokers == "host:1"
+    assert found.partitions == 5, "what is set wins"
     assert not (tmp_path / "up.json").exists()
 
 
