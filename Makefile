@@ -38,8 +38,15 @@ lint: .venv/installed
 chaos: .venv/installed
 	.venv/bin/python -m tests.chaos
 
-bench: .venv/installed
+# Quix Streams, which is measured beside ours, pins an older confluent-kafka.
+.venv-bench/installed: constraints-bench.txt
+	$(PYTHON) -m venv .venv-bench
+	PIP_CONSTRAINT=$(CURDIR)/constraints-bench.txt .venv-bench/bin/python -m pip install --disable-pip-version-check \
+		quixstreams fastavro httpx iso4217 orjson prometheus-client psutil pydantic truelayer-signing
+	@touch $@
+
+bench: .venv/installed .venv-bench/installed
 	.venv/bin/python -m tests.bench
 
 clean:
-	rm -rf .venv .linkstatus .chaos .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench .linkstatus .chaos .bench .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

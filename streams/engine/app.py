@@ -40,6 +40,13 @@ class StageApp(faust.App):
     def add_stage_watch(self, watch: ServiceT) -> None:
         self.watches.append(watch)
 
+    async def on_stop(self) -> None:
+        # All stages end at the same time: one after the other they would take the sum of what each
+        # may take when the broker is slow to answer.
+        for stage in self.stages:
+            stage.end_soon()
+        await super().on_stop()
+
     async def on_started(self) -> None:
         await super().on_started()
         # Channels stay shut until the flow is resumed, which Faust's own consumer would do.

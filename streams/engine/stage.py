@@ -56,6 +56,10 @@ class Stage(Service):
         self._running = asyncio.get_running_loop()
         self._thread.start()
 
+    def end_soon(self) -> None:
+        """Takes no further batch; `stop` then waits for the one in hand."""
+        self._ending.set()
+
     async def on_stop(self) -> None:
         """Lets the batch in hand finish, leaves the group."""
         self._ending.set()

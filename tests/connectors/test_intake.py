@@ -119,8 +119,11 @@ async def test_an_order_that_waited_is_taken_up_by_the_next_process(kafka: Clust
     o2 = {("o2", "CLOSED"), ("o2", "SPLIT"), ("o2", "SETTLED")}
     waiting = test_settle.Payments(o1_close=[403] * 1_000_000)
     async with settling(kafka, waiting):
-        await until(lambda: reported() == o2, "the order that was ready")
-    async with settling(kafka, test_settle.Payments()):
+        await until(lambda: "o2 settle" in waiting.called, "the order that was ready")
+        await until(lambda: reported() == o2, "its reports")
+    ready = test_settle.Payments()
+    async with settling(kafka, ready):
+        await until(lambda: "o1 close" in ready.called, "the next process")
         await until(lambda: reported() == {*o2, ("o1", "CLOSED")}, "the order that waited")
     # A repeat of a dead letter says the same origin.
     assert len({dict(m.headers() or [])["origin"] for m in read_all(kafka, "dead-letters")}) == 1
