@@ -84,7 +84,7 @@ async def run(server: uvicorn.Server, services: Sequence[Callable[[], Awaitable[
     """Runs the server and the services until SIGINT or SIGTERM, or until one of them ends.
 
     A service that raises ends the process with that exception, for a supervisor to restart it;
-    services are cancelled at the end and may clean up in `finally`. """
+    services are cancelled at the end and may clean up in `finally`."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -40,7 +40,7 @@ def _worth_asking(row: LinkStatus, rules: ProviderRules) -> bool:
     if row["status"] in ENDED or not rules.can_look_up:
         return False
     if row["coverage"] == "UNDERPAID":
-        # The provider has completed it with too little money: it has no more to say (seed of iPint).
+        # The provider has completed it with too little money: it has no more to say (iPint).
         return False
     ours = row["verified"] or row["registration"] is not None
     claimed = row["claimed_status"] is not None and "CLAIM_DENIED" not in row["anomalies"]
