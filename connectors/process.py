@@ -93,6 +93,7 @@ async def run(server: uvicorn.Server, services: Sequence[Callable[[], Awaitable[
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait({*tasks, serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    told = server.should_exit or bool(done & {serving, stopping})
     server.should_exit = True
     await asyncio.gather(serving, return_exceptions=True)
     for task in (*tasks, stopping):
@@ -101,5 +102,5 @@ async def run(server: uvicorn.Server, services: Sequence[Callable[[], Awaitable[
     for result in (*(t.exception() for t in done if not t.cancelled()), *results):
         if isinstance(result, Exception):
             raise result
-    if not done & {serving, stopping}:
+    if not told:
         raise ServiceEnded(f"a service of the process ended by itself: {results!r}")

@@ -21,9 +21,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What is stopped after what, and the seconds each may take; with the broker less than ten.
 _STOP_ORDER = (
     (("sandbox",), 1.0),
-    (("web",), 2.0),
+    (("web",), 1.5),
     (("lookup", "settle"), 1.5),
-    (("work",), 2.5),
+    (("work",), 2.0),
 )
 _STOP_SECONDS = 9.5
 _BROKER_RETRY_SECONDS = 5.0

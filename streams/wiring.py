@@ -177,7 +177,7 @@ async def _web(settings: Settings) -> None:
             routes=[*receive.routes(edge), *probes, *board.routes(shown)],
             middleware=[Middleware(board.SecurityHeaders)],
         )
-        server = process.http_server(app, settings.address())
+        server = process.http_server(receive.in_front(edge, app), settings.address())
         services: list[Service] = [publisher.run, shown.follow, partial(shown.end_streams, server)]
         await process.run(server, services)
 
