@@ -32,18 +32,24 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """The run's broker. Tests that stop or kill a broker start their own."""
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The cluster of LINKSTATUS_BROKERS, else the run's own broker. Tests that stop or kill a
+    broker start one for themselves.
+    """
+    given = os.environ.get("LINKSTATUS_BROKERS")
+    if given:
+        yield given
+        return
     broker = Broker(tmp_path_factory.mktemp("broker"), say=print)
     broker.start()
-    yield broker
+    yield broker.brokers
     broker.stop()
 
 
 @pytest.fixture
-def bare_kafka(broker: Broker) -> Cluster:
+def bare_kafka(brokers: str) -> Cluster:
     """The broker under a topic prefix of the test's own, without topics."""
-    return Cluster(brokers=broker.brokers, prefix=f"{uuid.uuid4().hex[:10]}.")
+    return Cluster(brokers=brokers, prefix=f"{uuid.uuid4().hex[:10]}.")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,14 @@ class System:
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self._environment = {**os.environ, "LINKSTATUS_DATA_DIR": str(self.data), **environment}
+        # A prefix of its own: the cluster may be one that LINKSTATUS_BROKERS names.
+        self.prefix = f"{uuid.uuid4().hex[:8]}."
+        self._environment = {
+            **os.environ,
+            "LINKSTATUS_DATA_DIR": str(self.data),
+            "LINKSTATUS_TOPIC_PREFIX": self.prefix,
+            **environment,
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "System":

@@ -35,7 +35,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @pytest.fixture
 def cluster(system: System) -> Cluster:
-    return Cluster(system.environment["LINKSTATUS_BROKERS"])
+    return Cluster(system.environment["LINKSTATUS_BROKERS"], system.prefix)
 
 
 def example(system: System, provider: str, name: str) -> None:
@@ -190,6 +190,7 @@ def test_faust_own_command_runs_the_worker(system: System, tmp_path: Path) -> No
     environment = {
         **os.environ,
         **system.environment,
+        "LINKSTATUS_TOPIC_PREFIX": system.prefix,
         "LINKSTATUS_DATA_DIR": str(tmp_path),
         "LINKSTATUS_HTTP__PORT": str(free_port()),
     }
