@@ -1,0 +1,95 @@
+"""The workload: the same raw records for every engine, as the edge and the lookups publish them."""
+
+import random
+from typing import NamedTuple
+from uuid import UUID
+
+from confluent_kafka import Producer
+
+from connectors.kafka import Cluster
+from connectors.provider import Provider
+from connectors.registry import PROVIDERS
+from schemas import topics
+from schemas.topics import message_key
+from tests.bench.bodies import LIVES, Sent
+
+# 2026-01-01, and a callback a millisecond from then on.
+_FIRST_SECOND = 1_767_225_600
+CALLBACKS_A_LINK = 5
+# A link's callbacks come within this part of the whole run.
+_LIFETIME = 0.1
+
+
+class RawRecord(NamedTuple):
+    """`topic` is without prefix."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: list[tuple[str, str | bytes | None]]
+
+
+def records(callbacks: int, seed: int = 1) -> list[RawRecord]:
+    """At least `callbacks` records, five a link, links in equal parts of all providers, in an order
+    in which the links' lives overlap.
+    """
+    rng = random.Random(seed)
+    links = -(-callbacks // CALLBACKS_A_LINK)
+    timed: list[tuple[float, int, Sent]] = []
+    for number in range(links):
+        at = rng.random() * (1 - _LIFETIME)
+        for sent in LIVES[number % len(LIVES)](rng, _FIRST_SECOND + int(at * callbacks / 1000)):
+            timed.append((at, len(timed), sent))
+            at += rng.random() * _LIFETIME / CALLBACKS_A_LINK
+    timed.sort(key=lambda entry: entry[:2])
+    providers = {name: kind(kind.Config()) for name, kind in PROVIDERS.items()}
+    return [
+        _record(providers[sent.provider], sent, _FIRST_SECOND * 1000 + number, rng)
+        for number, (_, _, sent) in enumerate(timed)
+    ]
+
+
+def _record(provider: Provider, sent: Sent, received_ms: int, rng: random.Random) -> RawRecord:
+    """With key and headers as the edge writes them, or the lookup process for an answer."""
+    answered = sent.lookup is not None
+    identifier = sent.link_id if answered else provider.key(sent.body, sent.content_type)
+    headers = {
+        "provider": provider.name,
+        "source": "lookup" if answered else "callback",
+        "verified": "1" if sent.verified else "0",
+        "received-at": str(received_ms),
+        "content-type": sent.content_type,
+        "callback-id": UUID(int=rng.getrandbits(128), version=4).hex,
+        **dict(sent.headers),
+    }
+    if answered:
+        headers |= {
+            "lookup-link": sent.link_id or "",
+            "lookup-reason": "CLAIM" if sent.lookup else "POLL",
+            "lookup-status": "200",
+        }
+        if sent.lookup:
+            headers["lookup-claim"] = sent.lookup
+    return RawRecord(
+        topics.callbacks(provider.name).name,
+        message_key(provider.name, identifier) if identifier else None,
+        sent.body,
+        [(name, value.encode()) for name, value in headers.items()],
+    )
+
+
+def produce(cluster: Cluster, workload: list[RawRecord]) -> None:
+    """Writes the records to the raw topics and returns once the broker has them."""
+    settings = {"partitioner": "murmur2_random", "linger.ms": 20, "acks": "all"}
+    producer = Producer({**cluster.librdkafka(), **settings})
+    for record in workload:
+        while True:
+            try:
+                producer.produce(
+                    cluster.topic(record.topic), record.value, record.key, headers=record.headers
+                )
+                break
+            except BufferError:
+                producer.poll(0.1)
+    if producer.flush(60):
+        raise TimeoutError("the broker did not take the workload")
