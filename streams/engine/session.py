@@ -99,7 +99,8 @@ class Session:
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
-            "session.timeout.ms": 10_000,
+            # The least that brokers allow by default: a killed worker is missed for so long.
+            "session.timeout.ms": 6_000,
             "heartbeat.interval.ms": 1_000,
             # Defaults of a second here would stall a consumer whose queue was full, or after an
             # error.

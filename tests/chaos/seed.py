@@ -15,7 +15,7 @@ from tests.chaos.evidence import gather, read_board
 from tests.chaos.follower import Follower
 from tests.chaos.gaps import Struck, longest_gaps
 from tests.chaos.sandboxing import owed
-from tests.chaos.schedule import WORKERS, Fault, schedule
+from tests.chaos.schedule import WORKERS, Fault, Schedule, schedule
 from tests.chaos.sender import Sender
 from tests.chaos.system import System
 from tests.chaos.verdict import Verdict, judge, unlike_plan
@@ -62,16 +62,20 @@ class Result:
 
 
 def run_seed(
-    seed: int, folder: Path, short: bool = False, say: Callable[[str], None] = lambda text: None
+    seed: int,
+    folder: Path,
+    short: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+    given: Schedule | None = None,
 ) -> Result:
-    """Runs one seed in `folder`, which it leaves behind."""
+    """Runs one seed in `folder`, which it leaves behind; with the `given` faults, not its own."""
     started = time.monotonic()
     # A dead broker recovers its partitions one by one: fewer of them for the short kind.
     system = System(folder, Random(f"supervisor {seed}"), partitions=4 if short else 8)
     try:
         system.start()
         say(f"seed {seed}: up after {time.monotonic() - started:.1f} s")
-        result = _Run(seed, system, short, say).run()
+        result = _Run(seed, system, given or schedule(seed, short), say).run()
     finally:
         system.close()
     result.seconds = time.monotonic() - started
@@ -79,8 +83,10 @@ def run_seed(
 
 
 class _Run:
-    def __init__(self, seed: int, system: System, short: bool, say: Callable[[str], None]) -> None:
-        self._schedule = schedule(seed, short)
+    def __init__(
+        self, seed: int, system: System, faults: Schedule, say: Callable[[str], None]
+    ) -> None:
+        self._schedule = faults
         self._system = system
         self._say = say
         self._follower = Follower(system.cluster, system.partitions)

@@ -1,17 +1,12 @@
 """The system under test: an embedded broker and the real processes, restarted when they end."""
 
 import json
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
-
-import httpx
 
 from connectors.kafka import Cluster
 from connectors.process import Address
@@ -23,9 +18,10 @@ from connectors.sandbox.sites import (
     sandbox_of,
 )
 from schemas.topics import all_topics
-from streams import admin, child
+from streams import admin
 from streams.embedded import Broker
 from streams.settings import Settings, load
+from tests.chaos.member import Member
 from tests.chaos.ports import free_ports
 from tests.chaos.schedule import GUEST, OTHERS, WORKERS
 
@@ -33,36 +29,7 @@ ROOT = Path(__file__).parents[2]
 STALL_SECONDS = 30.0
 # How long a process may take to end when it is told to.
 ENDING_SECONDS = 15.0
-_COMMANDS = {"edge": "receive"} | dict.fromkeys((*WORKERS, GUEST), "work")
 _STEADY = (*WORKERS, *OTHERS)
-
-
-@dataclass(slots=True)
-class Member:
-    """One process. `due` is when it is to be started (monotonic), None while it is not wanted."""
-
-    name: str
-    env: Mapping[str, str]
-    port: int
-    log: Path
-    due: float | None = None
-    process: subprocess.Popen[bytes] | None = None
-    # When it was told to end and, then, whether it is to come back and after how many seconds.
-    told_at: float | None = None
-    away: float | None = 0.0
-
-    def start(self) -> None:
-        command = _COMMANDS.get(self.name, self.name)
-        argv = [sys.executable, "-m", "streams.cli", command]
-        self.process = child.spawn(argv, self.log, self.env)
-        self.due = self.told_at = None
-
-    def ready(self) -> bool:
-        try:
-            url = f"http://127.0.0.1:{self.port}/readyz"
-            return httpx.get(url, timeout=2.0, trust_env=False).status_code == 200
-        except httpx.HTTPError:
-            return False
 
 
 @dataclass(slots=True)

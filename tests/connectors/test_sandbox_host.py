@@ -28,6 +28,9 @@ from connectors.sandbox.world import World
 from tests.connectors.sandboxes import free_socket, served
 from tests.waiting import until
 
+# The real host on real ports: seconds, not moments.
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Receiver:

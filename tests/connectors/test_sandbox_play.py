@@ -17,6 +17,9 @@ from connectors.sandbox.play import PlayResult, play
 from tests.connectors.sandboxes import free_socket, served
 from tests.connectors.test_sandbox_host import Host, hosted
 
+# The real host on real ports: seconds, not moments.
+pytestmark = pytest.mark.slow
+
 LINKS, SEED, RUN = 12, 3, "run-1"
 
 

@@ -1,0 +1,18 @@
+"""One short seed of `make chaos`: nothing lost, nothing doubled, no row wrong, nothing hung."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.seed import run_seed
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+
+@pytest.mark.timeout(300)
+def test_nothing_is_lost_or_doubled_whatever_ends(tmp_path: Path) -> None:
+    result = run_seed(1, tmp_path / "seed-1", short=True, say=print)
+    assert result.callbacks > 1000
+    assert len(result.faults) >= 4
+    assert (result.lost, result.doubled, result.wrong_rows, result.hung) == ([], [], [], [])
+    assert result.passed
