@@ -128,7 +128,7 @@ class Session:
         committed offsets waits until it has (KIP-447), so that the tables read afterwards hold its
         rows."""
         started = time.monotonic()
-        committed = self._consumer.committed(partitions, timeout=30)
+        committed = self._committed(partitions)
         for partition in committed:
             if partition.error is not None:
                 raise KafkaException(partition.error)
@@ -147,6 +147,32 @@ class Session:
             rows,
             time.monotonic() - started,
         )
+
+    def _committed(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """The committed offsets, once no transaction is pending on them.
+
+        A broker that was killed can lose sight of one for good ("hanging transaction"): no marker
+        ever ends it, and the question is never answered. Every transaction that could still commit
+        has ended after the wait, so the last offsets that are certain are then taken instead.
+        Records may be taken again; the rules are idempotent, so an event can at most repeat with
+        its `event_id`.
+        """
+        try:
+            return self._consumer.committed(partitions, timeout=2 * TRANSACTION_TIMEOUT_MS / 1000)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._TIMED_OUT:
+                raise
+        log.error(
+            "%s: offsets pending for good: going on from the last certain ones; to end the hanging "
+            "transaction on __consumer_offsets see Kafka's kafka-transactions.sh find-hanging",
+            self.spec.name,
+        )
+        settings = self._consumer_settings(f"{self.cluster.prefix}linkstatus.{self.spec.name}")
+        certain = Consumer({**settings, "isolation.level": "read_uncommitted"}, logger=log)
+        try:
+            return certain.committed(partitions, timeout=10)
+        finally:
+            certain.close()
 
     def _restore(self, partitions: list[int]) -> None:
         """Reads the table's partitions from their beginning to their end."""

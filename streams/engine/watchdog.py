@@ -64,12 +64,10 @@ class Watchdog(Service):
 
     def _waiting(self, stage: Stage) -> int:
         """Records between the committed and the end offsets of the partitions this worker holds."""
-        client = self._client(stage)
+        client = self._client(stage, "read_committed")
         try:
-            # Without any partition while in the group, what waits is for somebody else.
-            held = stage.holds() or ([] if stage.joined else self._inputs(client, stage))
             total = 0
-            for partition in client.committed([TopicPartition(t, n) for t, n in held], timeout=10):
+            for partition in self._committed(stage):
                 low, high = client.get_watermark_offsets(partition, timeout=5)
                 total += max(0, high - max(partition.offset, low))
             return total
@@ -80,10 +78,9 @@ class Watchdog(Service):
         """Whether a record really waits: transaction markers take offsets too, and are never
         committed.
         """
-        client = self._client(stage)
+        client = self._client(stage, "read_committed")
         try:
-            held = stage.holds() or self._inputs(client, stage)
-            partitions = client.committed([TopicPartition(t, n) for t, n in held], timeout=10)
+            partitions = self._committed(stage)
             client.assign(
                 [TopicPartition(p.topic, p.partition, max(p.offset, 0)) for p in partitions]
             )
@@ -99,18 +96,31 @@ class Watchdog(Service):
         finally:
             client.close()
 
+    def _committed(self, stage: Stage) -> list[TopicPartition]:
+        """Of the partitions held, the offsets that are certain; pending ones are not waited for."""
+        client = self._client(stage, "read_uncommitted")
+        try:
+            # Without any partition while in the group, what waits is for somebody else.
+            held = stage.holds() or ([] if stage.joined else self._inputs(client, stage))
+            if not held:
+                return []
+            return client.committed([TopicPartition(t, n) for t, n in held], timeout=10)
+        finally:
+            client.close()
+
     def _inputs(self, client: Consumer, stage: Stage) -> list[tuple[str, int]]:
         names = [self._cluster.topic(topic) for topic in stage.spec.inputs]
         known = client.list_topics(timeout=5).topics
         return [(name, number) for name in names for number in known[name].partitions]
 
-    def _client(self, stage: Stage) -> Consumer:
+    def _client(self, stage: Stage, isolation: str) -> Consumer:
         group = f"{self._cluster.prefix}linkstatus.{stage.spec.name}"
         return Consumer(
             {
                 **self._cluster.librdkafka(),
                 "group.id": group,
-                "isolation.level": "read_committed",
+                "isolation.level": isolation,
                 "enable.auto.commit": False,
+                "enable.partition.eof": True,
             }
         )

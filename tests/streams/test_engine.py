@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from faust.types import StreamT
 
 from connectors.kafka import Cluster
@@ -178,3 +178,24 @@ async def test_two_workers_starting_at_once_on_an_empty_cluster(
         for worker in workers:
             await worker.end()
     assert table_of(cluster) == {b"k%d" % n: 50 for n in range(20)}
+
+
+async def test_offsets_that_stay_pending_for_good_do_not_stop_a_stage(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """What a killed broker may leave behind: offsets in a transaction that nobody ends."""
+    write_all(cluster, "in", keyed(0, 200))
+    group = {**cluster.librdkafka(), "group.id": f"{cluster.prefix}linkstatus.{SPEC.name}"}
+    member = Consumer({**group, "auto.offset.reset": "earliest", "enable.auto.commit": False})
+    ghost = Producer({**cluster.librdkafka(), "transactional.id": f"{cluster.prefix}ghost"})
+    member.subscribe([cluster.topic("in")])
+    assert await asyncio.to_thread(member.consume, 1, 20)
+    ghost.init_transactions(20)
+    ghost.begin_transaction()
+    pending = [TopicPartition(cluster.topic("in"), number, 1) for number in range(4)]
+    ghost.send_offsets_to_transaction(pending, member.consumer_group_metadata(), 20)
+    member.close()
+    async with Worker(cluster, tmp_path, "w0") as worker:
+        await until(lambda: worker.stage.committed == 200, "200 records", 60)
+    assert table_of(cluster) == {b"k%d" % n: 10 for n in range(20)}
+    ghost.abort_transaction(20)
