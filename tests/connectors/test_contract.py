@@ -121,7 +121,7 @@ def test_the_key_is_an_id_the_facts_speak_of(case: Case) -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(data=st.data())
 def test_no_input_raises_anything_undeclared(provider: str, data: st.DataObject) -> None:
     body = data.draw(bodies(provider))

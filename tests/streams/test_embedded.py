@@ -79,6 +79,7 @@ def test_a_stopped_broker_leaves_no_process(tmp_path: Path) -> None:
     assert not psutil.pid_exists(pid)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills children with their parent")
 def test_a_child_dies_with_a_killed_parent(tmp_path: Path) -> None:
     program = textwrap.dedent(

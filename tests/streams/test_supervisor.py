@@ -10,6 +10,8 @@ import pytest
 from streams.supervisor import Child, Supervisor
 from tests.waiting import until_sync
 
+pytestmark = pytest.mark.slow
+
 MakeChild = Callable[[str, str], Child]
 
 

@@ -62,7 +62,7 @@ def one_of_everything() -> list[Message]:
 EVERYTHING = one_of_everything()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(EVERYTHING), max_size=20), st.permutations(EVERYTHING))
 def test_any_order_with_repeats_leaves_the_same_rows(
     before: list[Message], shuffled: list[Message]
