@@ -5,6 +5,8 @@
 # The first of these that is Python 3.11 or newer; PYTHON=… on the command line chooses another.
 PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+SEEDS ?= 3
+FIRST_SEED ?= 1
 PYTEST := .venv/bin/python -m pytest
 
 help:
@@ -12,7 +14,7 @@ help:
 	@echo "make test       all tests, embedded Kafka included"
 	@echo "make test-fast  the tests without Kafka, in seconds"
 	@echo "make lint       format check, lint, types, import rules"
-	@echo "make chaos      kill processes at random and count what is lost (minutes)"
+	@echo "make chaos      kill processes at random and count what is lost (SEEDS=20 FIRST_SEED=1: an hour)"
 	@echo "make bench      measure throughput and latency (minutes)"
 	@echo "make clean      remove .venv, caches and the data of make up"
 
@@ -36,7 +38,7 @@ lint: .venv/installed
 	$(PYTEST) -q -m style
 
 chaos: .venv/installed
-	.venv/bin/python -m tests.chaos
+	.venv/bin/python -m tests.chaos --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
 # Quix Streams, which is measured beside ours, pins an older confluent-kafka.
 .venv-bench/installed: constraints-bench.txt

@@ -85,9 +85,9 @@ class Session:
             "queue.buffering.max.kbytes": 1_048_576,
             # While markers of the last commit are written the broker answers
             # CONCURRENT_TRANSACTIONS; the default of 100 ms before asking again would be most of
-            # our latency.
+            # our latency. It doubles each time: without a low bound it overshoots by as much.
             "retry.backoff.ms": 1,
-            "retry.backoff.max.ms": 100,
+            "retry.backoff.max.ms": 10,
         }
 
     def _consumer_settings(self, group: str) -> dict[str, Any]:

@@ -43,7 +43,11 @@ class Watchdog(Service):
     async def _check(self, stage: Stage) -> None:
         name, now = stage.spec.name, time.monotonic()
         try:
-            waiting = await asyncio.to_thread(self._waiting, stage)
+            # While the broker is away the question takes long: an end of the worker does not wait.
+            asked = await self.wait(asyncio.to_thread(self._waiting, stage))
+            if asked.stopped:
+                return
+            waiting = int(asked.result)
         except KafkaException as error:
             # Nobody moves while the broker is away; that is no stall of ours.
             log.info("%s: lag unknown: %s", name, error)

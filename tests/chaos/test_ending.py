@@ -1,0 +1,40 @@
+"""A worker that is told to end ends soon, also while the broker is away."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from connectors.kafka import Cluster
+from connectors.registry import PROVIDERS
+from schemas.topics import all_topics
+from streams import admin
+from streams.embedded import Broker
+from tests.bench.processes import environment, serving
+from tests.chaos.system import ENDING_SECONDS
+from tests.waiting import until_sync
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+_ASKED = 4.0
+
+
+def test_a_worker_ends_soon_while_the_broker_is_away(tmp_path: Path) -> None:
+    broker = Broker(tmp_path, say=print)
+    broker.start()
+    try:
+        cluster = Cluster(broker.brokers)
+        admin.create(cluster, all_topics(PROVIDERS), partitions=2, replication=1)
+        told = environment(cluster, tmp_path / "work")
+        # The watchdog asks the broker every second.
+        told |= {"LINKSTATUS_STALL_SECONDS": str(_ASKED), "LINKSTATUS_LOG_LEVEL": "INFO"}
+        with serving(["-m", "streams.cli", "work"], told, tmp_path / "work"):
+            broker.kill()
+            log = tmp_path / "work" / "log"
+            until_sync(lambda: "lag unknown" in log.read_text(), "the watchdog to miss it", 60)
+            started = time.monotonic()
+        took = time.monotonic() - started
+        assert took < ENDING_SECONDS / 2
+        assert "Traceback" not in log.read_text()
+    finally:
+        broker.stop()
