@@ -6,7 +6,7 @@ them. Names here come without the prefix of an installation; `Topics.name` adds 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from schemas import codec
 
@@ -15,15 +15,18 @@ DAY_MS = 86_400_000
 CALLBACK_RETENTION_MS = 35 * DAY_MS
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
-class Topic:
-    """One topic. `codec` is None where values are bytes as received; `keep_ms` is None where it is
-    compacted.
+class Topic(Generic[T]):
+    """One topic, with records of type T. `codec` is None where values are bytes as received;
+    `keep_ms` is None where it is compacted.
     """
 
     name: str
     key: Literal["link", "payment", "order", "as received"]
-    codec: codec.Codec[Any] | None
+    codec: codec.Codec[T] | None
     keep_ms: int | None = CALLBACK_RETENTION_MS
     public: bool = True
 
@@ -36,7 +39,7 @@ ORDER_CLOSE = Topic("order-close", "order", codec.ORDER_CLOSE)
 SETTLEMENT = Topic("settlement", "order", codec.SETTLEMENT)
 ORDER_UPDATES = Topic("order-updates", "order", codec.ORDER_UPDATE)
 ANOMALIES = Topic("anomalies", "link", codec.ANOMALY)
-DEAD_LETTERS = Topic("dead-letters", "as received", None)
+DEAD_LETTERS: Topic[bytes] = Topic("dead-letters", "as received", None)
 NOTICES = Topic("notices", "as received", codec.NOTICE)
 # Between the stages of `work`.
 PAYMENT_EVENTS = Topic("payment-events", "payment", codec.PAYMENT_EVENT, public=False)
@@ -44,7 +47,7 @@ PAYMENTS = Topic("payments", "payment", codec.PAYMENT_LINK, keep_ms=None, public
 ORDER_EVENTS = Topic("order-events", "order", codec.ORDER_EVENT, public=False)
 ORDERS = Topic("orders", "order", codec.ORDER_STATUS, keep_ms=None)
 
-SHARED = (
+SHARED: tuple[Topic[Any], ...] = (
     LINKS,
     LINK_EVENTS,
     LINK_STATUS,
@@ -62,12 +65,12 @@ SHARED = (
 )
 
 
-def callbacks(provider: str) -> Topic:
+def callbacks(provider: str) -> Topic[bytes]:
     """The raw topic of a provider: body bytes as received."""
     return Topic(f"callbacks.{provider}", "as received", None)
 
 
-def all_topics(providers: Iterable[str]) -> tuple[Topic, ...]:
+def all_topics(providers: Iterable[str]) -> tuple[Topic[Any], ...]:
     """Every topic of an installation with these providers."""
     return (*(callbacks(provider) for provider in providers), *SHARED)
 

@@ -28,7 +28,7 @@ _COMPACTED = {
 }
 
 
-def topic_config(topic: Topic, replication: int) -> dict[str, str]:
+def topic_config(topic: Topic[Any], replication: int) -> dict[str, str]:
     """The settings the topic should have on the cluster."""
     config = {
         # One replica may be away without stopping writes; with one or two there is none to spare.
@@ -45,7 +45,7 @@ def _client(cluster: Cluster) -> AdminClient:
 
 
 def create(
-    cluster: Cluster, topics: Iterable[Topic], partitions: int, replication: int
+    cluster: Cluster, topics: Iterable[Topic[Any]], partitions: int, replication: int
 ) -> list[str]:
     """Makes the topics that are missing and returns their names; what exists stays as it is."""
     wanted = [
@@ -89,7 +89,7 @@ def _usable(topic: TopicMetadata) -> bool:
 
 
 def check(
-    cluster: Cluster, topics: Sequence[Topic], partitions: int, replication: int
+    cluster: Cluster, topics: Sequence[Topic[Any]], partitions: int, replication: int
 ) -> list[str]:
     """Every difference between the cluster's topics and what they should be, in words."""
     client = _client(cluster)

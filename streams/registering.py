@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from http import HTTPStatus
+from typing import Any
 
 import httpx
 
@@ -16,7 +17,10 @@ class Refused(Exception):
 
 
 def register(
-    url: str, topics: Iterable[Topic], prefix: str, transport: httpx.BaseTransport | None = None
+    url: str,
+    topics: Iterable[Topic[Any]],
+    prefix: str,
+    transport: httpx.BaseTransport | None = None,
 ) -> dict[str, int]:
     """Registers the value schema of each Avro topic that is not yet there; ids by subject.
 

@@ -35,7 +35,7 @@ class Callback(NamedTuple):
     repeat: int = 1
 
 
-def topics() -> tuple[Topic, ...]:
+def topics() -> tuple[Topic[Any], ...]:
     """Every topic of an installation."""
     return all_topics(PROVIDERS)
 

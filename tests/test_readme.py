@@ -1,17 +1,23 @@
 """What the documents say is so."""
 
+import os
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 from typer.main import get_command
 
+from connectors.kafka import Cluster
 from connectors.registry import PROVIDERS
+from schemas.codec import ORDER_CLOSE
 from schemas.topics import all_topics
-from streams import settings
+from streams import child, settings
 from streams.cli import app
+from tests.reading import write_all
+from tests.waiting import until_sync
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -79,3 +85,32 @@ def test_every_link_to_a_file_leads_somewhere(document: str) -> None:
     text = (ROOT / document).read_text()
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert (ROOT / document).parent.joinpath(target).exists(), target
+
+
+@pytest.mark.kafka
+def test_the_consumer_in_python_prints_each_close(kafka: Cluster, tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?consume\(ORDER_CLOSE.*?)```", README, re.DOTALL)
+    close = ORDER_CLOSE.encode(
+        {
+            "event_id": "one",
+            "provider": "ping",
+            "order_id": "O1",
+            "links": [],
+            "total_minor": 1200,
+            "currency": "SEK",
+            "decided_at": 1,
+        }
+    )
+    write_all(kafka, "order-close", [(b"ping:O1", close)])
+    here = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "LINKSTATUS_BROKERS": kafka.brokers,
+        "LINKSTATUS_TOPIC_PREFIX": kafka.prefix,
+    }
+    printed = tmp_path / "out"
+    running = child.spawn([sys.executable, "-u", "-c", code], printed, here)
+    try:
+        until_sync(lambda: "O1 1200 SEK" in printed.read_text(), "the close to be printed")
+    finally:
+        child.stop(running, 10)

@@ -26,13 +26,13 @@ from streams.engine.batch import Headers, Output
 
 _RAW = tuple(topics.callbacks(name) for name in PROVIDERS)
 # The stages in their order, with their inputs and their tables.
-INPUTS: Mapping[str, tuple[Topic, ...]] = {
+INPUTS: Mapping[str, tuple[Topic[Any], ...]] = {
     "normalize": (*_RAW, topics.LINKS, topics.ORDER_UPDATES),
     "join": (topics.PAYMENT_EVENTS,),
     "track": (topics.LINK_EVENTS,),
     "orders": (topics.ORDER_EVENTS,),
 }
-TABLES: Mapping[str, Topic] = {
+TABLES: Mapping[str, Topic[Any]] = {
     "join": topics.PAYMENTS,
     "track": topics.LINK_STATUS,
     "orders": topics.ORDERS,

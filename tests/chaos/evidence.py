@@ -51,7 +51,7 @@ class Evidence:
 
 
 def gather(cluster: Cluster, folder: Path) -> Evidence:
-    def values(topic: topics.Topic) -> list[Any]:
+    def values(topic: topics.Topic[Any]) -> list[Any]:
         assert topic.codec is not None
         return [topic.codec.decode(m.value()) for m in read_all(cluster, topic.name)]
 

@@ -27,9 +27,10 @@ pytestmark = [
     pytest.mark.asyncio,
 ]
 
-IN, OUT = Topic("in", "link", None), Topic("out", "link", None)
+IN: Topic[bytes] = Topic("in", "link", None)
+OUT: Topic[bytes] = Topic("out", "link", None)
 TABLE = Topic("counts", "link", ORDER_UPDATE, keep_ms=None)
-DEAD = Topic("dead-letters", "link", None)
+DEAD: Topic[bytes] = Topic("dead-letters", "link", None)
 SPEC = StageSpec("counting", ("in",), "counts", ORDER_UPDATE, batch_size=50)
 
 

@@ -150,13 +150,13 @@ class Make:
             "origin": "callbacks.peach/0/1",
         }
 
-    def message(self, topic: Topic, record: Any) -> Message:
+    def message(self, topic: Topic[Any], record: Any) -> Message:
         """`record` on `topic`: a record is encoded, bytes are taken as they are."""
         encode = topic.codec.encode if topic.codec and isinstance(record, dict) else bytes
         return self.raw(topic, encode(record))
 
     def raw(
-        self, topic: Topic, value: bytes | None, headers: dict[str, str] | None = None
+        self, topic: Topic[Any], value: bytes | None, headers: dict[str, str] | None = None
     ) -> Message:
         offset = next(self._offsets.setdefault(topic.name, itertools.count()))
         sent = tuple((name, text.encode()) for name, text in (headers or {}).items())

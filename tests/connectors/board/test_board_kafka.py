@@ -44,13 +44,13 @@ async def producing(cluster: Cluster, transaction: str | None = None) -> AsyncIt
         await producer.stop()
 
 
-async def put(cluster: Cluster, topic: Topic, *values: bytes) -> None:
+async def put(cluster: Cluster, topic: Topic[Any], *values: bytes) -> None:
     async with producing(cluster) as producer:
         for value in values:
             await producer.send_and_wait(cluster.topic(topic.name), value, KEY, partition=0)
 
 
-def encoded(topic: Topic, *records: Any) -> list[bytes]:
+def encoded(topic: Topic[Any], *records: Any) -> list[bytes]:
     assert topic.codec is not None
     return [topic.codec.encode(record) for record in records]
 

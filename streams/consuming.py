@@ -1,0 +1,169 @@
+"""Reading the pipeline's topics from another Python service: decoded, committed, at least once.
+
+`from streams import consume` is the whole interface::
+
+    from schemas.topics import ORDER_CLOSE
+    from streams import consume
+
+    with consume(ORDER_CLOSE, group="invoicing", drop_repeats=True) as records:
+        for record in records:
+            close_invoice(record.value["order_id"], record.value["total_minor"])
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from connectors.kafka import Cluster
+from schemas.codec import BadRecord
+from schemas.topics import Topic
+from streams import settings
+from streams.engine.batch import headers_of
+
+T = TypeVar("T")
+
+_BATCH = 500
+# Ids of events kept to know a repeat by: a crash of the pipeline repeats far fewer.
+_REMEMBERED = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Consumed(Generic[T]):
+    """A record of one of the pipeline's topics. `topic` is without prefix, `timestamp` in
+    microseconds, UTC; `event_id` is None where records are states and not events.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: str
+    value: T
+    event_id: str | None
+    headers: dict[str, bytes]
+
+
+class UnreadableRecord(ValueError):
+    """A record is none of its topic's schema; the message names its place and what is wrong."""
+
+
+class consume(Generic[T]):
+    """The records of `topic`, as a member of the consumer group `group`.
+
+    A record counts as done when the next one is asked for; what is done is committed every few
+    seconds and at the end. The record in hand at an error comes again, after a crash also a few
+    before it: `drop_repeats` leaves out those whose `event_id` this process has seen. For more,
+    keep the `event_id` in the transaction that acts on the event.
+
+    Deletions in a compacted topic are left out. A group without committed offsets starts at the
+    first record. Ends at the present end of the topic with `until_end`, else never. The cluster is
+    that of the settings (`LINKSTATUS_BROKERS` and so on) unless given.
+
+    Raises BadSettings, KafkaException, UnreadableRecord.
+    """
+
+    def __init__(
+        self,
+        topic: Topic[T],
+        *,
+        group: str,
+        cluster: Cluster | None = None,
+        drop_repeats: bool = False,
+        until_end: bool = False,
+    ) -> None:
+        self._topic = topic
+        self._until_end = until_end
+        self._seen: OrderedDict[str, None] | None = OrderedDict() if drop_repeats else None
+        self._cluster = cluster or settings.load().cluster()
+        self._name = self._cluster.topic(topic.name)
+        self._consumer = Consumer(
+            {
+                **self._cluster.librdkafka(),
+                "group.id": group,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+                "partition.assignment.strategy": "cooperative-sticky",
+                # Offsets are stored here, once a record is done, and committed in the background.
+                "enable.auto.offset.store": False,
+                "enable.partition.eof": until_end,
+            }
+        )
+
+    def __enter__(self) -> Iterator[Consumed[T]]:
+        self._consumer.subscribe([self._name])
+        return self._records()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Commits what is stored. The record in hand at an error is not: it comes again.
+        self._consumer.close()
+
+    def _records(self) -> Iterator[Consumed[T]]:
+        ended: set[int] = set()
+        while not (self._until_end and self._all_of_ours(ended)):
+            for message in self._consumer.consume(_BATCH, 0.1):
+                error = message.error()
+                if error is None:
+                    ended.discard(message.partition() or 0)
+                    if message.value() is not None and not self._is_repeat(message):
+                        yield self._decoded(message)
+                    self._done(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    ended.add(message.partition() or 0)
+                elif not error.retriable():
+                    raise KafkaException(error)
+
+    def _all_of_ours(self, ended: set[int]) -> bool:
+        ours = {partition.partition for partition in self._consumer.assignment()}
+        return bool(ours) and ours <= ended
+
+    def _done(self, message: Message) -> None:
+        position = TopicPartition(self._name, message.partition() or 0, (message.offset() or 0) + 1)
+        try:
+            self._consumer.store_offsets(offsets=[position])
+        except KafkaException as error:
+            # The partition has gone to another member meanwhile, which will see the record again.
+            if error.args[0].code() != KafkaError._STATE:
+                raise
+
+    def _is_repeat(self, message: Message) -> bool:
+        event_id = _event_id(message)
+        if self._seen is None or event_id is None:
+            return False
+        if event_id in self._seen:
+            return True
+        self._seen[event_id] = None
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        return False
+
+    def _decoded(self, message: Message) -> Consumed[T]:
+        partition, offset = message.partition() or 0, message.offset() or 0
+        key, value = message.key(), message.value()
+        try:
+            content: Any = self._topic.codec.decode(value) if self._topic.codec else value
+        except BadRecord as error:
+            place = f"{self._topic.name}/{partition}/{offset}"
+            raise UnreadableRecord(f"{place}: {error}") from error
+        return Consumed(
+            topic=self._topic.name,
+            partition=partition,
+            offset=offset,
+            timestamp=message.timestamp()[1] * 1000,
+            key=key.decode(errors="replace") if isinstance(key, bytes) else "",
+            value=content,
+            event_id=_event_id(message),
+            headers=dict(headers_of(message)),
+        )
+
+
+def _event_id(message: Message) -> str | None:
+    return next((value.decode() for name, value in headers_of(message) if name == "event-id"), None)

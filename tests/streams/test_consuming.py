@@ -1,0 +1,102 @@
+"""`from streams import consume`: what a downstream service sees, on a real broker."""
+
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Producer
+
+from connectors.kafka import Cluster
+from schemas.records import OrderClose
+from schemas.topics import DEAD_LETTERS, ORDER_CLOSE
+from streams import consume
+from streams.consuming import UnreadableRecord
+from tests.reading import write_all
+
+pytestmark = pytest.mark.kafka
+
+
+def close(number: int) -> OrderClose:
+    return {
+        "event_id": f"id-{number}",
+        "provider": "ping",
+        "order_id": f"O{number}",
+        "links": [],
+        "total_minor": 1200,
+        "currency": "SEK",
+        "decided_at": 1_767_225_600_000_000 + number,
+    }
+
+
+def publish(kafka: Cluster, *closes: OrderClose, commit: bool = True) -> None:
+    """In a transaction, as the worker does, all into one partition."""
+    producer = Producer({**kafka.librdkafka(), "transactional.id": uuid4().hex})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for one in closes:
+        headers: dict[str, str | bytes | None] = {"event-id": one["event_id"]}
+        value = ORDER_CLOSE.codec.encode(one) if ORDER_CLOSE.codec else b""
+        topic, key = kafka.topic(ORDER_CLOSE.name), f"ping:{one['order_id']}".encode()
+        producer.produce(topic, value, key, 0, headers=headers)
+    producer.flush(30)
+    if commit:
+        producer.commit_transaction(30)
+    else:
+        producer.abort_transaction(30)
+
+
+def seen(kafka: Cluster, group: str = "g", drop_repeats: bool = False) -> list[str]:
+    with consume(
+        ORDER_CLOSE, group=group, cluster=kafka, drop_repeats=drop_repeats, until_end=True
+    ) as records:
+        return [record.value["order_id"] for record in records]
+
+
+def test_records_come_decoded_with_their_place_and_id(kafka: Cluster) -> None:
+    publish(kafka, close(1))
+    with consume(ORDER_CLOSE, group="g", cluster=kafka, until_end=True) as records:
+        (record,) = records
+    assert record.value == close(1)
+    assert (record.topic, record.partition, record.offset) == ("order-close", 0, 0)
+    assert (record.key, record.event_id) == ("ping:O1", "id-1")
+    assert record.headers == {"event-id": b"id-1"}
+    assert record.timestamp > 1_767_225_600_000_000
+
+
+def test_what_was_aborted_is_not_seen(kafka: Cluster) -> None:
+    publish(kafka, close(1), commit=False)
+    publish(kafka, close(2))
+    assert seen(kafka) == ["O2"]
+
+
+def test_repeats_are_dropped_on_request(kafka: Cluster) -> None:
+    publish(kafka, close(1), close(2), close(1))
+    assert seen(kafka, "all") == ["O1", "O2", "O1"]
+    assert seen(kafka, "once", drop_repeats=True) == ["O1", "O2"]
+
+
+def test_the_record_in_hand_at_an_error_comes_again_and_what_was_done_does_not(
+    kafka: Cluster,
+) -> None:
+    publish(kafka, *(close(number) for number in range(5)))
+
+    def fail_at_the_third() -> None:
+        with consume(ORDER_CLOSE, group="g", cluster=kafka) as records:
+            for record in records:
+                assert record.offset < 2, "the third"
+
+    with pytest.raises(AssertionError, match="the third"):
+        fail_at_the_third()
+    assert seen(kafka) == ["O2", "O3", "O4"]
+    assert seen(kafka) == []
+
+
+def test_a_record_that_is_none_names_its_place(kafka: Cluster) -> None:
+    write_all(kafka, ORDER_CLOSE.name, [(b"k", b"\0not ours")])
+    with pytest.raises(UnreadableRecord, match=r"^order-close/[01]/0: "):
+        seen(kafka)
+
+
+def test_raw_topics_give_bytes_and_deletions_are_left_out(kafka: Cluster) -> None:
+    write_all(kafka, DEAD_LETTERS.name, [(b"k", b"\xff"), (b"k", None)])
+    with consume(DEAD_LETTERS, group="g", cluster=kafka, until_end=True) as records:
+        assert [record.value for record in records] == [b"\xff"]
