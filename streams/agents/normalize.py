@@ -10,6 +10,7 @@ from schemas import codec, topics
 from schemas.ids import event_id
 from schemas.records import Anomaly, LinkEvent, LinkRegistered, OrderEvent, Source, Status
 from schemas.topics import message_key
+from streams.agents.figures import count_anomaly
 from streams.agents.messages import check_key, place, text_headers, trace, with_event_id
 from streams.engine.batch import Batch, Headers
 
@@ -39,8 +40,9 @@ class Normalize:
         try:
             facts = provider.read(raw)
         except UnknownWord as error:
-            batch.dead_letter(message, str(error))
+            batch.dead_letter(message, error)
             anomaly = _unknown_status(raw, error)
+            count_anomaly(batch, anomaly)
             key = message_key(provider.name, error.link_id)
             value = codec.ANOMALY.encode(anomaly)
             batch.send(

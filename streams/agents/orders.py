@@ -7,6 +7,7 @@ from confluent_kafka import Message
 from schemas import codec, topics
 from schemas.records import OrderStatus
 from schemas.topics import message_key
+from streams.agents.figures import count_anomaly, count_order, time_close
 from streams.agents.messages import check_key, place, trace, with_event_id
 from streams.domain.orders import Ordered, order
 from streams.domain.rules import ProviderRules
@@ -31,12 +32,14 @@ class Orders:
         if outcome.row is known:
             return
         batch.put(partition, key, outcome.row)
+        count_order(batch, known, outcome.row)
         _send(batch, key, outcome, trace(message))
 
 
 def _send(batch: Batch, key: bytes, outcome: Ordered, traced: Headers | None) -> None:
     close = outcome.close
     if close is not None:
+        time_close(batch, close)
         headers = with_event_id(close["event_id"], traced)
         batch.send(topics.ORDER_CLOSE.name, key, codec.ORDER_CLOSE.encode(close), headers)
     for settlement in outcome.settlements:
@@ -45,4 +48,5 @@ def _send(batch: Batch, key: bytes, outcome: Ordered, traced: Headers | None) ->
     for anomaly in outcome.anomalies:
         headers = with_event_id(anomaly["event_id"], traced)
         link_key = message_key(anomaly["provider"], anomaly["link_id"])
+        count_anomaly(batch, anomaly)
         batch.send(topics.ANOMALIES.name, link_key, codec.ANOMALY.encode(anomaly), headers)

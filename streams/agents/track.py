@@ -7,6 +7,7 @@ from confluent_kafka import Message
 from schemas import codec, topics
 from schemas.records import Anomaly, LinkStatus, LookupRequest, OrderEvent
 from schemas.topics import message_key
+from streams.agents.figures import count_anomaly
 from streams.agents.messages import check_key, place, trace, with_event_id
 from streams.agents.polling import Poller
 from streams.domain.rules import ENDED, ProviderRules
@@ -57,6 +58,7 @@ def _send(
 ) -> None:
     for anomaly in anomalies:
         headers = with_event_id(anomaly["event_id"], traced)
+        count_anomaly(batch, anomaly)
         batch.send(topics.ANOMALIES.name, key, codec.ANOMALY.encode(anomaly), headers)
     if lookup is not None:
         batch.send(topics.LOOKUPS.name, key, codec.LOOKUP_REQUEST.encode(lookup), traced)

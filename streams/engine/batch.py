@@ -7,10 +7,16 @@ from types import TracebackType
 from typing import Any, NamedTuple, cast
 
 from confluent_kafka import Message
+from prometheus_client import Counter
 
 from streams.engine.table import Partition
 
 log = logging.getLogger(__name__)
+
+# The reason in a dead letter is a sentence; its kind is the name of the exception.
+DEAD = Counter(
+    "linkstatus_dead_letters_total", "Records dead-lettered by the worker.", ["stage", "kind"]
+)
 
 Headers = list[tuple[str, bytes]]
 
@@ -55,25 +61,25 @@ class Batch:
         self.tables = tables
         self.tick = tick
         self.outputs: list[Output] = []
-        self.dead = 0
         self.finished: Future[None] = Future()
         self._prefix = prefix
         self._undo: list[tuple[Partition[Any], bytes, Any]] = []
+        self._counted: list[Callable[[], None]] = []
 
     def each(self, handle: Callable[[Message], None]) -> None:
         """Handles every record. One that raises is dead-lettered with its reason, what it had sent
         and written is taken back, and its neighbours go on.
         """
         for message in self.messages:
-            mark = len(self.outputs)
+            mark, counted = len(self.outputs), len(self._counted)
             self._undo.clear()
             try:
                 handle(message)
             except Exception as error:  # whatever a record provokes, it stops nothing
-                del self.outputs[mark:]
+                del self.outputs[mark:], self._counted[counted:]
                 for table, key, replaced in reversed(self._undo):
                     table.undo(key, replaced)
-                self.dead_letter(message, str(error) or repr(error))
+                self.dead_letter(message, error)
 
     def send(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None
@@ -88,9 +94,19 @@ class Batch:
         table = self.tables[partition]
         self._undo.append((table, key, table.put(key, row)))
 
-    def dead_letter(self, message: Message, reason: str) -> None:
+    def count(self, counting: Callable[[], None]) -> None:
+        """Calls `counting` once the transaction has committed: what was aborted never counted."""
+        self._counted.append(counting)
+
+    def committed(self) -> None:
+        """Told by the stage when the transaction has committed."""
+        for counting in self._counted:
+            counting()
+
+    def dead_letter(self, message: Message, error: Exception) -> None:
         """Sends the record to `dead-letters` as received, with stage, reason and origin."""
-        self.dead += 1
+        reason = str(error) or repr(error)
+        self.count(DEAD.labels(self.stage, type(error).__name__).inc)
         headers: Headers = [
             *headers_of(message),
             ("stage", self.stage.encode()),

@@ -23,7 +23,6 @@ from streams.engine.table import Partition
 log = logging.getLogger(__name__)
 
 RECORDS = Counter("linkstatus_stage_records_total", "Records a stage has committed.", ["stage"])
-DEAD = Counter("linkstatus_stage_dead_letters_total", "Records dead-lettered.", ["stage"])
 REJOINS = Counter("linkstatus_stage_rejoins_total", "Sessions ended by an error.", ["stage"])
 BATCH_SECONDS = Histogram(
     "linkstatus_stage_batch_seconds", "From records taken to transaction committed.", ["stage"]
@@ -121,8 +120,7 @@ class Stage(Service):
                 session.commit(batch)
         self.committed += len(messages)
         RECORDS.labels(self.spec.name).inc(len(messages))
-        if batch.dead:
-            DEAD.labels(self.spec.name).inc(batch.dead)
+        batch.committed()
 
     def _hand_over(self, batch: Batch) -> None:
         """Gives the batch to the agent and waits for its end. Raises what the agent raised."""

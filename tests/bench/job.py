@@ -144,7 +144,7 @@ class Hand:
             handle(self, record)
         except Exception as error:
             del self.outputs[mark:]
-            self.dead_letter(record, str(error) or repr(error))
+            self.dead_letter(record, error)
 
     def send(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None
@@ -154,7 +154,11 @@ class Hand:
     def put(self, partition: int, key: bytes, row: Any) -> None:
         self.rows[partition, key] = row
 
-    def dead_letter(self, record: Any, reason: str) -> None:
+    def count(self, counting: Any) -> None:
+        """Figures for Prometheus are the worker's own."""
+
+    def dead_letter(self, record: Any, error: Exception) -> None:
+        reason = str(error) or repr(error)
         headers: Headers = [
             *record.headers(),
             ("stage", self._stage.encode()),

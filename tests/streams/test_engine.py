@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from faust.types import StreamT
+from prometheus_client import REGISTRY
 
 from connectors.kafka import Cluster
 from schemas.codec import ORDER_UPDATE
@@ -17,7 +25,7 @@ from schemas.topics import Topic
 from streams import admin
 from streams.engine.app import StageApp
 from streams.engine.batch import Batch, headers_of
-from streams.engine.session import StageSpec
+from streams.engine.session import Session, StageSpec
 from streams.engine.stage import Stage
 from tests.reading import read_all, write_all
 from tests.waiting import until
@@ -107,6 +115,30 @@ def keyed(first: int, count: int) -> list[tuple[bytes | None, bytes | None]]:
 def table_of(cluster: Cluster) -> dict[bytes, int]:
     rows = {m.key(): ORDER_UPDATE.decode(m.value())["at"] for m in read_all(cluster, "counts")}
     return {key: at for key, at in rows.items() if isinstance(key, bytes)}
+
+
+def dead_letters_counted() -> float:
+    labels = {"stage": "counting", "kind": "ValueError"}
+    return REGISTRY.get_sample_value("linkstatus_dead_letters_total", labels) or 0.0
+
+
+async def test_only_what_has_committed_is_counted_in_the_metrics(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, failures = Session.commit, iter([KafkaException(KafkaError(KafkaError._FAIL))])
+
+    def fail_once(session: Session, batch: Batch) -> None:
+        for failure in failures:
+            raise failure
+        commit(session, batch)
+
+    monkeypatch.setattr(Session, "commit", fail_once)
+    before = dead_letters_counted()
+    write_all(cluster, "in", [(b"k", b"poison")])
+    async with Worker(cluster, tmp_path, "w0") as worker:
+        await until(lambda: worker.stage.committed == 1, "the record")
+    assert next(failures, None) is None
+    assert dead_letters_counted() - before == 1
 
 
 async def test_every_record_is_counted_once_and_poison_is_dead_lettered(

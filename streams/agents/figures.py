@@ -1,0 +1,41 @@
+"""What the agents count, for Prometheus. Only what has committed counts, see `Batch.count`."""
+
+import time
+from functools import partial
+
+from prometheus_client import Counter, Histogram
+
+from schemas.records import Anomaly, OrderClose, OrderStatus
+from streams.engine.batch import Batch
+
+_ANOMALIES = Counter(
+    "linkstatus_anomalies_total", "Anomalies raised by the worker.", ["provider", "kind"]
+)
+_ORDERS = Counter(
+    "linkstatus_orders_total", "Orders that came into a state.", ["provider", "state"]
+)
+_CLOSE_SECONDS = Histogram(
+    "linkstatus_close_seconds",
+    "From the callback that closes an order to its order-close committed.",
+    ["provider"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86_400),
+)
+
+
+def count_anomaly(batch: Batch, anomaly: Anomaly) -> None:
+    batch.count(_ANOMALIES.labels(anomaly["provider"], anomaly["kind"]).inc)
+
+
+def count_order(batch: Batch, before: OrderStatus | None, after: OrderStatus) -> None:
+    """Counts the order in its new state, if that is new."""
+    if before is None or before["state"] != after["state"]:
+        batch.count(_ORDERS.labels(after["provider"], after["state"]).inc)
+
+
+def time_close(batch: Batch, close: OrderClose) -> None:
+    """An order is decided on when its last callback was received."""
+    batch.count(partial(_observe, close["provider"], close["decided_at"]))
+
+
+def _observe(provider: str, decided_at: int) -> None:
+    _CLOSE_SECONDS.labels(provider).observe(max(0.0, time.time() - decided_at / 1_000_000))
