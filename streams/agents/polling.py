@@ -1,15 +1,16 @@
-"""When to ask again: a schedule over the rows of the worker's own partitions.
+"""When to ask again, and what has become stale: a schedule over the rows of the worker's own
+partitions.
 
 It holds nothing that the rows do not say: after a restart, or on another worker, it is made anew.
 """
 
 import heapq
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.codec import peek_status
-from schemas.records import LinkStatus, LookupRequest
-from streams.domain.polling import Intervals, due_at, is_stale, mark_stale
+from schemas.records import Anomaly, LinkStatus
+from streams.domain.polling import Intervals, due_at, mark_stale, stale_at, stale_evidence
 from streams.domain.rules import ENDED, ProviderRules
 from streams.domain.tracking import Tracked, anomaly, lookup_request
 from streams.engine.table import Partition
@@ -18,13 +19,36 @@ from streams.engine.table import Partition
 _PLACED_A_TICK = 2_000
 
 
+class _Turn(NamedTuple):
+    """When a link is to be looked at, and how often it was asked about in vain before."""
+
+    at: int
+    key: bytes
+    tries: int = 0
+
+
 class _Schedule:
-    """Of one table partition: keys to be placed, and a heap of (due, key, times asked in vain)."""
+    """Of one table partition. `turns` holds each link's one turn; a turn in the heap that is not
+    the link's own has been overtaken.
+    """
 
     def __init__(self, table: Partition[LinkStatus]) -> None:
         self.table = table
         self.unplaced: dict[bytes, None] = dict.fromkeys(_open_keys(table))
-        self.heap: list[tuple[int, bytes, int]] = []
+        self.turns: dict[bytes, _Turn] = {}
+        self._heap: list[_Turn] = []
+
+    def put(self, turn: _Turn) -> None:
+        self.turns[turn.key] = turn
+        heapq.heappush(self._heap, turn)
+
+    def due(self, now: int) -> Iterator[_Turn]:
+        """Takes out the turns that have come."""
+        while self._heap and self._heap[0].at <= now:
+            turn = heapq.heappop(self._heap)
+            if self.turns.get(turn.key) is turn:
+                del self.turns[turn.key]
+                yield turn
 
 
 def _open_keys(table: Partition[LinkStatus]) -> Iterator[bytes]:
@@ -50,35 +74,43 @@ class Poller:
 
     def due(
         self, tables: Mapping[int, Partition[Any]], now: int
-    ) -> Iterator[tuple[bytes, LookupRequest]]:
-        """The questions that are due, each put off until it is due again."""
-        for schedule in self._ours(tables):
-            self._place(schedule)
-            while schedule.heap and schedule.heap[0][0] <= now:
-                _, key, tries = heapq.heappop(schedule.heap)
-                row = schedule.table.get(key)
-                due = row and due_at(row, self._rules[row["provider"]], self._intervals)
-                if row is None or due is None or due > now:
-                    continue
-                wait = min(self._intervals.first << min(tries, 20), self._intervals.longest)
-                heapq.heappush(schedule.heap, (now + wait, key, tries + 1))
-                yield key, lookup_request(row, "POLL", now, row["claimed_status"])
-
-    def stale(
-        self, tables: Mapping[int, Partition[Any]], now: int
     ) -> Iterator[tuple[int, bytes, Tracked]]:
-        """The links found stale among those whose question is due; each once."""
-        for partition, schedule in list(self._schedules.items()):
-            if tables.get(partition) is not schedule.table:
-                continue
-            for due, key, _ in schedule.heap[:_PLACED_A_TICK]:
-                row = schedule.table.get(key) if due <= now else None
-                if row is not None and is_stale(row, now, self._intervals):
-                    marked = mark_stale(row, now)
-                    detail = "open well past its expiry, and the provider is silent"
-                    yield partition, key, Tracked(marked, (anomaly(marked, "STALE", detail, now),))
+        """What time alone brings about, by partition and key: questions, each put off until it is
+        due again, and links that have become stale, each once.
+        """
+        for number, schedule in self._ours(tables):
+            self._place(schedule)
+            for turn in schedule.due(now):
+                row = schedule.table.get(turn.key)
+                if row is not None:
+                    yield number, turn.key, self._look(schedule, turn, row, now)
 
-    def _ours(self, tables: Mapping[int, Partition[Any]]) -> list[_Schedule]:
+    def _look(self, schedule: _Schedule, turn: _Turn, row: LinkStatus, now: int) -> Tracked:
+        anomalies: tuple[Anomaly, ...] = ()
+        lookup = None
+        stale = stale_at(row, self._intervals)
+        if stale is not None and stale <= now:
+            anomalies = (anomaly(row, "STALE", stale_evidence(row), now),)
+            row = mark_stale(row, now)
+        due = self._due_at(row)
+        if due is not None and due <= now:
+            lookup = lookup_request(row, "POLL", now, row["claimed_status"])
+            due = now + min(self._intervals.first << min(turn.tries, 20), self._intervals.longest)
+        self._put(schedule, turn.key, row, due, turn.tries + (lookup is not None))
+        return Tracked(row, anomalies, lookup)
+
+    def _due_at(self, row: LinkStatus) -> int | None:
+        rules = self._rules.get(row["provider"])
+        return due_at(row, rules, self._intervals) if rules else None
+
+    def _put(
+        self, schedule: _Schedule, key: bytes, row: LinkStatus, due: int | None, tries: int = 0
+    ) -> None:
+        moments = [at for at in (due, stale_at(row, self._intervals)) if at is not None]
+        if moments:
+            schedule.put(_Turn(min(moments), key, tries))
+
+    def _ours(self, tables: Mapping[int, Partition[Any]]) -> list[tuple[int, _Schedule]]:
         """The schedules of the partitions that are now ours, new ones for those just restored."""
         for number in [n for n in self._schedules if n not in tables]:
             del self._schedules[number]
@@ -86,12 +118,12 @@ class Poller:
             known = self._schedules.get(number)
             if known is None or known.table is not table:
                 self._schedules[number] = _Schedule(table)
-        return list(self._schedules.values())
+        return list(self._schedules.items())
 
     def _place(self, schedule: _Schedule) -> None:
         for _ in range(min(len(schedule.unplaced), _PLACED_A_TICK)):
             key, _none = schedule.unplaced.popitem()
             row = schedule.table.get(key)
-            due = row and due_at(row, self._rules[row["provider"]], self._intervals)
-            if due is not None and row is not None:
-                heapq.heappush(schedule.heap, (due, key, 0))
+            schedule.turns.pop(key, None)
+            if row is not None:
+                self._put(schedule, key, row, self._due_at(row))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from confluent_kafka import Message
+from prometheus_client import Counter
 
 from schemas import codec, topics
 from schemas.records import Anomaly, LinkStatus, LookupRequest, OrderEvent
@@ -11,8 +12,14 @@ from streams.agents.figures import count_anomaly
 from streams.agents.messages import check_key, place, trace, with_event_id
 from streams.agents.polling import Poller
 from streams.domain.rules import ENDED, ProviderRules
-from streams.domain.tracking import track
+from streams.domain.tracking import repaired, track
 from streams.engine.batch import Batch, Headers
+
+REPAIRS = Counter(
+    "linkstatus_repairs_total",
+    "Links whose end was learned by polling, and by no callback",
+    ["provider"],
+)
 
 
 class Track:
@@ -36,16 +43,17 @@ class Track:
         batch.put(partition, key, row)
         if row["status"] not in ENDED:
             self._poller.touch(partition, key)
+        elif repaired(known, row, event):
+            REPAIRS.labels(row["provider"]).inc()
         if anomalies or lookup or orders:
             _send(batch, key, anomalies, lookup, orders, trace(message))
 
     def tick(self, batch: Batch, now: int) -> None:
         """What is due by time alone: questions to providers, and links that have become stale."""
-        for partition, key, row in self._poller.stale(batch.tables, now):
-            batch.put(partition, key, row.row)
-            _send(batch, key, row.anomalies, None, (), None)
-        for key, request in self._poller.due(batch.tables, now):
-            _send(batch, key, (), request, (), None)
+        for partition, key, outcome in self._poller.due(batch.tables, now):
+            if outcome.anomalies:
+                batch.put(partition, key, outcome.row)
+            _send(batch, key, outcome.anomalies, outcome.lookup, (), None)
 
 
 def _send(

@@ -13,7 +13,7 @@ from schemas.records import (
     Settlement,
     SettlementKind,
 )
-from streams.domain.rules import ENDED, STATE_AFTER, ProviderRules
+from streams.domain.rules import ENDED, STATE_AFTER, ProviderRules, utc
 
 
 class Ordered(NamedTuple):
@@ -28,29 +28,25 @@ class Ordered(NamedTuple):
 def order(row: OrderStatus | None, event: OrderEvent, rules: ProviderRules) -> Ordered:
     """Takes `event` into the order and decides. An order is closed once; a kind of settlement is
     told once.
+
+    A decision bears the latest time heard of so far, so that it is the same whichever of the events
+    that led to it came last.
     """
     before = row or _blank(event)
     after = before.copy()
+    at = max(before["changed_at"], event["at"])
     _take_link(after, event)
     _take_step(after, event)
     anomalies = _late_links(before, after, event["at"])
-    close = _decide(after, event["at"]) if after["decided_at"] is None else None
-    if close is not None and _mixed_currencies(close):
-        anomalies.append(
-            _anomaly(
-                after,
-                after["closed_link_ids"][0],
-                "AMOUNT_MISMATCH",
-                event["at"],
-                "the order's links are in different currencies",
-            )
-        )
-    settlements = _settlements(after, event["at"], rules)
+    close = _decide(after, at) if after["decided_at"] is None else None
+    if close is not None:
+        anomalies += _mixed_currencies(after, close)
+    settlements = _settlements(after, at, rules)
     _derive_state(after)
     if row is not None and after == row:
         return Ordered(row)
     after["version"] = before["version"] + 1
-    after["changed_at"] = max(before["changed_at"], event["at"])
+    after["changed_at"] = at
     return Ordered(after, close, tuple(settlements), tuple(anomalies))
 
 
@@ -89,10 +85,12 @@ def _take_step(row: OrderStatus, event: OrderEvent) -> None:
     update = event["update"]
     if update is None:
         return
-    row["steps"] = {**row["steps"]}
-    row["steps"].setdefault(update["step"], event["at"])
     if update["step"] == "FAILED":
         row["failure"] = update["reason"] or "no reason given"
+    elif update["step"] not in row["steps"]:
+        # Whoever performs the steps got further than the refusal: it is history.
+        row["failure"] = None
+    row["steps"] = {update["step"]: event["at"], **row["steps"]}
 
 
 def _decide(row: OrderStatus, at: int) -> OrderClose | None:
@@ -138,8 +136,14 @@ def _total(links: list[OrderLink]) -> tuple[int | None, str | None]:
     return sum(amounts), currencies.pop()
 
 
-def _mixed_currencies(close: OrderClose) -> bool:
-    return len({link["currency"] for link in close["links"] if link["currency"]}) > 1
+def _mixed_currencies(row: OrderStatus, close: OrderClose) -> list[Anomaly]:
+    links = close["links"]
+    if len({link["currency"] for link in links if link["currency"]}) < 2:
+        return []
+    paid = ", ".join(f"{k['link_id']} {k['amount_minor']} {k['currency']}" for k in links)
+    detail = f"the links of order {row['order_id']} are in different currencies: {paid}"
+    first = links[0]["link_id"]
+    return [_anomaly(row, first, "AMOUNT_MISMATCH", row["order_id"], close["decided_at"], detail)]
 
 
 def _settlements(row: OrderStatus, at: int, rules: ProviderRules) -> list[Settlement]:
@@ -187,23 +191,40 @@ def _settlement(row: OrderStatus, kind: SettlementKind, at: int) -> Settlement:
 
 
 def _late_links(before: OrderStatus, after: OrderStatus, at: int) -> list[Anomaly]:
-    """Links that turn up, or are paid, after the close: for a person, never a second close."""
-    if before["decided_at"] is None or after["links"] == before["links"]:
+    """Links that turn up, or are paid, after the close: for a person, never a second close.
+
+    Turning up and being paid are two facts, each told once however often the link comes and goes.
+    """
+    decided_at = before["decided_at"]
+    if decided_at is None or after["links"] == before["links"]:
         return []
     known = {link["link_id"]: link for link in before["links"]}
     late: list[Anomaly] = []
     for link in after["links"]:
-        old = known.get(link["link_id"])
-        paid_late = link["status"] == "PAID" and old is not None and old["status"] != "PAID"
-        if old is None or paid_late:
-            detail = f"order {after['order_id']} was closed already; this link is {link['status']}"
-            late.append(_anomaly(after, link["link_id"], "LATE_LINK", at, detail))
+        if link["link_id"] in after["closed_link_ids"]:
+            continue
+        old, paid = known.get(link["link_id"]), link["status"] == "PAID"
+        if old is None or (paid and old["status"] != "PAID"):
+            fact = f"{after['order_id']} paid" if paid else after["order_id"]
+            detail = _late(after, link, decided_at)
+            late.append(_anomaly(after, link["link_id"], "LATE_LINK", fact, at, detail))
     return late
 
 
-def _anomaly(row: OrderStatus, link_id: str, kind: AnomalyKind, at: int, detail: str) -> Anomaly:
+def _late(row: OrderStatus, link: OrderLink, decided_at: int) -> str:
+    closed = ", ".join(row["closed_link_ids"])
+    money = f" with {link['amount_minor']} {link['currency']}" if link["status"] == "PAID" else ""
+    return (
+        f"order {row['order_id']} was closed at {utc(decided_at)} with {closed}; "
+        f"this link came later and is {link['status']}{money}"
+    )
+
+
+def _anomaly(
+    row: OrderStatus, link_id: str, kind: AnomalyKind, fact: str, at: int, detail: str
+) -> Anomaly:
     return {
-        "event_id": event_id("anomaly", row["provider"], link_id, kind, row["order_id"]),
+        "event_id": event_id("anomaly", row["provider"], link_id, kind, fact),
         "provider": row["provider"],
         "link_id": link_id,
         "kind": kind,

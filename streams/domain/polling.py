@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from schemas.records import LinkStatus
-from streams.domain.rules import ENDED, ProviderRules
+from streams.domain.rules import ENDED, ProviderRules, utc
 
 SECOND = 1_000_000
 
@@ -51,15 +51,12 @@ def _expires_at(row: LinkStatus) -> int | None:
     return row["registration"]["expires_at"] if row["registration"] else None
 
 
-def is_stale(row: LinkStatus, now: int, intervals: Intervals) -> bool:
-    """Whether the link is open well past its expiry, and nobody has been told yet."""
+def stale_at(row: LinkStatus, intervals: Intervals) -> int | None:
+    """When the link becomes stale, or None when it never will or when that was told already."""
     expires_at = _expires_at(row)
-    return (
-        expires_at is not None
-        and row["status"] not in ENDED
-        and now > expires_at + intervals.stale_after
-        and "STALE" not in row["anomalies"]
-    )
+    if expires_at is None or row["status"] in ENDED or "STALE" in row["anomalies"]:
+        return None
+    return expires_at + intervals.stale_after
 
 
 def mark_stale(row: LinkStatus, now: int) -> LinkStatus:
@@ -70,3 +67,10 @@ def mark_stale(row: LinkStatus, now: int) -> LinkStatus:
         "version": row["version"] + 1,
         "changed_at": max(row["changed_at"], now),
     }
+
+
+def stale_evidence(row: LinkStatus) -> str:
+    """Why the link is stale, in words."""
+    asked_at = row["looked_up_at"]
+    answered = "no question was answered" if asked_at is None else f"last asked {utc(asked_at)}"
+    return f"expired at {utc(_expires_at(row) or 0)} and still {row['status']}; {answered}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from schemas.records import Coverage, OrderState, OrderStep, Status
@@ -48,3 +49,12 @@ class ProviderRules:
     settlement: Literal["by_order", "by_payment", "elsewhere"] = "elsewhere"
     polls: bool = False
     can_look_up: bool = False
+
+
+def utc(micros: int) -> str:
+    """A time for people to read, in evidence."""
+    try:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+    except OverflowError:
+        return f"{micros} microseconds"
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

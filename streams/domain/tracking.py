@@ -15,7 +15,7 @@ from schemas.records import (
     Status,
 )
 from streams.domain.link import fold
-from streams.domain.rules import RANK, ProviderRules
+from streams.domain.rules import ENDED, RANK, ProviderRules
 
 
 class Tracked(NamedTuple):
@@ -39,6 +39,15 @@ def track(row: LinkStatus | None, event: LinkEvent, rules: ProviderRules) -> Tra
         _new_anomalies(row, after, event),
         _question(row, after, event, rules),
         _order_events(row, after, event["received_at"]),
+    )
+
+
+def repaired(before: LinkStatus | None, after: LinkStatus, event: LinkEvent) -> bool:
+    """Whether polling has learned the link's end where no callback told of it."""
+    ended_before = before is not None and before["status"] in ENDED
+    claimed = after["status"] in after["claims"]
+    return (
+        event["source"] == "poll" and after["status"] in ENDED and not ended_before and not claimed
     )
 
 

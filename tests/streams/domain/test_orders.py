@@ -104,13 +104,40 @@ def test_currencies_are_never_added_up() -> None:
     )[-1]
     assert outcome.close is not None
     assert outcome.close["total_minor"] is None
-    assert [a["kind"] for a in outcome.anomalies] == ["AMOUNT_MISMATCH"]
+    (mismatch,) = outcome.anomalies
+    assert mismatch["kind"] == "AMOUNT_MISMATCH"
+    assert mismatch["detail"].endswith("different currencies: L1 500 EUR, L2 500 SEK")
 
 
 def test_a_link_after_the_close_is_an_anomaly_and_no_second_close() -> None:
     late = followed([order_event(order_link("L1")), order_event(order_link("L2"))])[1]
     assert late.close is None
     assert [(a["kind"], a["link_id"]) for a in late.anomalies] == [("LATE_LINK", "L2")]
+
+
+def test_a_late_link_that_is_paid_later_is_a_fact_of_its_own_and_each_is_told_once() -> None:
+    opened, paid = order_link("L2", "OPENED"), order_link("L2")
+    events = [order_event(order_link("L1")), order_event(opened), order_event(paid)]
+    again = [order_event(left="L2"), order_event(paid), order_event(opened), order_event(paid)]
+    told = [a for outcome in followed(events + again) for a in outcome.anomalies]
+    assert {(a["kind"], a["link_id"]) for a in told} == {("LATE_LINK", "L2")}
+    assert len({a["event_id"] for a in told}) == 2
+    assert "order O1 was closed at 1970-01-01T00:00:00Z with L1" in told[0]["detail"]
+    assert told[1]["detail"].endswith("is PAID with 500 EUR")
+
+
+@given(
+    late=st.permutations(
+        [order_event(order_link(f"L{n}"), at=n, links_in_order=3) for n in (1, 2, 3)]
+    )
+)
+def test_a_close_is_the_same_whichever_link_was_heard_of_last(late: list[OrderEvent]) -> None:
+    closes = [outcome.close for outcome in followed(late) if outcome.close]
+    assert len(closes) == 1
+    assert (closes[0]["decided_at"], [k["link_id"] for k in closes[0]["links"]]) == (
+        3,
+        ["L1", "L2", "L3"],
+    )
 
 
 def test_ping_is_asked_to_settle_once_it_is_closed_and_confirms_when_settled() -> None:
@@ -144,3 +171,16 @@ def test_a_refusal_shows_until_a_later_success() -> None:
     )
     assert (failed.row["state"], failed.row["failure"]) == ("FAILED", "not yours")
     assert done.row["state"] == "SETTLED"
+
+
+def test_a_step_beyond_the_refusal_makes_it_history_but_a_repeat_of_an_earlier_one_does_not() -> (
+    None
+):
+    steps = [("CLOSED", None), ("FAILED", "not yet"), ("CLOSED", None), ("SPLIT", None)]
+    outcomes = followed([order_event(step=step, reason=reason) for step, reason in steps], PING)
+    assert [(o.row["state"], o.row["failure"]) for o in outcomes[1:]] == [
+        ("FAILED", "not yet"),
+        ("FAILED", "not yet"),
+        ("SPLIT", None),
+    ]
+    assert outcomes[-1].row["steps"].keys() == {"CLOSED", "FAILED", "SPLIT"}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from schemas.records import LinkStatus, Status
 from streams.domain.link import fold
-from streams.domain.polling import SECOND, Intervals, due_at, is_stale, mark_stale
+from streams.domain.polling import SECOND, Intervals, due_at, mark_stale, stale_at, stale_evidence
 from streams.domain.rules import ENDED, ProviderRules
 from tests.streams.domain.build import STATUSES, event, registration
 
@@ -65,8 +65,22 @@ def test_an_underpaid_link_is_not_asked_about_again() -> None:
 
 def test_an_open_link_well_past_its_expiry_is_stale_once() -> None:
     link = row()
+    assert stale_at(link, INTERVALS) is None
     link["registration"] = registration(expires_at=DAY)["registration"]
-    assert not is_stale(link, DAY, INTERVALS)
-    late = DAY + INTERVALS.stale_after + 1
-    assert is_stale(link, late, INTERVALS)
-    assert not is_stale(mark_stale(link, late), late, INTERVALS)
+    assert stale_at(link, INTERVALS) == DAY + INTERVALS.stale_after
+    assert stale_at(mark_stale(link, 2 * DAY), INTERVALS) is None
+
+
+@given(status=st.sampled_from(sorted(ENDED)))
+def test_a_link_that_has_ended_is_never_stale(status: Status) -> None:
+    link = row(status)
+    link["registration"] = registration(expires_at=DAY)["registration"]
+    assert stale_at(link, INTERVALS) is None
+
+
+def test_the_evidence_says_when_the_provider_last_answered() -> None:
+    link = row(looked_up_at=2 * DAY)
+    link["registration"] = registration(expires_at=DAY)["registration"]
+    assert stale_evidence(link) == (
+        "expired at 1970-01-02T00:00:00Z and still CREATED; last asked 1970-01-03T00:00:00Z"
+    )
