@@ -14,10 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connectors.board import queries
 from connectors.board import tables as t
+from connectors.board.lapse import lapse
 from connectors.board.present import as_json, body_json, masked_headers, rfc3339
 from connectors.board.store import Store, StoreUnavailable
 from schemas import codec
-from schemas.records import Status
+from schemas.records import OrderStatus, Status
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,15 @@ class BadParameter(ValueError):
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"{name}: {why}")
         self.name = name
+
+
+def _lapse_json(order: OrderStatus) -> dict[str, Any]:
+    took = lapse(order)
+    return {
+        **{name: None if at is None else rfc3339(at) for name, at in took._asdict().items()},
+        "paid_to_closed_seconds": took.paid_to_closed,
+        "closed_to_settled_seconds": took.closed_to_settled,
+    }
 
 
 class Api:
@@ -78,6 +88,7 @@ class Api:
                 **as_json(codec.ORDER_STATUS, found.status),
                 "close": found.close and as_json(codec.ORDER_CLOSE, found.close),
                 "settlements": [as_json(codec.SETTLEMENT, s) for s in found.settlements],
+                "lapse": _lapse_json(found.status),
             }
         )
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from connectors.board import queries
+from connectors.board.lapse import lapse
 from connectors.board.present import rfc3339
 from connectors.board.store import Store
 from schemas.money import BadAmount, major_units
@@ -48,6 +49,13 @@ def age(micros: int, now: float | None = None) -> str:
     return "now"
 
 
+def took(seconds: float | None) -> str:
+    """A span of time in its largest unit; an em dash where it is unknown."""
+    if seconds is None:
+        return "—"
+    return "under 1 s" if seconds < 1 else age(0, seconds)
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER / "templates"),
@@ -57,7 +65,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(age=age, rfc3339=rfc3339, segment=lambda text: quote(text, safe=""))
-    environment.globals["money"] = money
+    environment.globals.update(money=money, took=took, lapse=lapse)
     return environment
 
 

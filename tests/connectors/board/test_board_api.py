@@ -159,6 +159,46 @@ async def test_an_order_comes_with_links_close_and_settlements(
     assert [settlement["kind"] for settlement in found["settlements"]] == ["REQUESTED", "CONFIRMED"]
 
 
+@pytest.mark.parametrize(
+    ("said", "spans"),
+    [
+        ({"decided_at": AT + 2}, (None, None)),
+        ({"decided_at": AT + 2, "settlements": {"EXPECTED": AT + 2}}, (2e-6, None)),
+        (
+            {"decided_at": AT + 2, "settlements": {"EXPECTED": AT + 2, "CONFIRMED": AT + 9}},
+            (2e-6, 7e-6),
+        ),
+        (
+            {"decided_at": AT + 2, "steps": {"CLOSED": AT + 4, "SPLIT": AT + 6}},
+            (4e-6, None),
+        ),
+        (
+            {
+                "decided_at": AT + 2,
+                "steps": {"CLOSED": AT + 4, "SETTLED": AT + 1_500_004},
+                "settlements": {"REQUESTED": AT + 4, "CONFIRMED": AT + 1_500_005},
+            },
+            (4e-6, 1.5),
+        ),
+    ],
+    ids=["decided", "expected", "confirmed", "closed", "settled"],
+)
+async def test_an_order_says_how_long_it_took(
+    client: httpx.AsyncClient,
+    store: Store,
+    make: Make,
+    said: dict[str, Any],
+    spans: tuple[float | None, float | None],
+) -> None:
+    late = make.order_link("l0", paid_at=AT + 10**9)
+    links = [late, make.order_link("l1", paid_at=AT), make.order_link("l2", paid_at=AT - 5)]
+    order = make.order("o1", links=links, closed_link_ids=["l1", "l2"], **said)
+    keep(store, [make.message(topics.ORDERS, order)])
+    took = (await get(client, "/orders/ping/o1"))["lapse"]
+    assert took["paid_at"] == "2023-11-14T22:13:20.000000Z"
+    assert (took["paid_to_closed_seconds"], took["closed_to_settled_seconds"]) == spans
+
+
 async def test_an_order_that_only_links_know_is_open(
     client: httpx.AsyncClient, store: Store, make: Make
 ) -> None:

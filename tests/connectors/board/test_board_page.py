@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from connectors.board.keep import keep
-from connectors.board.page import STATIC, age, money
+from connectors.board.page import STATIC, age, money, took
 from connectors.board.store import Store
 from schemas import topics
 from tests.connectors.board.samples import AT, Make
@@ -96,3 +96,26 @@ def test_money_is_shown_in_major_units(minor: int | None, currency: str | None, 
 )
 def test_age_is_shown_in_its_largest_unit(seconds: int, shown: str) -> None:
     assert age(AT, AT / 1_000_000 + seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(None, "—"), (-1.0, "under 1 s"), (0.4, "under 1 s"), (7300.0, "2 h")]
+)
+def test_a_span_is_shown_in_its_largest_unit(seconds: float | None, shown: str) -> None:
+    assert took(seconds) == shown
+
+
+async def test_a_refused_order_shows_the_providers_words_and_a_settled_one_how_long_it_took(
+    client: httpx.AsyncClient, store: Store, make: Make
+) -> None:
+    words = "SPLIT answered 404: not_found not found"
+    paid = make.order_link("l1", paid_at=AT)
+    steps = {"CLOSED": AT + 120 * 1_000_000, "SETTLED": AT + 3 * 3_600_000_000}
+    settled = make.order(
+        "o2", state="SETTLED", links=[paid], closed_link_ids=["l1"], decided_at=AT, steps=steps
+    )
+    refused = make.order("o1", state="FAILED", failure=words)
+    keep(store, [make.message(topics.ORDERS, order) for order in (refused, settled)])
+    page = (await client.get("/")).text
+    assert words in page
+    assert re.search(r"<td>2 min</td>\s*<td>2 h</td>", page)
