@@ -21,18 +21,18 @@ from connectors.provider import Facts, Raw, UnknownWord, Unreadable
 from schemas.records import Status
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LONGEST_ID = 200
+LONGEST_ID = 200
 _CONTROLS = frozenset(map(chr, range(32))) | {"\x7f"}
 
 
 def is_identifier(value: object) -> TypeGuard[str]:
     """Whether `value` can be an id of anything."""
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST_ID and _CONTROLS.isdisjoint(value)
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_ID and _CONTROLS.isdisjoint(value)
 
 
 def _identifier(text: str) -> str:
     if not is_identifier(text):
-        raise ValueError(f"is not 1 to {_LONGEST_ID} characters without control characters")
+        raise ValueError(f"is not 1 to {LONGEST_ID} characters without control characters")
     return text
 
 

@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from connectors.edge.access import Access
 from connectors.edge.asgi import RETRY_AFTER_SECONDS, HungUp, TooLarge, read_body, traceparent
 from connectors.publish import Publishes, Unavailable
+from connectors.reading import LONGEST_ID
 from schemas.codec import LINK_REGISTERED
 from schemas.money import BadAmount, exponent, minor_units
 from schemas.records import LinkRegistered
@@ -47,7 +48,10 @@ def _rfc3339(value: Any) -> Any:
     return value
 
 
-Identifier = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+# No longer than what is read of callbacks: else a link could be registered and never reported on.
+Identifier = Annotated[
+    str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
 
 
 class LinkForm(BaseModel):

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 
 from connectors.edge.access import Access, is_loopback
+from connectors.reading import LONGEST_ID, is_identifier
 from connectors.receive import Edge, routes
 from schemas.codec import LINK_REGISTERED
 from tests.connectors.outside import Shelf
@@ -71,7 +72,8 @@ async def test_only_provider_and_link_are_needed() -> None:
         ({"provider": "other"}, "provider"),
         ({"provider": 5}, "provider"),
         ({"link_id": ""}, "link_id"),
-        ({"link_id": "x" * 257}, "link_id"),
+        ({"link_id": "x" * (LONGEST_ID + 1)}, "link_id"),
+        ({"order_id": "x" * (LONGEST_ID + 1)}, "order_id"),
         ({"link_id": "a\nb"}, "link_id"),
         ({"link_id": 17}, "link_id"),
         ({"order_id": ""}, "order_id"),
@@ -108,6 +110,12 @@ async def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> Non
     assert error["field"] == field
     assert error["message"]
     assert not shelf.records
+
+
+async def test_every_id_that_can_be_registered_can_be_reported_on() -> None:
+    for link_id in ("x" * LONGEST_ID, "é" * LONGEST_ID, " a/b?c=d:e ", "\u2028"):
+        assert (await register({**LINK, "link_id": link_id})).status_code == 202
+        assert is_identifier(link_id)
 
 
 async def test_every_wrong_field_is_named() -> None:
