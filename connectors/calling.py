@@ -1,6 +1,7 @@
 """What the providers share when they ask their API: which answers count, OAuth tokens. No I/O."""
 
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from typing import Annotated
 from urllib.parse import quote
 
@@ -54,20 +55,26 @@ class Token:
         self._value = ""
         self._until = 0
 
-    def headers(
-        self, request: ApiRequest, now: int
-    ) -> Generator[ApiRequest, ApiResponse, dict[str, str]]:
-        """The header that authorizes a call; `request` asks for a token. Raises LookupRefused."""
-        if now >= self._until:
-            response = yield request
-            self._keep(response, now)
-        return {"authorization": f"Bearer {self._value}"}
-
-    def accepted(self, response: ApiResponse, what: str) -> bool:
-        """As `succeeded`, for a call with this token: a refused token is not used again."""
-        if response.status == 401:
-            self._until = 0
-        return succeeded(response, what)
+    def call(
+        self, ask_token: ApiRequest, request: ApiRequest, now: int
+    ) -> Generator[ApiRequest, ApiResponse, ApiResponse]:
+        """The answer to `request` made with a token. A kept one that is refused, because it was
+        withdrawn before its end, is replaced at once. Raises LookupRefused.
+        """
+        while True:
+            new = now >= self._until
+            if new:
+                self._keep((yield ask_token), now)
+            used = self._value
+            bearer = {"authorization": f"Bearer {used}"}
+            response = yield replace(request, headers={**request.headers, **bearer})
+            if response.status != 401:
+                return response
+            # Another call may have replaced it meanwhile.
+            if used == self._value:
+                self._until = 0
+            if new:
+                return response
 
     def _keep(self, response: ApiResponse, now: int) -> None:
         if not 200 <= response.status < 300:

@@ -77,6 +77,7 @@ class Peach:
     Config: ClassVar[type[ProviderConfig]] = PeachConfig
     settlement: ClassVar[SettlementMode] = "elsewhere"
     polls: ClassVar[bool] = True
+    calls_at_once: ClassVar[int] = 8
     kept_headers: ClassVar[frozenset[str]] = frozenset(
         {*signature.HEADERS, "x-webhook-signature-algorithm"}
     )
@@ -122,10 +123,10 @@ class Peach:
         return bool(c.client_id and c.client_secret and c.merchant_id)
 
     def lookup(self, request: LookupRequest, now: int) -> Lookup:
-        headers = yield from self._token.headers(self._token_request(), now)
         url = f"{self.config.links_url}/api/payments/{calling.path_part(request['link_id'])}"
-        response = yield ApiRequest("GET", url, {"accept": "application/json", **headers})
-        self._token.accepted(response, "GET payment")
+        query = ApiRequest("GET", url, {"accept": "application/json"})
+        response = yield from self._token.call(self._token_request(), query, now)
+        calling.succeeded(response, "GET payment")
         return Answer(response.status, response.body)
 
     def _token_request(self) -> ApiRequest:

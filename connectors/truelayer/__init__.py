@@ -106,6 +106,7 @@ class TrueLayer:
     Config: ClassVar[type[ProviderConfig]] = TrueLayerConfig
     settlement: ClassVar[SettlementMode] = "by_payment"
     polls: ClassVar[bool] = True
+    calls_at_once: ClassVar[int] = 8
     kept_headers: ClassVar[frozenset[str]] = frozenset({"tl-signature", "x-tl-webhook-timestamp"})
     STATUS: ClassVar[Mapping[str, Status]] = STATUS
 
@@ -140,17 +141,19 @@ class TrueLayer:
         return bool(self.config.client_id and self.config.client_secret)
 
     def lookup(self, request: LookupRequest, now: int) -> Lookup:
-        headers = yield from self._token.headers(self._token_request(), now)
-        headers["accept"] = "application/json"
-        url = f"{self.config.api_url}/v3/payment-links/{calling.path_part(request['link_id'])}"
-        link = yield ApiRequest("GET", url, headers)
-        if not self._token.accepted(link, "GET payment link"):
+        path = f"/v3/payment-links/{calling.path_part(request['link_id'])}"
+        link = yield from self._token.call(self._token_request(), self._get(path), now)
+        if not calling.succeeded(link, "GET payment link"):
             return Answer(link.status, link.body)
         bodies = {"payment_link": link.body}
-        paid = yield ApiRequest("GET", f"{url}/payments", headers)
-        if self._token.accepted(paid, "GET payments of the link"):
+        get_payments = self._get(f"{path}/payments")
+        paid = yield from self._token.call(self._token_request(), get_payments, now)
+        if calling.succeeded(paid, "GET payments of the link"):
             bodies["payments"] = paid.body
         return Answer(link.status, calling.together(bodies))
+
+    def _get(self, path: str) -> ApiRequest:
+        return ApiRequest("GET", self.config.api_url + path, {"accept": "application/json"})
 
     def _token_request(self) -> ApiRequest:
         secret = self.config.client_secret

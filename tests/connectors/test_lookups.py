@@ -135,6 +135,47 @@ def test_a_refused_token_is_not_used_again() -> None:
     assert next(provider.lookup(question("peach"), NOW)).method == "POST"
 
 
+def truelayer() -> TrueLayer:
+    return TrueLayer(TrueLayerConfig.model_validate({"client_id": "me", "client_secret": "s3cret"}))
+
+
+@pytest.mark.parametrize("make", [peach, truelayer], ids=["peach", "truelayer"])
+def test_a_token_withdrawn_before_its_end_is_replaced_at_once(
+    make: Callable[[], Provider],
+) -> None:
+    provider, tokens = make(), iter(("old", "new", "never"))
+    valid = "old"
+
+    def api(request: ApiRequest) -> ApiResponse:
+        if request.method == "POST":
+            told = {"access_token": next(tokens), "expires_in": 3600}
+            return ApiResponse(200, json.dumps(told).encode())
+        known = request.headers["authorization"] == f"Bearer {valid}"
+        return ApiResponse(200 if known else 401, b"{}")
+
+    ask(provider, api)
+    valid = "new"
+    answer, made = ask(provider, api)
+    assert answer.status == 200
+    assert [request.method for request in made][:3] == ["GET", "POST", "GET"]
+    assert "POST" not in [request.method for request in ask(provider, api)[1]]
+
+
+def test_a_call_with_an_old_token_does_not_cost_the_new_one() -> None:
+    provider = peach()
+
+    def api(request: ApiRequest) -> ApiResponse:
+        return TOKEN if request.method == "POST" else ApiResponse(200, b"{}")
+
+    ask(provider, api)
+    late = provider.lookup(question("peach"), NOW)
+    next(late)
+    newer = ApiResponse(200, b'{"access_token": "newer", "expires_in": 300}')
+    ask(provider, lambda r: newer if r.method == "POST" else ApiResponse(200), NOW + 240 * SECOND)
+    again = late.send(ApiResponse(401))
+    assert (again.method, again.headers["authorization"]) == ("GET", "Bearer newer")
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"<html>", b'{"access_token": ""}', b"[1]"])
 def test_an_answer_without_token_is_refused(body: bytes) -> None:
     with pytest.raises(LookupRefused):
