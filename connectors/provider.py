@@ -257,6 +257,8 @@ class Provider(Protocol):
     settlement: ClassVar[SettlementMode]
     # Whether links that stay silent are looked up on a growing interval.
     polls: ClassVar[bool]
+    # How many lookups may be under way together; 1 where a later request must not overtake.
+    calls_at_once: ClassVar[int]
     # Request headers worth keeping with the raw bytes, lower-case.
     kept_headers: ClassVar[frozenset[str]]
     # Vendor word -> our word: the reviewable table.

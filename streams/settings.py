@@ -53,7 +53,7 @@ class Lookups(BaseModel):
     """Limits on what we ask of the providers."""
 
     per_second: float = Field(default=20.0, gt=0)
-    unissued_per_minute: float = Field(default=600.0, gt=0)
+    unissued_per_minute: float = Field(default=120.0, gt=0)
     timeout_seconds: float = Field(default=10.0, gt=0)
 
 

@@ -100,6 +100,8 @@ class IPint:
     Config: ClassVar[type[ProviderConfig]] = IPintConfig
     settlement: ClassVar[SettlementMode] = "elsewhere"
     polls: ClassVar[bool] = True
+    # The nonce must grow from request to request as they arrive there.
+    calls_at_once: ClassVar[int] = 1
     kept_headers: ClassVar[frozenset[str]] = frozenset()
     STATUS: ClassVar[Mapping[str, Status]] = STATUS
 

@@ -5,6 +5,7 @@ import logging
 
 import httpx
 from aiokafka import ConsumerRecord
+from aiolimiter import AsyncLimiter
 from prometheus_client import Counter, Gauge
 
 from connectors.delivery import dead_letter, insist
@@ -24,6 +25,12 @@ _LOOKUPS = Counter(
     "linkstatus_lookups_total", "Lookups by provider and outcome", ["provider", "outcome"]
 )
 _WAITING = Gauge("linkstatus_lookups_waiting", "Requests waiting for the provider", ["provider"])
+
+
+def _per_minute(rate: float) -> AsyncLimiter:
+    """A limit of so many calls a minute, with a burst of one minute's worth."""
+    burst = max(1.0, rate)
+    return AsyncLimiter(burst, 60 * burst / rate)
 
 
 class Desk:
@@ -49,19 +56,24 @@ class Desk:
         self._questions: dict[Same, Question] = {}
         # Requests waiting, by whether the link is ours.
         self._waiting = {True: 0, False: 0}
+        # Both lanes together: what must not overtake must not do so from lane to lane either.
+        self._calls = asyncio.Semaphore(provider.calls_at_once)
         first, longest = limits.breaker_pauses
-        breaker = Breaker(provider.name, first=first, longest=longest)
-        rates = {True: limits.per_second, False: limits.unissued_per_minute / 60}
+        clock = asyncio.get_running_loop().time
+        breaker = Breaker(provider.name, first=first, longest=longest, clock=clock)
         self._lanes = {
             issued: Lane(
                 self._ask,
                 self._drop,
                 breaker,
-                per_second(rate),
-                at_once=8 if issued else 1,
+                limiter,
+                at_once=provider.calls_at_once if issued else 1,
                 pauses=limits.retry_pauses,
             )
-            for issued, rate in rates.items()
+            for issued, limiter in (
+                (True, per_second(limits.per_second)),
+                (False, _per_minute(limits.unissued_per_minute)),
+            )
         }
         self._warned = False
 
@@ -123,7 +135,8 @@ class Desk:
 
     async def _ask(self, question: Question) -> Later | None:
         try:
-            answer = await ask(self._provider, self._client, question.request)
+            async with self._calls:
+                answer = await ask(self._provider, self._client, question.request)
         except CallFailed:
             self._count("refused")
             raise

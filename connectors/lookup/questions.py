@@ -12,9 +12,10 @@ ENDINGS: frozenset[Status] = frozenset({"EXPIRED", "CANCELLED", "FAILED", "PAID"
 class Limits:
     """What we ask of a provider at most, and how long we wait for it. Times in seconds."""
 
-    per_second: float = 20.0
-    unissued_per_minute: float = 30.0
-    timeout: float = 10.0
+    per_second: float
+    # About links we never issued: at most so many at once, and so many a minute.
+    unissued_per_minute: float
+    timeout: float
     # Beyond so many waiting requests no more are taken from Kafka.
     most_waiting: int = 5_000
     # Beyond so many, requests for links we never issued are dropped: the worker's poll timer asks

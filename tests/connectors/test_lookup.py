@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Protocol
 
 import httpx
 import pytest
@@ -21,6 +22,7 @@ from tests.waiting import until
 QUICK = Limits(
     per_second=10_000,
     unissued_per_minute=600_000,
+    timeout=10,
     claim_pauses=(0.01, 0.02),
     retry_pauses=(0.001, 0.01),
     breaker_pauses=(0.001, 0.01),
@@ -104,9 +106,13 @@ def an_ipint(configured: bool = True) -> IPint:
     return IPint(IPintConfig.model_validate({"api_url": "http://ipint.test", **keys}))
 
 
+class Answers(Protocol):
+    async def answer(self, request: httpx.Request, /) -> httpx.Response: ...
+
+
 @asynccontextmanager
 async def asking(
-    api: Api, limits: Limits = QUICK, configured: bool = True
+    api: Answers, limits: Limits = QUICK, configured: bool = True
 ) -> AsyncIterator[Office]:
     shelf = Shelf()
     async with httpx.AsyncClient(transport=httpx.MockTransport(api.answer)) as client:
@@ -161,6 +167,48 @@ async def test_any_ending_is_the_last_word_on_a_claim(word: str) -> None:
     async with asking(Api(i1=["PROCESSING", word, "CHECKING"])) as office:
         await office.take(request("i1", "PAID"))
         assert finals(await office.finished()) == [False, True]
+
+
+@pytest.mark.parametrize("received", ["9.99", "10.01"])
+async def test_completed_with_too_little_or_too_much_is_the_last_word(received: str) -> None:
+    class Odd(Api):
+        async def answer(self, request: httpx.Request) -> httpx.Response:
+            self.asked.append("i1")
+            amounts = {"received_amount_in_local_currency": received}
+            return httpx.Response(200, content=invoice("i1", "COMPLETED", **amounts))
+
+    api = Odd()
+    async with asking(api) as office:
+        await office.take(request("i1", "PAID"))
+        assert finals(await office.finished()) == [True]
+    assert len(api.asked) == 1
+
+
+async def test_a_growing_nonce_is_never_overtaken() -> None:
+    class Strict(Api):
+        """Refuses a nonce that is not above all that arrived before it, as iPint does; requests
+        take the longer to arrive the earlier they were sent."""
+
+        last = refused = 0
+
+        async def answer(self, request: httpx.Request) -> httpx.Response:
+            link = request.url.params["id"]
+            self.asked.append(link)
+            for _ in range(50 - len(self.asked) % 50):
+                await asyncio.sleep(0)
+            nonce = int(request.headers["nonce"])
+            if nonce <= self.last:
+                self.refused += 1
+                return httpx.Response(401)
+            self.last = nonce
+            return httpx.Response(200, content=invoice(link, "COMPLETED"))
+
+    api = Strict()
+    async with asking(api) as office:
+        for number in range(60):
+            await office.take(request(f"i{number}", "PAID", issued=number % 2 == 0))
+        await office.finished()
+    assert (api.refused, len(api.asked)) == (0, 60)
 
 
 async def test_a_link_the_provider_does_not_know_is_the_last_word() -> None:
