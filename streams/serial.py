@@ -13,6 +13,7 @@ from confluent_kafka import Message
 
 from connectors.provider import Provider
 from schemas import topics
+from schemas.topics import Topic
 from streams.agents.join import Join
 from streams.agents.normalize import Normalize
 from streams.agents.orders import Orders
@@ -25,7 +26,11 @@ from streams.engine.table import Partition
 
 # All rows of a stage are in one partition: nothing here is spread over workers.
 _ONLY = 0
-_TABLES = {"join": topics.PAYMENTS, "track": topics.LINK_STATUS, "orders": topics.ORDERS}
+_TABLES: Mapping[str, Topic[Any]] = {
+    "join": topics.PAYMENTS,
+    "track": topics.LINK_STATUS,
+    "orders": topics.ORDERS,
+}
 _INNER = {
     topics.PAYMENT_EVENTS.name: "join",
     topics.LINK_EVENTS.name: "track",

@@ -52,6 +52,10 @@ class _Schedule:
 
 
 def _open_keys(table: Partition[LinkStatus]) -> Iterator[bytes]:
+    """Also of rows still pending: their records came in the batch that begins the schedule, before
+    there was one to be placed in. Should the batch be aborted, they are found to be nothing.
+    """
+    yield from table.pending_keys()
     for key in table.committed_keys():
         encoded = table.encoded(key)
         if encoded is not None and peek_status(encoded) not in ENDED:

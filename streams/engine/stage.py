@@ -29,6 +29,9 @@ BATCH_SECONDS = Histogram(
 )
 
 _LONGEST_PAUSE = 2.0
+# A thread that waits for an absent broker cannot be interrupted: it ends with the process, and what
+# it had in hand never was.
+_ENDING_SECONDS = 8.0
 
 
 class Stage(Service):
@@ -48,6 +51,7 @@ class Stage(Service):
         self._instance = instance
         self._tick: int | None = None
         self._ending = threading.Event()
+        self._end_by = 0.0
         self._thread = threading.Thread(target=self._run, name=f"stage-{spec.name}", daemon=True)
 
     async def on_started(self) -> None:
@@ -56,13 +60,16 @@ class Stage(Service):
         self._thread.start()
 
     def end_soon(self) -> None:
-        """Takes no further batch; `stop` then waits for the one in hand."""
-        self._ending.set()
+        """Takes no further batch; `stop` then waits for the one in hand, not for long."""
+        if not self._ending.is_set():
+            self._end_by = time.monotonic() + _ENDING_SECONDS
+            self._ending.set()
 
     async def on_stop(self) -> None:
         """Lets the batch in hand finish, leaves the group."""
-        self._ending.set()
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.join, 8)
+        self.end_soon()
+        left = max(0.0, self._end_by - time.monotonic())
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join, left)
 
     def tick(self, now: int) -> None:
         """Asks for a batch at time `now` (microseconds) even if no record comes: for time-driven

@@ -84,6 +84,10 @@ class Partition(Generic[T]):
         """The keys of all committed rows, for a scan."""
         return list(self._rows)
 
+    def pending_keys(self) -> list[bytes]:
+        """The keys of the rows whose transaction has not committed yet."""
+        return list(self._pending)
+
     def encoded(self, key: bytes) -> bytes | None:
         """The committed row as it is in the topic."""
         return self._rows.get(key)

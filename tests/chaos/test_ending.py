@@ -1,5 +1,6 @@
 """A worker that is told to end ends soon, also while the broker is away."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from connectors.kafka import Cluster
 from connectors.registry import PROVIDERS
 from schemas.topics import all_topics
-from streams import admin
+from streams import admin, child
 from streams.embedded import Broker
 from tests.bench.processes import environment, serving
 from tests.chaos.system import ENDING_SECONDS
@@ -17,6 +18,21 @@ from tests.waiting import until_sync
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 _ASKED = 4.0
+
+
+def test_a_worker_that_found_no_broker_ends_soon(tmp_path: Path) -> None:
+    nobody = Cluster(f"127.0.0.1:{child.free_port()}")
+    log = tmp_path / "log"
+    told = environment(nobody, tmp_path) | {"LINKSTATUS_LOG_LEVEL": "INFO"}
+    worker = child.spawn([sys.executable, "-m", "streams.cli", "work"], log, told)
+    try:
+        until_sync(lambda: "Connection refused" in log.read_text(), "the worker to try", 60)
+        worker.terminate()
+        # Its stages wait at the same time: four one after the other would take too long.
+        assert worker.wait(ENDING_SECONDS) == 0
+    finally:
+        worker.kill()
+        worker.wait()
 
 
 def test_a_worker_ends_soon_while_the_broker_is_away(tmp_path: Path) -> None:

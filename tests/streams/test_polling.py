@@ -45,8 +45,18 @@ class Worker:
         record = Record(topics.LINK_EVENTS.name, KEY, codec.LINK_EVENT.encode(fact), [], 0)
         batch = Batch("track", [record], {0: self.table}, "")  # type: ignore[list-item]
         batch.each(lambda message: self.agent(batch, message))
-        assert batch.dead == 0
+        assert topics.DEAD_LETTERS.name not in {output.topic for output in batch.outputs}
         return self._out(batch)[1]
+
+    def hear_in_a_tick(
+        self, fact: LinkEvent, now: int
+    ) -> tuple[list[LookupRequest], list[Anomaly]]:
+        """A record and the passage of time in one batch, as both come to a busy worker."""
+        record = Record(topics.LINK_EVENTS.name, KEY, codec.LINK_EVENT.encode(fact), [], 0)
+        batch = Batch("track", [record], {0: self.table}, "", now)  # type: ignore[list-item]
+        batch.each(lambda message: self.agent(batch, message))
+        self.agent.tick(batch, now)
+        return self._out(batch)
 
     def tick(self, now: int) -> tuple[list[LookupRequest], list[Anomaly]]:
         batch = Batch("track", [], {0: self.table}, "", now)
@@ -209,3 +219,20 @@ def test_thousands_of_links_restored_at_once_are_all_asked_about() -> None:
     later = worker.moved()
     asked = {q["link_id"] for tick in range(5) for q in later.tick(DAY + tick * SECOND)[0]}
     assert len(asked) == 5_001
+
+
+def test_a_link_in_the_very_batch_that_begins_a_schedule_is_asked_about() -> None:
+    # The schedule of a partition just assigned is made from its rows: one still pending is of them.
+    worker = Worker()
+    worker.hear_in_a_tick(event("CREATED", at=DAY), DAY)
+    lookups, _ = worker.tick(DAY + HOUR)
+    assert len(lookups) == 1
+
+
+def test_a_link_in_the_first_batch_of_a_table_restored_anew_is_asked_about() -> None:
+    worker = Worker()
+    worker.tick(DAY)
+    worker.table = Partition(codec.LINK_STATUS)
+    worker.hear_in_a_tick(event("CREATED", at=DAY), DAY)
+    lookups, _ = worker.tick(DAY + HOUR)
+    assert len(lookups) == 1
