@@ -43,8 +43,11 @@ class Board(BaseModel):
 
 
 class Sandbox(BaseModel):
-    """The simulated providers. `speed` divides the waits between their deliveries."""
+    """The simulated providers: where they listen and are called, and by what the waits between
+    their deliveries are divided.
+    """
 
+    host: str = "127.0.0.1"
     port: int = Field(default=8090, ge=0, le=65535)
     speed: float = Field(default=60.0, gt=0)
 

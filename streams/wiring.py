@@ -216,7 +216,7 @@ def _sandbox_config(
 
     known = {n: t.get_secret_value() for n, t in _path_tokens(settings).items() if t}
     return SandboxConfig(
-        address=Address("127.0.0.1", settings.sandbox.port),
+        address=Address(settings.sandbox.host, settings.sandbox.port),
         data_dir=settings.data_dir,
         edge_url=settings.edge_url,
         secrets=load_secrets(settings.data_dir),
