@@ -3,8 +3,9 @@
 Vendor documents: "Handling Responses and Callbacks", "Fetch a Full Representation of a Payment
     Link", "Authentication", "Close, split and settle the PaymentOrder".
 
-Signature: optional at Ping, its header and algorithm undocumented, so every callback is a claim and
-    the lookup is the authority.
+Signature: optional at Ping, its header and algorithm undocumented: scheme and header can be set
+    (`signature`), and then what does not fit is refused. Signed or not, every callback is a claim
+    and the lookup is the authority.
 Retries: undocumented, and so are order and repeats; Ping itself recommends polling as well.
 Delivery guarantee: a lost callback is made good by polling; a repeat has the same event id.
 Quirks: the callback's time is misspelt `occured_at` (the Payments API spells it right: both are
@@ -16,9 +17,10 @@ Quirks: the callback's time is misspelt `occured_at` (the Payments API spells it
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from connectors import calling, reading
+from connectors.ping import signature
 from connectors.provider import (
     Answer,
     ApiRequest,
@@ -46,6 +48,19 @@ class PingConfig(ProviderConfig):
     api_secret: SecretStr | None = None
     # One order may have several links, and only the lookup names it.
     order_from: Literal["lookup", "self", "registration"] = "lookup"
+    signature_scheme: str | None = None
+    signature_header: str | None = None
+    # Several for rotation.
+    signing_keys: tuple[SecretStr, ...] = ()
+
+    @model_validator(mode="after")
+    def _signature_is_whole(self) -> "PingConfig":
+        told = (self.signature_scheme, self.signature_header, self.signing_keys)
+        if any(told) and not all(told):
+            raise ValueError("SIGNATURE_SCHEME, SIGNATURE_HEADER and SIGNING_KEYS go together")
+        if self.signature_scheme and self.signature_scheme not in signature.SCHEMES:
+            raise ValueError(f"SIGNATURE_SCHEME is not one of {', '.join(signature.SCHEMES)}")
+        return self
 
 
 class Callback(reading.Payload):
@@ -87,11 +102,16 @@ class Ping:
 
     def __init__(self, config: PingConfig) -> None:
         self.config = config
+        self._keys = [key.get_secret_value() for key in config.signing_keys]
 
     def key(self, body: bytes, content_type: str) -> str | None:
         return reading.first_identifier(body, "payment_link_id")
 
     def authenticate(self, inbound: Inbound, jwks: bytes | None, now: int) -> bool:
+        scheme, header = self.config.signature_scheme, self.config.signature_header
+        if scheme and header:
+            signature.verify(inbound, scheme, header, self._keys)
+        # The callback names neither payment nor order: the lookup must, so it stays the authority.
         return False
 
     def read(self, raw: Raw) -> Facts:
