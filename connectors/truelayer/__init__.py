@@ -50,6 +50,7 @@ STATUS: dict[str, Status] = {
     # Webhooks of the payment, joined to the link. On an external account executed is PAID.
     "payment_authorized": "PROCESSING",
     "payment_executed": "PROCESSING",
+    "payment_settlement_stalled": "PROCESSING",
     "payment_settled": "PAID",
     "payment_creditable": "PAID",
     "payment_failed": "UNKNOWN",

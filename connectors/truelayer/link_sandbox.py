@@ -14,6 +14,7 @@ STEPS: Mapping[str, str] = {
     "payment_created": "disabling",
     "authorized": "disabling",
     "executed": "disabling",
+    "settlement_stalled": "disabling",
     "settled": "disabling",
     "creditable": "disabling",
     "failed": "enabled",
@@ -24,7 +25,7 @@ STEPS: Mapping[str, str] = {
 STATUSES = {"payment_created": "authorizing"} | {
     word: word for word in ("authorized", "executed", "settled", "failed")
 }
-TIMED = {"authorized", "executed", "settled", "creditable", "failed"}
+TIMED = {"authorized", "executed", "settlement_stalled", "settled", "creditable", "failed"}
 METHOD = {
     "type": "bank_transfer",
     "provider_id": "mock-payments-gb-redirect",

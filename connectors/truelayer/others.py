@@ -7,13 +7,7 @@ from connectors import reading
 from connectors.provider import Raw, UnknownWord, Unreadable
 from schemas.records import Notice
 
-KNOWN = (
-    "refund_",
-    "payout_",
-    "mandate_",
-    "external_payment_received",
-    "payment_settlement_stalled",
-)
+KNOWN = ("refund_", "payout_", "mandate_", "external_payment_received")
 _SUBJECTS = ("refund_id", "payout_id", "mandate_id", "payment_id")
 
 

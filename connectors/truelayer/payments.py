@@ -14,6 +14,8 @@ PAYMENT_STATUS: dict[str, PaymentStatus] = {
     "payment_attempt_failed": "INITIATED",
     "payment_authorized": "INITIATED",
     "payment_executed": "EXECUTED",
+    # An alarm of an executed payment: its money is late.
+    "payment_settlement_stalled": "EXECUTED",
     "payment_settled": "SETTLED",
     "payment_creditable": "PAID",
     "payment_failed": "FAILED",
@@ -39,6 +41,7 @@ class Payment(reading.Payload):
     created_at: reading.Moment | None = None
     authorized_at: reading.Moment | None = None
     executed_at: reading.Moment | None = None
+    settlement_stalled_at: reading.Moment | None = None
     settled_at: reading.Moment | None = None
     creditable_at: reading.Moment | None = None
     failed_at: reading.Moment | None = None

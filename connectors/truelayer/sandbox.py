@@ -32,6 +32,11 @@ class Sandbox(sim.Simulator):
         "paid at the second attempt": Life(
             ("payment_created", "failed", "payment_created", *PAID), ("PAID",), "PAID"
         ),
+        "paid, the money late": Life(
+            ("payment_created", "authorized", "executed", "settlement_stalled", *PAID[1:]),
+            ("PAID",),
+            "PAID",
+        ),
         "failed": Life(("payment_created", "failed"), ("PROCESSING",)),
         "failed, then expired": Life(("payment_created", "failed", "expired"), ("EXPIRED",)),
         "reversed": Life(

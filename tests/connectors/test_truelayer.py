@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from connectors.provider import BadSignature, Inbound, KeysNeeded
 from connectors.truelayer import TrueLayer, TrueLayerConfig
 from tests.connectors import golden
 
+VECTOR = Path(__file__).parent / "vectors" / "truelayer.json"
 BODY = examples.body("truelayer", "payment_settled")
 STAMP = {"x-tl-webhook-timestamp": "2021-12-25T15:00:00Z", "content-type": "application/json"}
 UNSIGNED = Inbound("/callbacks/truelayer/a-token", STAMP, BODY)
@@ -38,6 +40,21 @@ def jose(header: Any) -> str:
 
 def test_a_signed_callback_is_proven() -> None:
     assert authenticate(signed()) is True
+
+
+def test_the_reference_vector_of_truelayer_is_proven_and_no_change_of_it_is() -> None:
+    vector = json.loads(VECTOR.read_text())
+    jwks = json.dumps(vector["jwks"]).encode()
+    good = Inbound(vector["path"], vector["headers"], vector["body"].encode())
+    assert authenticate(good, jwks) is True
+    later = {**good.headers, "x-tl-webhook-timestamp": "2021-12-02T14:18:00Z"}
+    for changed in (
+        Inbound("/another", good.headers, good.body),
+        Inbound(good.path, later, good.body),
+        Inbound(good.path, good.headers, good.body + b" "),
+    ):
+        with pytest.raises(BadSignature):
+            authenticate(changed, jwks)
 
 
 def test_the_library_tolerates_a_slash_at_the_end() -> None:
