@@ -16,7 +16,8 @@ Quirks: the documents' own `completed` example has a trailing comma and is no JS
     `payment.payment.status` and writes amounts as decimal numbers of major units; the values of
     `paymentBrand` differ between documents, so it is free text; for Checkout `cancelled` and
     `uncertain` are not final, and a refund (`paymentType` RF) succeeds like a sale: such events
-    never say that a link is paid.
+    never say that a link is paid; they are joined to the link by the `checkoutId` that a query
+    tells, for its timeline.
 """
 
 import json
@@ -110,9 +111,10 @@ class Peach:
 
     def read(self, raw: Raw) -> Facts:
         if raw.link_id is not None:
-            return reading.refusal(raw) or Facts(events=(links.answer(raw, STATUS),))
+            return reading.refusal(raw) or _answer(raw)
         if checkout.is_form(raw.body, raw.headers.get("content-type", "")):
-            return Facts(notices=(checkout.checkout_notice(raw),))
+            notice = checkout.checkout_notice(raw)
+            return Facts(payments=checkout.told_of(raw, notice), notices=(notice,))
         payload = reading.json_object(raw.body)
         if "paymentId" in payload:
             return Facts(events=(links.event(raw, payload, STATUS),))
@@ -139,6 +141,12 @@ class Peach:
         body = json.dumps(credentials).encode()
         url = f"{c.auth_url}/api/oauth/token"
         return ApiRequest("POST", url, {"content-type": "application/json"}, body)
+
+
+def _answer(raw: Raw) -> Facts:
+    event = links.answer(raw, STATUS)
+    belonging = checkout.belongs(raw, event["attributes"].get("checkoutId"), event["link_id"])
+    return Facts(events=(event,), payments=belonging)
 
 
 def _comes_unsigned(body: bytes) -> bool:

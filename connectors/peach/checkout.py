@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from connectors import reading
 from connectors.provider import Raw, Unreadable
-from schemas.records import Notice
+from schemas.records import LinkEvent, Notice, PaymentEvent
 
 # Outcome by result code, in order, from "Response codes"; what matches nothing is rejected.
 # The two 100.396 codes are from the documents of the card platform beneath.
@@ -84,6 +84,44 @@ def checkout_notice(raw: Raw) -> Notice:
         attributes["review"] = "manual"
     kind = "refund" if form.get("paymentType") == "RF" else "checkout"
     return raw.notice(kind, subject_id=subject, status=status, attributes=attributes)
+
+
+def told_of(raw: Raw, notice: Notice) -> tuple[PaymentEvent, ...]:
+    """The event for the timeline of the Checkout's link, to be joined to it by the Checkout's id.
+
+    It changes no status: UNKNOWN. What is not proven waits for no link: anybody could send it.
+    """
+    checkout_id = notice["attributes"].get("checkoutId")
+    if not raw.verified or not reading.is_identifier(checkout_id):
+        return ()
+    word, code = f"{notice['kind']}/{notice['status']}", notice["attributes"]["result.code"]
+    event = raw.event(
+        "",
+        "UNKNOWN",
+        word,
+        reason=notice["attributes"].get("result.description"),
+        attributes=notice["attributes"],
+        identity=(word, checkout_id, notice["attributes"].get("id"), code),
+    )
+    return (_payment_event(raw, checkout_id, event=event),)
+
+
+def belongs(raw: Raw, checkout_id: str | None, link_id: str) -> tuple[PaymentEvent, ...]:
+    """The fact that a Checkout is a link's, for the join."""
+    if not reading.is_identifier(checkout_id):
+        return ()
+    return (_payment_event(raw, checkout_id, link_id=link_id),)
+
+
+def _payment_event(
+    raw: Raw, checkout_id: str, link_id: str | None = None, event: LinkEvent | None = None
+) -> PaymentEvent:
+    return {
+        "provider": raw.provider,
+        "payment_id": checkout_id,
+        "link_id": link_id,
+        "event": event,
+    }
 
 
 def is_batch(payload: Mapping[str, Any]) -> bool:

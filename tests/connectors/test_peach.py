@@ -6,6 +6,9 @@ from pydantic import ValidationError
 from connectors import examples
 from connectors.peach import Peach, PeachConfig, checkout, signature
 from connectors.provider import BadSignature, Inbound
+from schemas.records import LinkEvent, PaymentLink
+from streams.domain.joining import join
+from tests.connectors import golden
 
 URL = "https://shop.example/callbacks/peach"
 LINK = examples.body("peach", "completed")
@@ -111,3 +114,32 @@ def test_result_codes_have_their_documented_outcome(code: str, outcome: str) -> 
 
 def test_json_with_the_content_type_of_a_form_is_still_json() -> None:
     assert not checkout.is_form(LINK, "application/x-www-form-urlencoded")
+
+
+@pytest.mark.parametrize("lookup_first", [False, True])
+def test_a_checkout_event_reaches_its_link_once_a_query_names_its_checkout(
+    lookup_first: bool,
+) -> None:
+    cases = {case.file.stem: case for case in golden.cases("peach")}
+    checkout_facts = Peach(PeachConfig()).read(cases["checkout"].raw())
+    (told,) = checkout_facts.payments
+    answer = Peach(PeachConfig()).read(cases["lookup-completed"].raw())
+    (belongs,) = answer.payments
+    belongs = {**belongs, "payment_id": told["payment_id"]}
+    row: PaymentLink | None = None
+    joined: list[LinkEvent] = []
+    for fact in (belongs, told) if lookup_first else (told, belongs):
+        outcome = join(row, fact)
+        row, joined = outcome.row, [*joined, *outcome.events]
+    (event,) = joined
+    assert event["link_id"] == answer.events[0]["link_id"]
+    # It is for the timeline: a Checkout never says that the link is paid.
+    assert (event["status"], event["provider_status"]) == ("UNKNOWN", "checkout/successful")
+    assert event["attributes"]["result.code"] == "000.100.110"
+    assert checkout_facts.notices
+
+
+def test_an_unproven_checkout_event_is_kept_but_waits_for_no_link() -> None:
+    cases = {case.file.stem: case for case in golden.cases("peach")}
+    facts = Peach(PeachConfig()).read(cases["checkout"].raw(verified=False))
+    assert (len(facts.notices), facts.payments) == (1, ())
