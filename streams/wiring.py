@@ -141,11 +141,13 @@ def play(settings: Settings, links: int, seed: int, wait_seconds: float) -> Play
 def send(settings: Settings, provider: str, callback: Callback, token: str | None) -> list[int]:
     """Posts a callback as the provider would; the status codes of the answers."""
     from connectors.sandbox.send import send
+    from connectors.sandbox.sites import signing_as_configured
 
     tokens = {provider: token} if token else {}
+    sandbox = _sandbox_config(settings, tokens)
     return asyncio.run(
         send(
-            _sandbox_config(settings, tokens),
+            signing_as_configured(sandbox, provider, settings.provider_config(provider)),
             provider,
             callback.body,
             callback.content_type,

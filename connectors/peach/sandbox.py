@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import ClassVar
 from uuid import uuid4
 
+from connectors.peach import PeachConfig
 from connectors.peach import link_sandbox as links
 from connectors.provider import ApiRequest, ApiResponse
 from connectors.sandbox import simulator as sim
@@ -92,9 +93,17 @@ class Sandbox(sim.Simulator):
             self.move(key, "expired", now)
 
     @staticmethod
+    def signing(config: PeachConfig) -> dict[str, str]:
+        if not config.webhook_secrets:
+            return {}
+        secret = config.webhook_secrets[0].get_secret_value()
+        return {"webhook_secret": secret, "webhook_url": config.webhook_url or ""}
+
+    @staticmethod
     def sign(site: sim.Site, callback: Callback, url: str, now: int) -> dict[str, str]:
         timestamp = str(now // SECOND)
-        message = f"{timestamp}.{callback.id}.{url}.".encode() + callback.body
+        configured = site.secrets.get("webhook_url", url)
+        message = f"{timestamp}.{callback.id}.{configured}.".encode() + callback.body
         secret = site.secrets["webhook_secret"].encode()
         return {
             "x-webhook-signature-algorithm": "HMACSHA256",

@@ -4,12 +4,16 @@ Callbacks are unsigned. When Ping repeats them is not documented: the waits are 
 The Payments API, where orders live, is in `payments_sandbox`.
 """
 
+import base64
+import hmac
 from typing import ClassVar
 from uuid import uuid4
 
+from connectors.ping import PingConfig
 from connectors.ping.payments_sandbox import Payments, failed, found
 from connectors.provider import ApiRequest, ApiResponse
 from connectors.sandbox.simulator import (
+    Callback,
     Called,
     Doc,
     Life,
@@ -58,6 +62,24 @@ class Sandbox(Simulator):
             "TENANT_ID": site.secrets["tenant_id"],
             "API_SECRET": site.secrets["api_secret"],
         }
+
+    @staticmethod
+    def signing(config: PingConfig) -> dict[str, str]:
+        if not config.signing_keys:
+            return {}
+        scheme, header = config.signature_scheme or "", config.signature_header or ""
+        key = config.signing_keys[0].get_secret_value()
+        return {"signature_scheme": scheme, "signature_header": header, "signing_key": key}
+
+    @staticmethod
+    def sign(site: Site, callback: Callback, url: str, now: int) -> dict[str, str]:
+        """Unsigned, unless a scheme was set: Ping's own is not documented."""
+        if "signing_key" not in site.secrets:
+            return {}
+        _, algorithm, encoding = site.secrets["signature_scheme"].split("-")
+        digest = hmac.digest(site.secrets["signing_key"].encode(), callback.body, algorithm)
+        text = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
+        return {site.secrets["signature_header"]: text}
 
     def seed(self, word: str, now: int) -> None:
         link = self.state.get("link", SEED_LINK)

@@ -150,6 +150,12 @@ class Simulator:
         """An alarm set with `State.wake` is due."""
 
     @staticmethod
+    def signing(config: Any) -> dict[str, str]:
+        """Secrets of the pipeline's own settings that take the place of the sandbox's, when a
+        callback is signed by hand for a pipeline that is not pointed at the sandbox."""
+        return {}
+
+    @staticmethod
     def sign(site: Site, callback: Callback, url: str, now: int) -> dict[str, str]:
         """The headers that prove the callback, as the vendor's documents describe them."""
         return {}

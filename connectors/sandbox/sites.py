@@ -4,9 +4,10 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from connectors.process import Address
 from connectors.registry import PROVIDERS
@@ -79,6 +80,13 @@ class SandboxConfig:
         token = self.path_tokens.get(provider)
         url = f"{self.edge_url.rstrip('/')}/callbacks/{provider}" + (f"/{token}" if token else "")
         return Site(self.base_url, url, self.secrets.by_provider[provider], self.speed)
+
+
+def signing_as_configured(config: SandboxConfig, provider: str, settings: Any) -> SandboxConfig:
+    """The sandbox with the secrets the pipeline has for this provider, where it has its own."""
+    known = config.secrets.by_provider
+    own = {**known[provider], **sandbox_of(provider).signing(settings)}
+    return replace(config, secrets=Secrets({**known, provider: own}))
 
 
 def sandbox_environment(config: SandboxConfig, providers: Iterable[str]) -> dict[str, str]:

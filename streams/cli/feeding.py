@@ -26,7 +26,9 @@ def send(
     token: Annotated[str | None, typer.Option(help="The secret part of the callback URL.")] = None,
     content_type: Annotated[str | None, typer.Option(help="Default: by the body's look.")] = None,
 ) -> None:
-    """Posts a callback to the edge, signed as the sandbox signs where the provider signs."""
+    """Posts a callback to the edge, signed where the provider signs: with the secret that is set,
+    else with the sandbox's.
+    """
     from streams import running, wiring
     from streams.cli.terminal import Failed
 

@@ -7,9 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from connectors.peach import Peach, PeachConfig
+from connectors.ping import Ping, PingConfig
 from connectors.process import Address
+from connectors.provider import BadSignature, Inbound
 from connectors.registry import PROVIDERS
-from connectors.sandbox.sites import SandboxConfig, load_secrets, sandbox_environment
+from connectors.sandbox.deliver import signed_headers
+from connectors.sandbox.simulator import Callback
+from connectors.sandbox.sites import (
+    SandboxConfig,
+    load_secrets,
+    sandbox_environment,
+    sandbox_of,
+    signing_as_configured,
+)
 
 
 def test_secrets_are_made_once_and_kept_to_the_owner(tmp_path: Path) -> None:
@@ -66,3 +77,23 @@ def test_a_path_token_is_part_of_the_callback_url(tmp_path: Path) -> None:
     assert config.site("ping").callback_url == "http://127.0.0.1:8080/callbacks/ping/t0ken"
     assert config.site("peach").callback_url == "http://127.0.0.1:8080/callbacks/peach"
     assert "t0ken" not in repr(config)
+
+
+def test_what_is_sent_by_hand_is_signed_with_the_secrets_the_pipeline_has(tmp_path: Path) -> None:
+    config = SandboxConfig(Address("127.0.0.1", 1), tmp_path, "http://edge", load_secrets(tmp_path))
+    url = "https://shop.example/callbacks/peach"
+    peach = PeachConfig.model_validate({"webhook_secrets": ["mine", "old"], "webhook_url": url})
+    told = {"signature_scheme": "hmac-sha512-base64", "signature_header": "X-Signed"}
+    ping = PingConfig.model_validate({**told, "signing_keys": ["mine"]})
+    for provider in (Peach(peach), Ping(ping)):
+        mine = signing_as_configured(config, provider.name, provider.config)
+        callback = Callback(b'{"paymentId": "1", "status": "opened"}')
+        sandbox, site = sandbox_of(provider.name), mine.site(provider.name)
+        headers = signed_headers(sandbox, site, callback, site.callback_url, 1)
+        inbound = Inbound("/", dict(headers), callback.body)
+        assert provider.authenticate(inbound, None, 1) is (provider.name == "peach")
+        theirs = config.site(provider.name)
+        headers = signed_headers(sandbox, theirs, callback, theirs.callback_url, 1)
+        with pytest.raises(BadSignature):
+            provider.authenticate(Inbound("/", dict(headers), callback.body), None, 1)
+    assert signing_as_configured(config, "peach", PeachConfig()) == config
