@@ -1,7 +1,8 @@
 """Peach Payments, simulated: OAuth, the Payment Links API, and signed webhooks.
 
 Webhooks carry the four HMAC headers and are repeated by the documented schedule until exactly 200
-comes back. How a link and its Checkout look is in `link_sandbox`.
+comes back; those of a batch, and the probe at configuration, come unsigned. How a link and its
+Checkout look is in `link_sandbox`, batches are in `batch_sandbox`.
 """
 
 import hmac
@@ -10,6 +11,7 @@ from typing import ClassVar
 from uuid import uuid4
 
 from connectors.peach import PeachConfig
+from connectors.peach import batch_sandbox as batches
 from connectors.peach import link_sandbox as links
 from connectors.provider import ApiRequest, ApiResponse
 from connectors.sandbox import simulator as sim
@@ -24,6 +26,8 @@ CREDENTIALS = {
     "merchantId": "merchant_id",
 }
 TOKEN_SECONDS = 14_400
+# Bodies with these fields come unsigned: batch events, and the probe at configuration.
+UNSIGNED = (b'"batchId"', b'"verificationCode"')
 SEED_LINK = "00d886d6-4754-4bcc-b88f-74a53d5220e5"
 
 
@@ -87,7 +91,10 @@ class Sandbox(sim.Simulator):
             self.state.owe(links.checkout_webhook(link, word, secret, now))
 
     def woken(self, key: str, now: int) -> None:
-        """The link's lifetime is over."""
+        """The link's lifetime is over, or the time to upload the batch's file."""
+        batch = self.state.get("batch", key)
+        if batch is not None and batch["status"] == "initiated":
+            self._batch_becomes(batch, "expired")
         link = self.state.get("link", key)
         if link is not None and link["status"] in UNPAID:
             self.move(key, "expired", now)
@@ -101,6 +108,8 @@ class Sandbox(sim.Simulator):
 
     @staticmethod
     def sign(site: sim.Site, callback: Callback, url: str, now: int) -> dict[str, str]:
+        if b'"paymentId"' not in callback.body and any(n in callback.body for n in UNSIGNED):
+            return {}
         timestamp = str(now // SECOND)
         configured = site.secrets.get("webhook_url", url)
         message = f"{timestamp}.{callback.id}.{configured}.".encode() + callback.body
@@ -116,11 +125,18 @@ class Sandbox(sim.Simulator):
         call = sim.Called.of(request)
         if (call.method, *call.parts) == ("POST", "api", "oauth", "token"):
             return self._token(call.body, now)
+        if (call.method, *call.parts[:2], *call.parts[3:]) == ("PUT", "api", "batches", "file"):
+            return self._upload(call.parts[2], request.body, now)  # whoever has the url may
         if not self.has_token(call.headers, now):
             return answered(401, {"message": "Unauthorized"})
         match (call.method, *call.parts):
             case ("POST", "api", "channels", _, "payments"):
                 return self._create(call.body, now)
+            case ("POST", "api", "channels", _, "payments", "batches"):
+                return self._create_batch(call.body, now)
+            case ("GET", "api", "batches", batch_id):
+                batch = self.state.get("batch", batch_id)
+                return batches.shown(batch) if batch else answered(404, {"message": "No batch"})
             case ("GET" | "DELETE", "api", "payments", link_id):
                 link = self.state.get("link", link_id)
                 if link is None:
@@ -147,6 +163,38 @@ class Sandbox(sim.Simulator):
         link["expiryTime"] = rfc3339(now + minutes * 60 * SECOND)
         self._start(link)
         return answered(200, {"id": link["id"], "url": link["url"], "queuedNotifications": False})
+
+    def _create_batch(self, body: Doc, now: int) -> ApiResponse:
+        if not body.get("filename"):
+            return answered(400, {"message": "filename is required"})
+        batch = batches.new(self.site.base_url, body, now)
+        self.state.wake(batch["id"], batch["uploadUntil"])
+        self._batch_becomes(batch, "initiated")
+        return answered(200, {"id": batch["id"], "url": batch["url"]})
+
+    def _upload(self, batch_id: str, file: bytes, now: int) -> ApiResponse:
+        """Works the file through at once; its links live on by themselves."""
+        batch = self.state.get("batch", batch_id)
+        if batch is None or batch["status"] != "initiated":
+            return answered(403, {"message": "not expected"})
+        self._batch_becomes(batch, "processing")
+        try:
+            made, batch["totalRows"] = batches.read(file, now)
+        except ValueError as error:
+            batch["errorCode"] = str(error)
+            self._batch_becomes(batch, "error")
+            return answered(200)
+        for link in made:
+            link["notificationUrl"] = batch["notificationUrl"]
+            self._start(link)
+        batch["successfulRows"] = len(made)
+        self._batch_becomes(batch, "completed")
+        return answered(200)
+
+    def _batch_becomes(self, batch: Doc, status: str) -> None:
+        batch["status"] = status
+        self.state.put("batch", batch["id"], batch)
+        self.state.owe(batches.webhook(batch))
 
     def _start(self, link: Doc) -> None:
         self.state.put("link", link["id"], link)

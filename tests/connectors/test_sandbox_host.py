@@ -184,7 +184,7 @@ async def test_an_example_is_sent_as_the_provider_sends_it(
     proofs = {"peach": "x-webhook-signature", "truelayer": "tl-signature"}
     async with hosted(tmp_path, url) as host:
         for provider in PROVIDERS:
-            for name in examples.names(provider)[:2]:
+            for name in examples.names(provider):
                 body, kind = examples.body(provider, name), examples.content_type(provider, name)
                 taken.received.clear()
                 answers = await send(host.config, provider, body, kind, repeat=2, example=name)
@@ -192,7 +192,8 @@ async def test_an_example_is_sent_as_the_provider_sends_it(
                 assert [(p, b) for p, b, _ in taken.received] == [(provider, body)] * 2
                 headers = taken.received[0][2]
                 assert headers["content-type"] == kind
-                assert provider not in proofs or headers[proofs[provider]]
+                unsigned = name.startswith(("batch", "configuration"))
+                assert provider not in proofs or (proofs[provider] in headers) is not unsigned
 
 
 async def test_an_example_can_be_sent_without_a_sandbox(

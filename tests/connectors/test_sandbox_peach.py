@@ -9,7 +9,9 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from connectors.peach import Peach, PeachConfig
 from connectors.peach.link_sandbox import signature
+from connectors.provider import ApiRequest, Inbound, Raw
 from connectors.sandbox.simulator import DAY, NewLink
 from tests.connectors.sandboxes import NOW, SECOND, Simulated, said, shown
 
@@ -170,3 +172,70 @@ def test_webhooks_are_repeated_as_documented_for_thirty_days(peach: Simulated) -
     assert set(waits[6:]) == {float(DAY)}
     assert 29 * DAY < sum(waits) <= 30 * DAY
     assert (peach.sandbox.JITTER, list(peach.sandbox.ACKNOWLEDGED)) == (0.0, [200])
+
+
+def a_batch(peach: Simulated) -> tuple[str, str, dict[str, str]]:
+    headers = authorized(peach)
+    asked = {"filename": "may.csv", "notificationUrl": "http://elsewhere.test/batches"}
+    made = shown(peach.call("POST", "/api/channels/e1/payments/batches", asked, headers))
+    return made["id"], made["url"].removeprefix("http://sandbox.test/peach"), headers
+
+
+def upload(peach: Simulated, url: str, file: bytes) -> int:
+    return peach.sandbox.answer(ApiRequest("PUT", url, {}, file), NOW).status
+
+
+def test_a_batch_is_told_of_with_its_links(peach: Simulated) -> None:
+    batch, url, headers = a_batch(peach)
+    rows = b"amount,currency,merchantInvoiceId\n12.50,ZAR,INV-1\nmany,ZAR,INV-2\n7,ZAR,\n"
+    assert upload(peach, url, rows) == 200
+    assert upload(peach, url, rows) == 403
+    callbacks = peach.owed()
+    told = said(callbacks)
+    assert {callback.url for callback in callbacks} == {"http://elsewhere.test/batches"}
+    events = [(body["status"], body.get("totalRows")) for body in told if "batchId" in body]
+    assert events == [("initiated", None), ("processing", None), ("completed", 3)]
+    made = [body for body in told if "paymentId" in body]
+    assert [body["status"] for body in made] == ["initiated"] * 2
+    payment = query(peach, made[0]["paymentId"])["payment"]["payment"]
+    assert (payment["amount"], payment["merchantInvoiceId"]) == (12.5, "INV-1")
+    answer = shown(peach.call("GET", f"/api/batches/{batch}", headers=headers))
+    assert (answer["status"], answer["successfulRows"], answer["totalRows"]) == ("completed", 2, 3)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [b"", b"\xff", b"name\nx\n", b"amount,currency\n", b"amount,currency\n" + b"1,ZAR\n" * 1001],
+)
+def test_a_file_that_is_none_is_an_error_of_the_batch(peach: Simulated, file: bytes) -> None:
+    _, url, _ = a_batch(peach)
+    upload(peach, url, file)
+    assert [body["status"] for body in said(peach.owed())] == ["initiated", "processing", "error"]
+
+
+def test_a_batch_expires_when_nothing_is_uploaded_in_three_hours(peach: Simulated) -> None:
+    batch, url, _ = a_batch(peach)
+    hours = 3 * 3600 * SECOND
+    assert peach.store.rung(NOW + hours - 1) == []
+    (alarm,) = peach.store.rung(NOW + hours)
+    peach.sandbox.woken(alarm.key, NOW + hours)
+    assert said(peach.owed())[-1] == {"batchId": batch, "status": "expired"}
+    assert upload(peach, url, b"amount,currency\n1,ZAR\n") == 403
+
+
+def test_what_a_batch_says_is_read_as_a_notice_though_it_comes_unsigned(peach: Simulated) -> None:
+    _, url, _ = a_batch(peach)
+    upload(peach, url, b"amount,currency\n1,ZAR\n")
+    secret = peach.site.secrets["webhook_secret"]
+    told = {"webhook_secrets": [secret], "webhook_url": peach.site.callback_url}
+    provider = Peach(PeachConfig.model_validate(told))
+    callbacks = [c for c in peach.owed() if b"batchId" in c.body]
+    assert callbacks
+    for callback in callbacks:
+        headers = peach.sandbox.sign(peach.site, callback, peach.site.callback_url, NOW)
+        assert headers == {}
+        assert provider.authenticate(Inbound("/", headers, callback.body), None, NOW) is False
+        (notice,) = provider.read(
+            Raw("peach", callback.body, {}, "callback", False, NOW, "x")
+        ).notices
+        assert notice["kind"] == "batch"
