@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from connectors.board import BoardConfig
+    from connectors.kafka import Cluster
     from connectors.order_api import OrderApi
     from connectors.sandbox.play import PlayResult
     from connectors.sandbox.sites import SandboxConfig
+    from streams.rebuild import Rebuild
 
 Service = Callable[[], Awaitable[None]]
 
@@ -118,6 +120,17 @@ def sandbox_environment(settings: Settings, providers: Iterable[str]) -> dict[st
     from connectors.sandbox.sites import sandbox_environment
 
     return sandbox_environment(_sandbox_config(settings), providers)
+
+
+def rebuild(settings: Settings, target: Cluster) -> Rebuild:
+    """The replay of what came in, into topics of another prefix."""
+    from streams.rebuild import Rebuild
+    from streams.work import intervals, rules
+
+    providers = settings.providers()
+    return Rebuild(
+        settings.cluster(), target, providers, rules(settings, providers), intervals(settings)
+    )
 
 
 def play(settings: Settings, links: int, seed: int, wait_seconds: float) -> PlayResult:

@@ -66,6 +66,14 @@ def rules(settings: Settings, providers: Mapping[str, Provider]) -> dict[str, Pr
     }
 
 
+def intervals(settings: Settings) -> Intervals:
+    """When silent links are looked up again."""
+    return Intervals(
+        first=int(settings.polling.first_seconds * SECOND),
+        longest=int(settings.polling.longest_seconds * SECOND),
+    )
+
+
 def build_app(settings: Settings) -> StageApp:
     """The Faust app with its stages and agents. Raises BadSettings when there is no cluster to talk
     to.
@@ -98,12 +106,8 @@ def _register_agents(
     providers: Mapping[str, Provider],
 ) -> None:
     known = rules(settings, providers)
-    intervals = Intervals(
-        first=int(settings.polling.first_seconds * SECOND),
-        longest=int(settings.polling.longest_seconds * SECOND),
-    )
     normalize, join = Normalize(providers), Join()
-    track, orders = Track(known, Poller(known, intervals)), Orders(known)
+    track, orders = Track(known, Poller(known, intervals(settings))), Orders(known)
 
     @app.agent(stages["normalize"].channel, name="normalize")
     async def normalize_agent(batches: StreamT[Batch]) -> None:
@@ -187,4 +191,4 @@ def run(settings: Settings) -> None:
         os._exit(int(ended.code or 0) if isinstance(ended.code, int | None) else 1)
 
 
-__all__ = ["Cluster", "build_app", "instance_name", "rules", "run", "specs"]
+__all__ = ["Cluster", "build_app", "instance_name", "intervals", "rules", "run", "specs"]

@@ -38,7 +38,7 @@ def read_all(cluster: Cluster, topic: str) -> list[Message]:
 def _to_end(consumer: Consumer, unfinished: set[int]) -> list[Message]:
     found: list[Message] = []
     while unfinished:
-        for message in consumer.consume(1000, 1.0):
+        for message in consumer.consume(1000, 0.1):
             error = message.error()
             if error is None:
                 found.append(message)

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from streams.cli import cluster, doctor, feeding, processes, records
+from streams.cli import cluster, doctor, feeding, linking, processes, rebuilding, records
 
 app = typer.Typer(
     help="One trustworthy status per payment link, from the callbacks of many providers.",
@@ -12,7 +12,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (processes, feeding, records, cluster, doctor):
+for part in (processes, feeding, linking, records, cluster, rebuilding, doctor):
     part.add_to(app)
 
 
@@ -37,7 +37,9 @@ def _expected(error: Exception) -> int | None:
     from connectors.board.store import StoreUnavailable
     from streams.cli.terminal import Failed
     from streams.embedded import BrokerFailed
+    from streams.rebuild import NotWritten
     from streams.registering import Refused
+    from streams.registrations import BadFile, NotRegistered
     from streams.running import AlreadyRunning
     from streams.settings import BadSettings
 
@@ -45,10 +47,13 @@ def _expected(error: Exception) -> int | None:
         return 2
     outside = (
         AlreadyRunning,
+        BadFile,
         BrokerFailed,
         Failed,
         HTTPError,
         KafkaException,
+        NotRegistered,
+        NotWritten,
         OSError,
         Refused,
         StoreUnavailable,
