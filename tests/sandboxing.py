@@ -1,0 +1,60 @@
+"""What a test does to the simulated providers of a running system, and what it asks of `work`."""
+
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.system import System
+
+
+class Providers:
+    """The sandbox of a system, through its control API."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        port = system.environment["LINKSTATUS_SANDBOX__PORT"]
+        self._control = f"http://127.0.0.1:{port}/control"
+
+    def create(self, provider: str, link_id: str, **said: Any) -> str:
+        body = {"provider": provider, "link_id": link_id, **said}
+        assert httpx.post(f"{self._control}/links", json=body).status_code == 201
+        return link_id
+
+    def move(self, provider: str, link_id: str, *words: str) -> None:
+        """What happens to the link, in the provider's words; callbacks follow."""
+        url = f"{self._control}/links/{provider}/{link_id}"
+        assert httpx.post(url, json={"words": words}).status_code == 204
+
+    def log(self, provider: str, order_id: str) -> list[dict[str, Any]]:
+        """The operations on an order that the provider has seen."""
+        found: list[dict[str, Any]] = httpx.get(
+            f"{self._control}/{provider}/orders/{order_id}/log"
+        ).json()
+        return found
+
+    def register(self, provider: str, link_id: str, **said: Any) -> None:
+        body = {"provider": provider, "link_id": link_id, **said}
+        answer = httpx.post(f"{self._system.url}/links", json=body)
+        assert answer.status_code == 202, answer.text
+
+    def call_back(self, provider: str, **body: Any) -> None:
+        """An unsigned callback, by whomever."""
+        answer = httpx.post(f"{self._system.url}/callbacks/{provider}", json=body)
+        assert answer.status_code == 200, answer.text
+
+
+def metric(system: System, process: str, name: str, **labels: str) -> float:
+    """The sum of a metric's samples with these labels, of one of the system's processes."""
+    port = next(
+        child.environ()["LINKSTATUS_HTTP__PORT"]
+        for child in system.family()
+        if child.cmdline()[-1:] == [process]
+    )
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
