@@ -44,7 +44,7 @@ def _client(cluster: Cluster) -> AdminClient:
     return AdminClient({**cluster.librdkafka(), "log_level": 0})
 
 
-def existing(cluster: Cluster, topics: Iterable[Topic]) -> list[str]:
+def existing(cluster: Cluster, topics: Iterable[Topic[Any]]) -> list[str]:
     """The names of those that are there."""
     found = _client(cluster).list_topics(timeout=_TIMEOUT).topics
     return [name for topic in topics if (name := cluster.topic(topic.name)) in found]

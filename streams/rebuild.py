@@ -23,14 +23,13 @@ from streams.chronicle import Chronicle, Place
 from streams.domain.polling import SECOND, Intervals
 from streams.domain.rules import ProviderRules
 from streams.engine.batch import Output
-from streams.serial import Record, Serial
+from streams.serial import TABLES, Record, Serial
 from streams.tail import records
 
 # What stays within `work`, and what would make somebody act a second time.
 _NOT_WRITTEN = frozenset(
     {topics.PAYMENT_EVENTS.name, topics.ORDER_EVENTS.name, topics.LOOKUPS.name}
 )
-_TABLES = {"join": topics.PAYMENTS, "track": topics.LINK_STATUS, "orders": topics.ORDERS}
 # Arrival decides these, and nothing else follows from them.
 _OF_ARRIVAL = ("version", "changed_at")
 _FLUSH_SECONDS = 60.0
@@ -101,7 +100,7 @@ class Rebuild:
             self._write(self._serial.take(record))
             advance(1)
         self._write(self._serial.tick(max(now, ticked)))
-        for stage, topic in _TABLES.items():
+        for stage, topic in TABLES.items():
             self._write(Output(topic.name, key, row, None) for key, row in self._serial.rows(stage))
         if self._producer.flush(_FLUSH_SECONDS) or self._failures:
             raise NotWritten(f"not all was written: {self._failures[:3] or 'no answer'}")
@@ -161,7 +160,7 @@ class Comparison:
 
 
 # What is compared: its name, its topic, and the time by which it is too old (None: of any age).
-_COMPARED: tuple[tuple[str, topics.Topic, str], ...] = (
+_COMPARED: tuple[tuple[str, topics.Topic[Any], str], ...] = (
     ("links", topics.LINK_STATUS, "first_seen_at"),
     ("orders", topics.ORDERS, "changed_at"),
     ("closes", topics.ORDER_CLOSE, "decided_at"),
@@ -207,7 +206,7 @@ def _compared(
 
 
 def _contents(
-    cluster: Cluster, what: str, topic: topics.Topic, by: str
+    cluster: Cluster, what: str, topic: topics.Topic[Any], by: str
 ) -> dict[str, tuple[bytes, int]]:
     """Name -> digest of the content, and its time; of a compacted topic the newest."""
     codec: Codec[Any] | None = topic.codec

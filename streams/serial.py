@@ -26,7 +26,8 @@ from streams.engine.table import Partition
 
 # All rows of a stage are in one partition: nothing here is spread over workers.
 _ONLY = 0
-_TABLES: Mapping[str, Topic[Any]] = {
+# The topics that the stages' tables are.
+TABLES: Mapping[str, Topic[Any]] = {
     "join": topics.PAYMENTS,
     "track": topics.LINK_STATUS,
     "orders": topics.ORDERS,
@@ -84,7 +85,7 @@ class Serial:
         intervals: Intervals,
     ) -> None:
         self.tables: dict[str, Partition[Any]] = {
-            stage: Partition(topic.codec) for stage, topic in _TABLES.items() if topic.codec
+            stage: Partition(topic.codec) for stage, topic in TABLES.items() if topic.codec
         }
         self._track = Track(rules, Poller(rules, intervals))
         self._agents: dict[str, Callable[[Batch, Message], None]] = {
