@@ -17,7 +17,7 @@ from tests.test_readme import README
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-(CONSUMER,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+(CONSUMER,) = [b for b in re.findall(r"```python\n(.*?)```", README, re.S) if "SPLIT" in b]
 
 
 @pytest.fixture(scope="module")
