@@ -14,6 +14,7 @@ from connectors.edge.access import Access, is_loopback
 from connectors.edge.callbacks import PREFIX, Callbacks
 from connectors.edge.keys import KeySets, KeySource
 from connectors.edge.links import LinksEndpoint
+from connectors.edge.openapi import OpenApi
 from connectors.kafka import Cluster
 from connectors.outward import http_client
 from connectors.process import Address, http_server, probes, run
@@ -34,11 +35,12 @@ class Edge:
 
 
 def routes(edge: Edge) -> list[Route]:
-    """The callback URLs and POST /links."""
+    """The callback URLs, POST /links, and the document of both and of the board."""
     links = LinksEndpoint(edge.providers.keys(), edge.publisher, edge.access)
     return [
         Route(PREFIX + "{rest:path}", _callbacks(edge)),
         Route("/links", links.post, methods=["POST"]),
+        Route("/openapi.json", OpenApi(edge.providers.keys(), edge.access).get),
     ]
 
 

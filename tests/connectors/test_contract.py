@@ -134,7 +134,9 @@ def test_no_input_raises_anything_undeclared(provider: str, data: st.DataObject)
             try_to(case.authenticate, Inbound("/callbacks/x", headers, body), jwks, RECEIVED_AT)
     link_id = data.draw(st.none() | st.just("a-link"))
     raw = Raw(provider, body, headers, "callback", False, 1, golden.ORIGIN, link_id=link_id)
-    try_to(known.read, raw)
+    with contextlib.suppress(Unreadable):
+        # A fact or a dead letter: nothing that was acknowledged says nothing at all.
+        assert any(known.read(raw))
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
