@@ -40,7 +40,12 @@ def specs(providers: Mapping[str, Provider]) -> dict[str, StageSpec]:
     """The stages: what each reads, and the table it keeps."""
     raw = tuple(topics.callbacks(name).name for name in providers)
     return {
-        "normalize": StageSpec("normalize", (*raw, topics.LINKS.name, topics.ORDER_UPDATES.name)),
+        "normalize": StageSpec(
+            "normalize",
+            (*raw, topics.LINKS.name, topics.ORDER_UPDATES.name),
+            # A registration that came first counts, however long the worker was away.
+            first=(topics.LINKS.name,),
+        ),
         "join": StageSpec(
             "join", (topics.PAYMENT_EVENTS.name,), topics.PAYMENTS.name, topics.PAYMENTS.codec
         ),

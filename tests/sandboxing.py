@@ -21,6 +21,25 @@ class Providers:
         assert httpx.post(f"{self._control}/links", json=body).status_code == 201
         return link_id
 
+    def create_unheard_at_ping(self, order_id: str) -> str:
+        """A link of the order whose callbacks go nowhere: what only Ping knows of."""
+        said = self._system.environment
+        body = {
+            "payment_order_id": order_id,
+            "currency": "SEK",
+            "total_amount": 500,
+            "items": [{"price": 500}],
+            "payment_link_status_callback_url": "http://127.0.0.1:9/",
+        }
+        url = f"{said['LINKSTATUS_PING__LINKS_URL'].rstrip('/')}/api/v1/payment_links"
+        headers = {
+            "tenant_id": said["LINKSTATUS_PING__TENANT_ID"],
+            "x-api-secret": said["LINKSTATUS_PING__API_SECRET"],
+        }
+        answer = httpx.post(url, json=body, headers=headers)
+        link_id: str = answer.raise_for_status().json()["id"]
+        return link_id
+
     def move(self, provider: str, link_id: str, *words: str) -> None:
         """What happens to the link, in the provider's words; callbacks follow."""
         url = f"{self._control}/links/{provider}/{link_id}"

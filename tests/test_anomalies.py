@@ -1,18 +1,20 @@
 """Every kind of anomaly, provoked at the simulated providers: with its evidence, and once."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
+import httpx
 import pytest
 from confluent_kafka import Producer
 
 from connectors.kafka import Cluster
 from connectors.registry import PROVIDERS
-from schemas.codec import ANOMALY
+from schemas.codec import ANOMALY, ORDER_CLOSE
 from schemas.records import AnomalyKind
 from streams.engine.batch import headers_of
-from tests.reading import read_all
+from tests.reading import read_all, write_all
 from tests.sandboxing import Providers, metric
 from tests.system import System
 from tests.waiting import until_sync
@@ -235,9 +237,51 @@ def test_a_link_whose_callback_never_comes_is_repaired_by_polling(
     assert metric(system, "work", "linkstatus_repairs_total", provider="ipint") == before + 1
 
 
+def test_a_close_waits_until_the_orders_other_payment_has_ended(
+    at: Providers, system: System
+) -> None:
+    """Ping answers 403 until then; meanwhile nothing has failed."""
+    at.create("ping", "W1", order_id="waits")
+    unheard = at.create_unheard_at_ping("waits")
+    at.move("ping", unheard, "PENDING")
+    at.move("ping", "W1", "COMPLETED")
+    system.see("/orders/ping/waits", lambda order: bool(order["close"]))
+    until_sync(lambda: 403 in answers(at), "Ping to refuse the close")
+    assert system.get("/orders/ping/waits")["state"] == "CLOSE_DECIDED"
+    at.move("ping", unheard, "CANCELLED")
+    order = system.see("/orders/ping/waits", lambda order: order["state"] == "SETTLED", 60)
+    assert order["failure"] is None
+    assert [code for code in answers(at) if code == 204] == [204, 204, 204]
+
+
+def answers(at: Providers) -> list[int]:
+    return [entry["answer"] for entry in at.log("ping", "waits")]
+
+
 def test_all_that_came_in_gives_the_same_once_more(system: System, cluster: Cluster) -> None:
     """With late links, repeats, claims, polls and payments that wait for their links."""
     await_quiet(system, cluster)
     rebuilt = system.run("rebuild", f"{cluster.prefix}again.")
     print(rebuilt.stdout, rebuilt.stderr)
     assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
+
+
+def test_an_order_that_ping_refuses_shows_on_the_board_with_its_words(
+    system: System, cluster: Cluster
+) -> None:
+    close = ORDER_CLOSE.encode(
+        {
+            "event_id": "e",
+            "provider": "ping",
+            "order_id": "unknown-to-ping",
+            "links": [],
+            "total_minor": None,
+            "currency": None,
+            "decided_at": time.time_ns() // 1000,
+        }
+    )
+    write_all(cluster, "order-close", [(b"ping:unknown-to-ping", close)])
+    order = system.see("/orders/ping/unknown-to-ping", lambda order: order["state"] == "FAILED")
+    words = "CLOSE answered 404: not_found not found"
+    assert order["failure"] == words
+    assert words in httpx.get(system.url).text

@@ -5,11 +5,16 @@ from functools import partial
 
 from prometheus_client import Counter, Histogram
 
-from schemas.records import Anomaly, OrderClose, OrderStatus
+from schemas.records import Anomaly, LinkStatus, OrderClose, OrderStatus
 from streams.engine.batch import Batch
 
 _ANOMALIES = Counter(
     "linkstatus_anomalies_total", "Anomalies raised by the worker.", ["provider", "kind"]
+)
+_REPAIRS = Counter(
+    "linkstatus_repairs_total",
+    "Links whose end was learned by polling, and by no callback.",
+    ["provider"],
 )
 _ORDERS = Counter(
     "linkstatus_orders_total", "Orders that came into a state.", ["provider", "state"]
@@ -24,6 +29,10 @@ _CLOSE_SECONDS = Histogram(
 
 def count_anomaly(batch: Batch, anomaly: Anomaly) -> None:
     batch.count(_ANOMALIES.labels(anomaly["provider"], anomaly["kind"]).inc)
+
+
+def count_repair(batch: Batch, row: LinkStatus) -> None:
+    batch.count(_REPAIRS.labels(row["provider"]).inc)
 
 
 def count_order(batch: Batch, before: OrderStatus | None, after: OrderStatus) -> None:

@@ -3,23 +3,16 @@
 from collections.abc import Mapping
 
 from confluent_kafka import Message
-from prometheus_client import Counter
 
 from schemas import codec, topics
 from schemas.records import Anomaly, LinkStatus, LookupRequest, OrderEvent
 from schemas.topics import message_key
-from streams.agents.figures import count_anomaly
+from streams.agents.figures import count_anomaly, count_repair
 from streams.agents.messages import check_key, place, trace, with_event_id
 from streams.agents.polling import Poller
 from streams.domain.rules import ENDED, ProviderRules
 from streams.domain.tracking import repaired, track
 from streams.engine.batch import Batch, Headers
-
-REPAIRS = Counter(
-    "linkstatus_repairs_total",
-    "Links whose end was learned by polling, and by no callback",
-    ["provider"],
-)
 
 
 class Track:
@@ -44,7 +37,7 @@ class Track:
         if row["status"] not in ENDED:
             self._poller.touch(partition, key)
         elif repaired(known, row, event):
-            REPAIRS.labels(row["provider"]).inc()
+            count_repair(batch, row)
         if anomalies or lookup or orders:
             _send(batch, key, anomalies, lookup, orders, trace(message))
 

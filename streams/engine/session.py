@@ -23,6 +23,7 @@ from confluent_kafka import (
 from connectors.kafka import Cluster
 from schemas.codec import Codec
 from streams.engine.batch import Batch
+from streams.engine.precedence import Precedence
 from streams.engine.table import Partition
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ TRANSACTION_TIMEOUT_MS = 10_000
 class StageSpec:
     """What a stage is: its inputs, and the compacted topic that is its table, if it has one.
 
-    A stage with a table has one input topic, with as many partitions as the table.
+    A stage with a table has one input topic, with as many partitions as the table. Of `first` what
+    has waited is taken before anything of the other inputs.
     """
 
     name: str
@@ -43,6 +45,7 @@ class StageSpec:
     table: str | None = None
     codec: Codec[Any] | None = None
     batch_size: int = 1000
+    first: tuple[str, ...] = ()
 
 
 @dataclass
@@ -65,6 +68,8 @@ class Session:
         self._producer = Producer(self._producer_settings(f"{name}.{self.instance}"), logger=log)
         self._producer.init_transactions(30)
         self._consumer = Consumer(self._consumer_settings(name), logger=log)
+        first = map(self.cluster.topic, self.spec.first)
+        self._precedence = Precedence(self._consumer, first)
         self._consumer.subscribe(
             [self.cluster.topic(topic) for topic in self.spec.inputs],
             on_assign=self._guarded(self._assign),
@@ -138,6 +143,7 @@ class Session:
             self._restore([partition.partition for partition in partitions])
         self._next.update({(p.topic, p.partition): p.offset for p in committed})
         self._consumer.incremental_assign(committed)
+        self._precedence.assigned(committed)
         self.on_assigned(frozenset(self._next))
         rows = sum(len(table) for table in self.tables.values())
         log.info(
@@ -236,6 +242,7 @@ class Session:
         for partition in partitions:
             self._next.pop((partition.topic, partition.partition), None)
             self.tables.pop(partition.partition, None)
+        self._precedence.gone(partitions)
         self.on_assigned(frozenset(self._next))
 
     def take(self, wait: float) -> list[Message]:
@@ -251,6 +258,7 @@ class Session:
         if any((m.topic(), m.partition()) not in self._next for m in messages):
             # A rebalance between the two calls took partitions away: their records are not ours.
             messages = [m for m in messages if (m.topic(), m.partition()) in self._next]
+        self._precedence.took(messages)
         return messages
 
     def commit(self, batch: Batch) -> None:

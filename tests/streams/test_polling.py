@@ -66,6 +66,7 @@ class Worker:
     def _out(self, batch: Batch) -> tuple[list[LookupRequest], list[Anomaly]]:
         list(self.table.changes())
         self.table.commit()
+        batch.committed()
         sent = {o.topic: [] for o in batch.outputs}  # type: ignore[var-annotated]
         for output in batch.outputs:
             sent[output.topic].append(output.value)
