@@ -3,11 +3,13 @@ what a play expects in the end is what comes of it, in whatever order its callba
 """
 
 import json
+from importlib import import_module
 from random import Random
 from typing import Any
 
 import pytest
 
+from connectors import examples
 from connectors.provider import ApiRequest, ApiResponse, Inbound, Provider, Raw
 from connectors.registry import PROVIDERS
 from connectors.sandbox.simulator import Callback, NewLink
@@ -146,14 +148,12 @@ def test_a_life_ends_as_a_play_expects(name: str, outcome: str, seed: int) -> No
 def test_the_link_of_the_seeds_examples_can_be_looked_up(name: str) -> None:
     through = pipeline(name)
     through.simulated.sandbox.seed("", NOW)
-    seed_links = {
-        "ping": "a25cdd3b-f95f-4861-87e4-1ca0a6be748e",
-        "peach": "00d886d6-4754-4bcc-b88f-74a53d5220e5",
-        "truelayer": "aKiW35RWSyF",
-        "ipint": "voZ3pYmiE16FLaSfFmytouwFfcjR4Zom8",
-    }
+    seed_link = import_module(sandbox_of(name).__module__).SEED_LINK
+    # It is the one the examples tell of.
+    bodies = [examples.body(name, example) for example in examples.names(name)]
+    assert any(seed_link.encode() in body for body in bodies)
     raw = Raw(name, b"", {}, "registration", True, NOW, "links/0/0")
-    through.take(raw.event(seed_links[name], "CREATED", "registered"))
+    through.take(raw.event(seed_link, "CREATED", "registered"))
     assert through.row is not None
     through.look_up(lookup_request(through.row, "POLL", NOW))
     assert through.row["status"] == "PAID"
