@@ -8,6 +8,7 @@ import hmac
 from decimal import Decimal
 from urllib.parse import urlencode
 from uuid import uuid4
+from zlib import crc32
 
 from connectors.sandbox.simulator import DAY, SECOND, Callback, Doc, rfc3339
 
@@ -15,6 +16,14 @@ RESULTS = {
     "processing": ("000.200.000", "transaction pending"),
     "completed": ("000.100.110", "Request successfully processed"),
 }
+
+# As webhooks of links spell them; the Checkout has other words for two of them.
+BRANDS = (
+    *("VISA", "MASTERCARD", "DINERS CLUB", "AMERICAN EXPRESS", "MASTERPASS", "MOBICRED", "MPESA"),
+    *("1FORYOU", "APLUS", "PAYPAL", "ZEROPAY", "PAYFLEX", "BLINKBYEMTEL", "CAPITECPAY"),
+    *("MCBJUICE", "PEACHEFT"),
+)
+CHECKOUT_BRANDS = {"MASTERCARD": "MASTER", "DINERS CLUB": "DINERS"}
 
 
 def new(link_id: str, amount: str, currency: str, now: int) -> Doc:
@@ -28,6 +37,7 @@ def new(link_id: str, amount: str, currency: str, now: int) -> Doc:
         "merchantInvoiceId": f"INV-{link_id[:8]}",
         "notificationUrl": None,
         "checkoutId": uuid4().hex,
+        "paymentBrand": BRANDS[crc32(link_id.encode()) % len(BRANDS)],
         "createdAt": rfc3339(now),
         "updatedAt": rfc3339(now),
         "expiryTime": rfc3339(now + 30 * DAY * SECOND),
@@ -45,7 +55,7 @@ def checkout_webhook(link: Doc, word: str, secret: str, now: int) -> Callback:
         "id": uuid4().hex,
         "merchantInvoiceId": link["merchantInvoiceId"],
         "merchantTransactionId": link["merchantInvoiceId"],
-        "paymentBrand": "VISA",
+        "paymentBrand": _checkout_brand(link),
         "paymentType": "DB",
         "result.code": code,
         "result.description": description,
@@ -81,4 +91,10 @@ def _shown_checkout(link: Doc) -> Doc:
     if not any(step["newStatus"] in RESULTS for step in link["audit"]):
         return {"defaultPaymentMethod": "CARD", "tokeniseCard": False}
     code = RESULTS["completed" if link["status"] == "completed" else "processing"][0]
-    return {"checkoutId": link["checkoutId"], "resultCode": code, "paymentBrand": "VISA"}
+    brand = _checkout_brand(link)
+    return {"checkoutId": link["checkoutId"], "resultCode": code, "paymentBrand": brand}
+
+
+def _checkout_brand(link: Doc) -> str:
+    brand: str = link["paymentBrand"]
+    return CHECKOUT_BRANDS.get(brand, brand)

@@ -69,7 +69,7 @@ class Sandbox(sim.Simulator):
     def seed(self, word: str, now: int) -> None:
         link = self.state.get("link", SEED_LINK)
         if link is None:
-            link = links.new(SEED_LINK, "123.45", "ZAR", now)
+            link = links.new(SEED_LINK, "123.45", "ZAR", now) | {"paymentBrand": "VISA"}
             word = word if word in ("initiated", *WORDS) else "completed"
         if word in ("initiated", *WORDS):
             self._become(link, word, now)
@@ -83,7 +83,7 @@ class Sandbox(sim.Simulator):
         if link is None or word not in WORDS:
             raise KeyError(f"{link_id} {word}")
         self._become(link, word, now)
-        brand = {"paymentBrand": "VISA"} if word == "completed" else {}
+        brand = {"paymentBrand": link["paymentBrand"]} if word == "completed" else {}
         about = {"status": word, "paymentId": link_id} | brand
         self.state.owe(sim.said(about, link["notificationUrl"]))
         if word in links.RESULTS:

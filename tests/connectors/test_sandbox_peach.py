@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,9 +11,10 @@ from urllib.parse import parse_qsl
 import pytest
 
 from connectors.peach import Peach, PeachConfig
-from connectors.peach.link_sandbox import signature
+from connectors.peach.link_sandbox import BRANDS, CHECKOUT_BRANDS, new, signature
 from connectors.provider import ApiRequest, Inbound, Raw
 from connectors.sandbox.simulator import DAY, NewLink
+from schemas.records import LinkEvent, Notice
 from tests.connectors.sandboxes import NOW, SECOND, Simulated, said, shown
 
 SEED = "00d886d6-4754-4bcc-b88f-74a53d5220e5"
@@ -101,6 +103,35 @@ def test_a_query_never_says_opened(peach: Simulated) -> None:
     assert [body["status"] for body in said(peach.owed())] == ["initiated", "opened"]
 
 
+@pytest.mark.parametrize("brand", [*BRANDS, "A BRAND OF TOMORROW"])
+def test_a_link_is_paid_with_any_brand(peach: Simulated, brand: str) -> None:
+    """The Checkout spells two of them otherwise: no spelling is refused."""
+    peach.sandbox.seed("", NOW)
+    links = peach.store.of("peach")
+    link = links.get("link", SEED)
+    assert link is not None
+    links.put("link", SEED, link | {"paymentBrand": brand, "status": "processing"})
+    peach.sandbox.move(SEED, "completed", NOW)
+    told = {fact["attributes"]["paymentBrand"] for fact in facts(peach)}
+    assert told == {brand, CHECKOUT_BRANDS.get(brand, brand)}
+
+
+def facts(peach: Simulated) -> Iterator[LinkEvent | Notice]:
+    """What the pipeline reads from the callbacks owed."""
+    provider = Peach(PeachConfig())
+    for callback in peach.owed():
+        headers = {"content-type": callback.content_type}
+        read = provider.read(Raw("peach", callback.body, headers, "callback", True, NOW, "x"))
+        yield from read.events
+        yield from (payment["event"] for payment in read.payments if payment["event"])
+        yield from read.notices
+
+
+def test_links_are_paid_with_all_brands() -> None:
+    links = [new(f"link-{number}", "1.00", "ZAR", NOW) for number in range(200)]
+    assert {link["paymentBrand"] for link in links} == set(BRANDS)
+
+
 def test_a_paid_link_has_webhooks_of_its_checkout_too(peach: Simulated) -> None:
     peach.sandbox.create(NewLink("link-1", 12345, "ZAR"), NOW)
     for word in ("opened", "processing", "completed"):
@@ -109,7 +140,7 @@ def test_a_paid_link_has_webhooks_of_its_checkout_too(peach: Simulated) -> None:
     assert said(callbacks)[-1] == {
         "status": "completed",
         "paymentId": "link-1",
-        "paymentBrand": "VISA",
+        "paymentBrand": new("link-1", "1.00", "ZAR", NOW)["paymentBrand"],
     }
     forms = [dict(parse_qsl(c.body.decode())) for c in callbacks if "form" in c.content_type]
     assert [form["result.code"] for form in forms] == ["000.200.000", "000.100.110"]
