@@ -1,6 +1,6 @@
 # make up: the whole system on an embedded Kafka.  make test: all tests.  make help: the rest.
 .DEFAULT_GOAL := help
-.PHONY: help up test test-fast lint chaos bench clean
+.PHONY: help up test test-fast lint documents chaos bench clean
 
 # The first of these that is Python 3.11 or newer; PYTHON=… on the command line chooses another.
 PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
@@ -14,6 +14,7 @@ help:
 	@echo "make test       all tests, embedded Kafka included"
 	@echo "make test-fast  the tests without Kafka, in seconds"
 	@echo "make lint       format check, lint, types, import rules"
+	@echo "make documents  write the OpenAPI and AsyncAPI documents anew"
 	@echo "make chaos      kill processes at random and count what is lost (SEEDS=20 FIRST_SEED=1: an hour)"
 	@echo "make bench      measure throughput and latency (minutes)"
 	@echo "make clean      remove .venv, caches and the data of make up"
@@ -36,6 +37,9 @@ test-fast: .venv/installed
 
 lint: .venv/installed
 	$(PYTEST) -q -m style
+
+documents: .venv/installed
+	.venv/bin/python -m connectors.documents
 
 chaos: .venv/installed
 	.venv/bin/python -m tests.chaos --seeds $(SEEDS) --first-seed $(FIRST_SEED)

@@ -25,8 +25,8 @@ from starlette.applications import Starlette
 
 from connectors import board as boards
 from connectors.board.keep import keep
+from connectors.documents.openapi import document
 from connectors.edge.access import Access
-from connectors.edge.openapi import document
 from connectors.kafka import Cluster
 from connectors.process import Address, http_server
 from connectors.provider import Raw, Unreadable
@@ -62,14 +62,12 @@ KNOWN = {
 
 def findable() -> dict[str, Any]:
     """The document, with those names among the values to try."""
-    text = json.dumps(DOCUMENT)
-    for name, value in KNOWN.items():
-        said = f'"name": "{name}", "in": "path", "required": true, "schema": '
-        assert said in text
-        anything = '{"type": "string", "minLength": 1}'
-        either = f'{{"anyOf": [{{"const": "{value}"}}, {anything}]}}'
-        text = text.replace(said + anything, said + either)
-    content: dict[str, Any] = json.loads(text)
+    content: dict[str, Any] = json.loads(json.dumps(DOCUMENT))
+    named = [p for item in content["paths"].values() for p in item["parameters"]]
+    assert {parameter["name"] for parameter in named} >= KNOWN.keys()
+    for parameter in named:
+        if known := KNOWN.get(parameter["name"]):
+            parameter["schema"] = {"anyOf": [{"const": known}, parameter["schema"]]}
     return content
 
 
