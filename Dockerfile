@@ -6,7 +6,7 @@ COPY pyproject.toml README.md constraints.txt ./
 COPY schemas schemas
 COPY connectors connectors
 COPY streams streams
-RUN PIP_CONSTRAINT=constraints.txt pip install --no-cache-dir '.[postgresql]' \
+RUN PIP_CONSTRAINT=constraints.txt pip install --no-cache-dir '.[postgresql,tracing]' \
     && useradd --uid 10001 --no-create-home linkstatus \
     && install -d -o linkstatus /data
 

@@ -67,6 +67,15 @@ class Polling(BaseModel):
     longest_seconds: float = Field(default=86_400.0, gt=0)
 
 
+class Tracing(BaseModel):
+    """Where spans go (OTLP over HTTP, such as http://collector:4318), and of which share of the
+    callbacks.
+    """
+
+    endpoint: str | None = Field(default=None, pattern=r"^https?://")
+    ratio: float = Field(default=1.0, ge=0, le=1)
+
+
 class _Base(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="LINKSTATUS_", env_nested_delimiter="__", env_file=".env", extra="ignore"
@@ -90,6 +99,7 @@ class _Base(BaseSettings):
     board: Board = Board()
     lookups: Lookups = Lookups()
     polling: Polling = Polling()
+    tracing: Tracing = Tracing()
     sandbox: Sandbox = Sandbox()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from connectors.registry import PROVIDERS
 from schemas.topics import Topic, all_topics
-from streams.settings import Settings
+from streams.settings import BadSettings, Settings
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -48,6 +48,7 @@ def receive(settings: Settings) -> None:
 
     _run(
         settings,
+        "receive",
         run_receive(
             settings.cluster(),
             settings.providers(),
@@ -62,19 +63,19 @@ def board(settings: Settings) -> None:
     """The board, until a signal ends it."""
     from connectors.board import run_board
 
-    _run(settings, run_board(_board_config(settings)))
+    _run(settings, "board", run_board(_board_config(settings)))
 
 
 def web(settings: Settings) -> None:
     """The edge and the board in one process on one port, until a signal ends it."""
-    _run(settings, _web(settings))
+    _run(settings, "web", _web(settings))
 
 
 def work(settings: Settings) -> None:
     """The Faust worker, until a signal ends it."""
     from streams.work import run
 
-    run(settings)
+    run(settings, traced(settings, "work"))
 
 
 def lookup(settings: Settings) -> None:
@@ -89,6 +90,7 @@ def lookup(settings: Settings) -> None:
     )
     _run(
         settings,
+        "lookup",
         run_lookup(settings.cluster(), settings.providers(), settings.address(), limits),
     )
 
@@ -104,6 +106,7 @@ def settle(settings: Settings) -> None:
     )
     _run(
         settings,
+        "settle",
         run_settle(settings.cluster(), _order_apis(settings), settings.address(), limits),
     )
 
@@ -112,7 +115,7 @@ def sandbox(settings: Settings) -> None:
     """The simulated providers, until a signal ends it."""
     from connectors.sandbox.server import run_sandbox
 
-    _run(settings, run_sandbox(_sandbox_config(settings)))
+    _run(settings, "sandbox", run_sandbox(_sandbox_config(settings)))
 
 
 def sandbox_environment(settings: Settings, providers: Iterable[str]) -> dict[str, str]:
@@ -197,7 +200,19 @@ async def _web(settings: Settings) -> None:
         await process.run(server, services)
 
 
-def _run(settings: Settings, process: Coroutine[Any, Any, None]) -> None:
+def traced(settings: Settings, process: str) -> Callable[[], None]:
+    """Begins tracing, if it is configured. Returns what ends it. Raises BadSettings."""
+    from connectors import tracing
+
+    if settings.tracing.endpoint is None:
+        return lambda: None
+    try:
+        return tracing.start(process, settings.tracing.endpoint, settings.tracing.ratio)
+    except tracing.NotInstalled as error:
+        raise BadSettings(str(error)) from error
+
+
+def _run(settings: Settings, name: str, process: Coroutine[Any, Any, None]) -> None:
     import uvloop
 
     logging.basicConfig(
@@ -207,7 +222,11 @@ def _run(settings: Settings, process: Coroutine[Any, Any, None]) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # Each rebalance would be lines that list every partition.
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
-    uvloop.run(process)
+    end = traced(settings, name)
+    try:
+        uvloop.run(process)
+    finally:
+        end()
 
 
 def _path_tokens(settings: Settings) -> dict[str, SecretStr | None]:

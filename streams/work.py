@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -185,13 +185,16 @@ def _take_slot(path: Path) -> bool:
     return True
 
 
-def run(settings: Settings) -> None:
-    """Runs the worker until it is told to end. Exits non-zero when it must be restarted."""
+def run(settings: Settings, end: Callable[[], None] = lambda: None) -> None:
+    """Runs the worker until it is told to end, and then `end`. Exits non-zero when it must be
+    restarted.
+    """
     app = build_app(settings)
     worker = faust.Worker(app, loglevel=settings.log_level, console_port=0, redirect_stdouts=False)
     try:
         worker.execute_from_commandline()
     except SystemExit as ended:
+        end()
         sys.stdout.flush()
         os._exit(int(ended.code or 0) if isinstance(ended.code, int | None) else 1)
 

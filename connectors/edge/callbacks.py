@@ -13,6 +13,7 @@ from prometheus_client import Counter, Histogram
 from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
+from connectors import tracing
 from connectors.edge.access import same_secret
 from connectors.edge.asgi import (
     MAX_BODY,
@@ -170,7 +171,10 @@ class Callbacks:
         if scope["method"] != "POST":
             return await answer(send, 405)
         try:
-            status = await desk.take(scope, receive, token)
+            if tracing.on():
+                status = await _traced(desk, name, scope, receive, token)
+            else:
+                status = await desk.take(scope, receive, token)
         except HungUp:
             return None
         desk.answered[status].inc()
@@ -178,3 +182,11 @@ class Callbacks:
         if status == _OK:
             desk.ack_seconds.observe(time.perf_counter() - started)
         return None
+
+
+async def _traced(desk: _Desk, provider: str, scope: Scope, receive: Receive, token: str) -> int:
+    """`take` as a span, which the record then names as its trace."""
+    with tracing.received(f"{PREFIX}{provider}", scope["headers"]) as (span, headers):
+        status = await desk.take({**scope, "headers": headers}, receive, token)
+        tracing.answered(span, status)
+        return status

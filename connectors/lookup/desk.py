@@ -8,6 +8,7 @@ from aiokafka import ConsumerRecord
 from aiolimiter import AsyncLimiter
 from prometheus_client import Counter, Gauge
 
+from connectors import tracing
 from connectors.delivery import dead_letter, insist
 from connectors.intake import Taken
 from connectors.lane import Breaker, CallFailed, Lane, Later, per_second
@@ -136,7 +137,8 @@ class Desk:
     async def _ask(self, question: Question) -> Later | None:
         try:
             async with self._calls:
-                answer = await ask(self._provider, self._client, question.request)
+                with tracing.asking(f"lookup {self._provider.name}", question.trace):
+                    answer = await ask(self._provider, self._client, question.request)
         except CallFailed:
             self._count("refused")
             raise

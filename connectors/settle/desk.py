@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import httpx
 from prometheus_client import Counter
 
+from connectors import tracing
 from connectors.delivery import insist
 from connectors.intake import Errand, Taken
 from connectors.lane import Breaker, CallFailed, Lane, Later, per_second
@@ -134,7 +135,8 @@ class Desk:
 
     async def _perform(self, steps: Steps) -> Later | None:
         action = steps.left[0]
-        verdict = await self._verdict(steps, action)
+        with tracing.asking(f"{action.lower()} {self._provider}", steps.trace):
+            verdict = await self._verdict(steps, action)
         self._count(action, type(verdict).__name__.lower())
         if isinstance(verdict, Done):
             await self._report(steps, self._reports(action), None)

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaException
 from mode import Service
 from prometheus_client import Counter, Histogram
 
+from connectors import tracing
 from connectors.kafka import Cluster
 from streams.engine.batch import Batch
 from streams.engine.session import Session, StageSpec
@@ -120,6 +121,7 @@ class Stage(Service):
         tick, self._tick = self._tick, None
         if not messages and tick is None:
             return
+        began = time.time_ns()
         with BATCH_SECONDS.labels(self.spec.name).time():
             batch = Batch(self.spec.name, messages, self.tables, self._cluster.prefix, tick)
             self._hand_over(batch)
@@ -128,6 +130,8 @@ class Stage(Service):
         self.committed += len(messages)
         RECORDS.labels(self.spec.name).inc(len(messages))
         batch.committed()
+        if tracing.on():
+            tracing.handled(self.spec.name, messages, began, time.time_ns())
 
     def _hand_over(self, batch: Batch) -> None:
         """Gives the batch to the agent and waits for its end. Raises what the agent raised."""
