@@ -73,6 +73,11 @@ class System:
         assert not left, f"left behind: {left}"
         return took
 
+    @property
+    def environment_of_commands(self) -> dict[str, str]:
+        """What a command in another terminal is started with."""
+        return self._environment
+
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command of the command line, in another terminal."""
         return subprocess.run(
