@@ -1,8 +1,13 @@
 """The providers. Adding one is a folder and a line here."""
 
+from collections.abc import Callable
+from typing import Any
+
 from connectors.ipint import IPint
+from connectors.order_api import OrderApi
 from connectors.peach import Peach
 from connectors.ping import Ping
+from connectors.ping.orders import PingOrders
 from connectors.provider import Provider
 from connectors.truelayer import TrueLayer
 
@@ -12,3 +17,6 @@ PROVIDERS: dict[str, type[Provider]] = {
     "truelayer": TrueLayer,
     "ipint": IPint,
 }
+
+# Those that settle by order: each from the config of its provider.
+ORDER_APIS: dict[str, Callable[[Any], OrderApi]] = {"ping": PingOrders}

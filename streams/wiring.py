@@ -9,9 +9,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from connectors.registry import PROVIDERS
+from connectors.registry import ORDER_APIS, PROVIDERS
 from schemas.topics import Topic, all_topics
 from streams.settings import BadSettings, Settings
 
@@ -235,11 +235,7 @@ def _path_tokens(settings: Settings) -> dict[str, SecretStr | None]:
 
 def _order_apis(settings: Settings) -> dict[str, OrderApi]:
     """The providers that settle by order."""
-    from connectors.ping import PingConfig
-    from connectors.ping.orders import PingOrders
-
-    ping = cast(PingConfig, settings.provider_config("ping"))
-    return {"ping": PingOrders(ping.payments_url, ping.tenant_id, ping.api_secret)}
+    return {name: api(settings.provider_config(name)) for name, api in ORDER_APIS.items()}
 
 
 def _sandbox_config(

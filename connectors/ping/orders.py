@@ -9,10 +9,9 @@ three mean "later".
 import json
 from typing import Any
 
-from pydantic import SecretStr
-
 from connectors import calling
 from connectors.order_api import Done, OrderAction, Refused, Verdict, Wait
+from connectors.ping import PingConfig
 from connectors.provider import ApiRequest, ApiResponse
 
 _PATHS: dict[OrderAction, str] = {"CLOSE": "close", "SPLIT": "split", "SETTLE": "settle"}
@@ -26,12 +25,10 @@ class PingOrders:
     name.
     """
 
-    def __init__(
-        self, payments_url: str, tenant_id: str | None, api_secret: SecretStr | None
-    ) -> None:
-        self._base = payments_url
-        self._tenant_id = tenant_id
-        self._api_secret = api_secret
+    def __init__(self, config: PingConfig) -> None:
+        self._base = config.payments_url
+        self._tenant_id = config.tenant_id
+        self._api_secret = config.api_secret
 
     def ready(self) -> bool:
         return bool(self._tenant_id and self._api_secret)

@@ -19,7 +19,7 @@ from connectors.provider import (
     Raw,
     Unreadable,
 )
-from connectors.registry import PROVIDERS
+from connectors.registry import ORDER_APIS, PROVIDERS
 from schemas.records import LookupRequest
 from tests.connectors import golden
 from tests.connectors.golden import RECEIVED_AT, Case
@@ -52,6 +52,11 @@ def test_every_status_word_appears_in_a_golden_case(provider: str) -> None:
     words = {word for case in found for _, word in case}
     assert golden.cases(provider), "a provider without golden cases is not finished"
     assert set(PROVIDERS[provider].STATUS) - words == set()
+
+
+def test_who_settles_by_order_has_calls_to_do_it_with() -> None:
+    by_order = {name for name, kind in PROVIDERS.items() if kind.settlement == "by_order"}
+    assert by_order == ORDER_APIS.keys()
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

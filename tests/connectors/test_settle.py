@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from connectors.kafka import Cluster
 from connectors.order_api import Done, OrderAction, Refused, Wait
+from connectors.ping import PingConfig
 from connectors.ping.orders import PingOrders
 from connectors.progress import Progress
 from connectors.provider import ApiResponse
@@ -29,7 +29,15 @@ QUICK = SettleLimits(
     retry_pauses=(0.001, 0.01),
     breaker_pauses=(0.001, 0.01),
 )
-PING = PingOrders("http://ping.test/payments", "a tenant", SecretStr("s3cret"))
+PING = PingOrders(
+    PingConfig.model_validate(
+        {
+            "payments_url": "http://ping.test/payments",
+            "tenant_id": "a tenant",
+            "api_secret": "s3cret",
+        }
+    )
+)
 NOT_ENDED = {"errors": [{"error": "operation_forbidden", "description": "payments not ended"}]}
 
 

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
 from connectors.kafka import Cluster
+from connectors.ping import PingConfig
 from connectors.ping.orders import PingOrders
 from connectors.progress import Progress
 from connectors.provider import ApiRequest
@@ -78,7 +78,8 @@ class Pipe:
 def api_of(ping: Simulated) -> PingOrders:
     secrets = ping.site.secrets
     url = "http://sandbox.test/payments"
-    return PingOrders(url, secrets["tenant_id"], SecretStr(secrets["api_secret"]))
+    told = {name: secrets[name] for name in ("tenant_id", "api_secret")}
+    return PingOrders(PingConfig.model_validate({"payments_url": url, **told}))
 
 
 async def one_life(world: World, limits: SettleLimits, moments: Moments) -> None:
