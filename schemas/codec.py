@@ -3,22 +3,24 @@
 fastavro is called directly (schemaless): on this project's records it is the fastest Avro codec for
 Python by a wide margin, and the frame is five bytes. Without an external registry a schema's id is
 derived from the schema itself, so that every process agrees without asking anyone.
+
+What another release wrote is read too: the id names its schema, and Avro resolves that to ours.
 """
 
-import hashlib
 import json
 import struct
-from functools import cache
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, get_args
 
 import fastavro
-from fastavro.schema import parse_schema, to_parsing_canonical_form
+from fastavro.schema import SchemaParseException
 
 from schemas import records as r
+from schemas import versions
+from schemas.versions import Written
 
-FOLDER = Path(__file__).parent
 _MAGIC = 0
 T = TypeVar("T")
 
@@ -27,36 +29,24 @@ class BadRecord(ValueError):
     """The bytes are no record of this schema; the message says why."""
 
 
-def derived_id(schema: Any) -> int:
-    """A positive 31-bit id from SHA-256 over the schema's Parsing Canonical Form (Avro 1.11,
-    "Schema Fingerprints").
-    """
-    digest = hashlib.sha256(to_parsing_canonical_form(schema).encode()).digest()
-    return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF or 1
-
-
-def _plain(schema: Any) -> Any:
-    """The schema without logical types, so that times stay integers inside; the bytes are the
-    same.
-    """
-    if isinstance(schema, dict):
-        return {key: _plain(value) for key, value in schema.items() if key != "logicalType"}
-    if isinstance(schema, list):
-        return [_plain(part) for part in schema]
-    return schema
+class SchemaAway(Exception):
+    """Whether the record can be read is not known: who knows its schema id does not answer now."""
 
 
 class Codec(Generic[T]):
     """Encodes and decodes the records of one schema, `schemas/{name}.avsc`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, folder: Path = versions.FOLDER) -> None:
         self.name = name
-        self.text = (FOLDER / f"{name}.avsc").read_text()
+        self.text = versions.current(name, folder).text
         self.json = json.loads(self.text)
-        self.full_name: str = f"{self.json['namespace']}.{self.json['name']}"
-        self.id = derived_id(self.json)
-        self.frame = struct.pack(">bI", _MAGIC, self.id)
-        self._schema = parse_schema(_plain(self.json))
+        _, self.full_name, self.fingerprint, self._schema = versions.written(self.text)
+        self.write_as(self.fingerprint)
+
+    def write_as(self, number: int) -> None:
+        """Makes `number` the id that records are written with."""
+        self.id = number
+        self.frame = struct.pack(">bI", _MAGIC, number)
 
     def encode(self, record: T) -> bytes:
         """The framed bytes of `record`. Raises BadRecord if it does not fit the schema."""
@@ -69,28 +59,41 @@ class Codec(Generic[T]):
         return out.getvalue()
 
     def decode(self, data: bytes | None) -> T:
-        """The record in framed bytes. Raises BadRecord for anything that is not one, whole and
-        nothing more.
+        """The record in framed bytes, as this release knows it. Raises BadRecord for anything that
+        is not one, whole and nothing more; SchemaAway.
         """
         if data is None:
             raise BadRecord(f"no value where a {self.full_name} was expected")
-        if data[:5] != self.frame:
-            raise BadRecord(self._why_not(data))
+        other = None if data[:5] == self.frame else self._other(data)
         body = BytesIO(data)
         body.seek(5)
         try:
-            record = fastavro.schemaless_reader(body, self._schema, None)
+            if other is None:
+                record = fastavro.schemaless_reader(body, self._schema, None)
+            else:
+                record = fastavro.schemaless_reader(body, other, self._schema)
         except Exception as error:  # fastavro raises many kinds on broken bytes: all mean the same
             raise BadRecord(f"broken {self.full_name}: {error!r}") from error
         if body.tell() != len(data):
             raise BadRecord(f"broken {self.full_name}: {len(data) - body.tell()} bytes too many")
         return cast("T", record)
 
-    def _why_not(self, data: bytes) -> str:
+    def is_ours(self, data: bytes) -> bool:
+        """Whether bytes not in our frame were written with this very schema, under another id.
+        Raises BadRecord, SchemaAway.
+        """
+        return self._other(data) is None
+
+    def _other(self, data: bytes) -> Any:
+        """The schema the bytes were written with if it is another than ours. Raises BadRecord."""
         if len(data) < 5 or data[0] != _MAGIC:
-            return f"not in Confluent framing where a {self.full_name} was expected"
-        found = int.from_bytes(data[1:5], "big")
-        return f"schema id {found} where {self.full_name} has {self.id}"
+            raise BadRecord(f"not in Confluent framing where a {self.full_name} was expected")
+        number = int.from_bytes(data[1:5], "big")
+        found = schema_of(number)
+        if found is None or found.full_name != self.full_name:
+            said = f" ({found.full_name})" if found else ""
+            raise BadRecord(f"schema id {number}{said} where {self.full_name} has {self.id}")
+        return None if found.fingerprint == self.fingerprint else found.parsed
 
 
 LINK_REGISTERED = Codec[r.LinkRegistered]("link_registered")
@@ -124,25 +127,53 @@ ALL: tuple[Codec[Any], ...] = (
 )
 
 
-@cache
-def by_id() -> dict[int, Codec[Any]]:
-    """Every codec by its schema id."""
-    return {codec.id: codec for codec in ALL}
+Ask = Callable[[int], str | None]
+_asked: Ask | None = None
+_told: dict[int, Written] = {}
+
+
+def ask(whom: Ask | None) -> None:
+    """From now on `whom` is asked for the schemas of ids that this release cannot name. It returns
+    None for those it does not know, and raises SchemaAway when it cannot tell.
+    """
+    global _asked
+    _asked = whom
+    _told.clear()
+
+
+def write_ids(ids: Mapping[str, int]) -> None:
+    """Makes `ids`, by the schemas' names, those that records are written with."""
+    for one in ALL:
+        one.write_as(ids.get(one.name, one.fingerprint))
+
+
+def schema_of(number: int) -> Written | None:
+    """What records of this schema id were written with; None if nobody knows."""
+    found = versions.known().get(number) or _told.get(number)
+    if found is None and _asked is not None and (text := _asked(number)) is not None:
+        try:
+            found = _told[number] = versions.written(text)
+        except (ValueError, KeyError, TypeError, SchemaParseException):
+            return None
+    return found
 
 
 def decode_any(data: bytes) -> tuple[Codec[Any], Any]:
     """The codec and record of framed bytes of any of our schemas. Raises BadRecord."""
-    codec = by_id().get(int.from_bytes(data[1:5], "big")) if len(data) >= 5 else None
-    if codec is None:
-        raise BadRecord("not in Confluent framing with a schema id of ours")
-    return codec, codec.decode(data)
+    found = schema_of(int.from_bytes(data[1:5], "big")) if len(data) >= 5 and not data[0] else None
+    for codec in ALL:
+        if found is not None and codec.full_name == found.full_name:
+            return codec, codec.decode(data)
+    raise BadRecord("not in Confluent framing with a schema id of ours")
 
 
 _STATUSES: tuple[r.Status, ...] = get_args(r.Status)
 
 
 def peek_status(encoded_row: bytes) -> r.Status:
-    """The status of an encoded `LinkStatus` without decoding it: its first field is the enum, one
-    zigzag byte.
+    """The status of an encoded `LinkStatus`, without decoding one of ours: its first field is the
+    enum, one zigzag byte. Raises BadRecord, SchemaAway for a row of another release.
     """
-    return _STATUSES[encoded_row[5] >> 1]
+    if encoded_row[:5] == LINK_STATUS.frame or LINK_STATUS.is_ours(encoded_row):
+        return _STATUSES[encoded_row[5] >> 1]
+    return LINK_STATUS.decode(encoded_row)["status"]

@@ -1,6 +1,7 @@
 """`/registry`: read-only schema look-ups in the words of Confluent's Schema Registry.
 
-There is one version of each subject, the one this release writes; ids are derived from the schema.
+The versions of a subject are those that were released, and last the one this release writes; ids
+are derived from the schema.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,17 +10,17 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from schemas import codec
+from schemas import codec, versions
 from schemas.topics import all_topics
+from schemas.versions import Written
 
-_VERSION = 1
 Endpoint = Callable[[Request], Any]
 
 
 def endpoints(providers: Iterable[str], prefix: str) -> dict[str, Endpoint]:
     """The endpoints by path. Subjects are named as Confluent's TopicNameStrategy does."""
     subjects = {
-        f"{prefix}{topic.name}-value": topic.codec
+        f"{prefix}{topic.name}-value": versions.distinct(topic.codec.name)
         for topic in all_topics(providers)
         if topic.codec is not None
     }
@@ -43,24 +44,29 @@ def _error(code: int, message: str) -> Response:
 
 def _schema(request: Request) -> Response:
     text = request.path_params["id"]
-    known = codec.by_id().get(int(text)) if text.isdecimal() and len(text) <= 10 else None
+    known = codec.schema_of(int(text)) if text.isdecimal() and len(text) <= 10 else None
     if known is None:
         return _error(40403, f"Schema {text} not found")
     return _answer({"schema": known.text})
 
 
-def _versions(subjects: dict[str, codec.Codec[Any]], request: Request) -> Response:
+def _versions(subjects: dict[str, list[Written]], request: Request) -> Response:
     subject = request.path_params["subject"]
     if subject not in subjects:
         return _error(40401, f"Subject '{subject}' not found.")
-    return _answer([_VERSION])
+    return _answer(list(range(1, len(subjects[subject]) + 1)))
 
 
-def _version(subjects: dict[str, codec.Codec[Any]], request: Request) -> Response:
+def _version(subjects: dict[str, list[Written]], request: Request) -> Response:
     subject, version = request.path_params["subject"], request.path_params["version"]
     found = subjects.get(subject)
     if found is None:
         return _error(40401, f"Subject '{subject}' not found.")
-    if version not in ("latest", "-1", str(_VERSION)):
+    numbers = {str(number): number for number in range(1, len(found) + 1)}
+    number = numbers.get(version, len(found) if version in ("latest", "-1") else None)
+    if number is None:
         return _error(40402, f"Version {version} not found.")
-    return _answer({"subject": subject, "version": _VERSION, "id": found.id, "schema": found.text})
+    one = found[number - 1]
+    return _answer(
+        {"subject": subject, "version": number, "id": one.fingerprint, "schema": one.text}
+    )

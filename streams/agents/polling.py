@@ -5,15 +5,18 @@ It holds nothing that the rows do not say: after a restart, or on another worker
 """
 
 import heapq
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from schemas.codec import peek_status
+from schemas.codec import BadRecord, peek_status
 from schemas.records import Anomaly, LinkStatus
 from streams.domain.polling import Intervals, due_at, mark_stale, stale_at, stale_evidence
 from streams.domain.rules import ENDED, ProviderRules
 from streams.domain.tracking import Tracked, anomaly, lookup_request
 from streams.engine.table import Partition
+
+log = logging.getLogger(__name__)
 
 # Rows decoded and placed in a tick at most: a restore of many open links is spread over many ticks.
 _PLACED_A_TICK = 2_000
@@ -58,8 +61,17 @@ def _open_keys(table: Partition[LinkStatus]) -> Iterator[bytes]:
     yield from table.pending_keys()
     for key in table.committed_keys():
         encoded = table.encoded(key)
-        if encoded is not None and peek_status(encoded) not in ENDED:
+        if encoded is not None and _is_open(encoded):
             yield key
+
+
+def _is_open(encoded: bytes) -> bool:
+    try:
+        return peek_status(encoded) not in ENDED
+    except BadRecord as error:
+        # Of a release that nobody here knows. Its next event says so in a dead letter.
+        log.error("a link is not polled, its row cannot be read: %s", error)
+        return False
 
 
 class Poller:

@@ -1,5 +1,7 @@
 """The commands for the cluster's topics and the schemas."""
 
+from typing import Annotated
+
 import typer
 
 topics = typer.Typer(help="The topics on the cluster.", no_args_is_help=True)
@@ -44,11 +46,33 @@ def check_topics() -> None:
 
 @schemas.command("check")
 def check_schemas() -> None:
-    """Parses every schema and prints its id, file and name."""
-    from schemas import codec
+    """Compares the schemas with every released one: each must read what the other writes."""
+    from schemas import codec, compatibility
+    from streams.cli.terminal import Failed
 
+    changed = compatibility.changed()
     for one in sorted(codec.ALL, key=lambda one: one.name):
-        print(f"{one.id:10}  {one.name}.avsc  {one.full_name}")
+        note = "  changed since its release" if one.name in changed else ""
+        print(f"{one.id:10}  {one.name}.avsc  {one.full_name}{note}")
+    if found := compatibility.breaks():
+        raise Failed("\n".join(found))
+
+
+@schemas.command()
+def release(number: Annotated[str, typer.Argument(help="Its number, such as 0.2.0.")]) -> None:
+    """Keeps the schemas that have changed as released: from then on their records are read for
+    good. Run it in a working copy, and commit what it adds.
+    """
+    from schemas import compatibility
+    from streams.cli.terminal import Failed
+
+    try:
+        names = compatibility.release(number)
+    except ValueError as error:
+        raise Failed(str(error)) from error
+    for name in names:
+        print(f"{name}.avsc")
+    print(f"{len(names)} schemas released as {number}")
 
 
 @schemas.command()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 from confluent_kafka import Message
 from prometheus_client import Counter
 
+from schemas.codec import SchemaAway
 from streams.engine.table import Partition
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ class Batch:
             self._undo.clear()
             try:
                 handle(message)
+            except SchemaAway:  # says nothing of the record: the batch is tried again
+                raise
             except Exception as error:  # whatever a record provokes, it stops nothing
                 del self.outputs[mark:], self._counted[counted:]
                 for table, key, replaced in reversed(self._undo):

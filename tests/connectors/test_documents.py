@@ -14,7 +14,7 @@ import pytest
 from connectors.board.present import as_json
 from connectors.documents import DOCUMENTS, FOLDER, asyncapi, openapi, text
 from connectors.registry import PROVIDERS
-from schemas import codec, topics
+from schemas import codec, topics, versions
 from schemas.topics import all_topics
 from tests.connectors.board.samples import Make
 
@@ -85,7 +85,7 @@ def test_every_topic_is_a_channel_with_its_schema_and_its_retention() -> None:
             assert "payload" not in message
         else:
             fastavro.parse_schema(message["payload"]["schema"])
-            assert codec.derived_id(message["payload"]["schema"]) == topic.codec.id
+            assert versions.derived_id(message["payload"]["schema"]) == topic.codec.id
 
 
 def test_others_write_registrations_and_updates_and_read_what_is_public() -> None:

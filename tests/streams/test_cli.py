@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
 from connectors.kafka import Cluster
-from schemas import codec
+from schemas import codec, compatibility
 from streams import cli
 
 _REGISTERED = codec.LINK_REGISTERED.encode(
@@ -149,6 +149,19 @@ def test_an_unreachable_cluster_ends_with_1_and_without_a_traceback(tmp_path: Pa
 def test_schemas_check_prints_every_id() -> None:
     lines = Cli({}).ok("schemas", "check").splitlines()
     assert {int(line.split()[0]) for line in lines} == {one.id for one in codec.ALL}
+
+
+def test_schemas_check_fails_and_names_what_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compatibility, "breaks", lambda: ["link_event.avsc, LinkEvent.status: why"])
+    result = Cli({}).run("schemas", "check")
+    assert result.exit_code != 0
+    assert "LinkEvent.status: why" in str(result.exception)
+
+
+def test_schemas_release_wants_a_later_number() -> None:
+    result = Cli({}).run("schemas", "release", "0.0.9")
+    assert result.exit_code != 0
+    assert "0.0.9 does not come after" in str(result.exception)
 
 
 def test_send_names_the_examples_there_are(tmp_path: Path) -> None:
