@@ -25,7 +25,7 @@ class Topic(Generic[T]):
     """
 
     name: str
-    key: Literal["link", "payment", "order", "as received"]
+    key: Literal["link", "payment", "order", "schema", "as received"]
     codec: codec.Codec[T] | None
     keep_ms: int | None = CALLBACK_RETENTION_MS
     public: bool = True
@@ -41,6 +41,8 @@ ORDER_UPDATES = Topic("order-updates", "order", codec.ORDER_UPDATE)
 ANOMALIES = Topic("anomalies", "link", codec.ANOMALY)
 DEAD_LETTERS: Topic[bytes] = Topic("dead-letters", "as received", None)
 NOTICES = Topic("notices", "as received", codec.NOTICE)
+# Which schema an id in a record stands for: the schema as JSON, keyed by the id in digits.
+SCHEMAS: Topic[bytes] = Topic("schemas", "schema", None, keep_ms=None)
 # Between the stages of `work`.
 PAYMENT_EVENTS = Topic("payment-events", "payment", codec.PAYMENT_EVENT, public=False)
 PAYMENTS = Topic("payments", "payment", codec.PAYMENT_LINK, keep_ms=None, public=False)
@@ -58,6 +60,7 @@ SHARED: tuple[Topic[Any], ...] = (
     ANOMALIES,
     DEAD_LETTERS,
     NOTICES,
+    SCHEMAS,
     PAYMENT_EVENTS,
     PAYMENTS,
     ORDER_EVENTS,

@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from connectors.kafka import Cluster
 from schemas.codec import BadRecord
 from schemas.topics import Topic
-from streams import settings
+from streams import schema_ids, settings
 from streams.engine.batch import headers_of
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class consume(Generic[T]):
     first record. Ends at the present end of the topic with `until_end`, else never. The cluster is
     that of the settings (`LINKSTATUS_BROKERS` and so on) unless given.
 
-    Raises BadSettings, KafkaException, UnreadableRecord.
+    Raises BadSettings, KafkaException, SchemaAway, UnreadableRecord.
     """
 
     def __init__(
@@ -76,9 +76,13 @@ class consume(Generic[T]):
         until_end: bool = False,
     ) -> None:
         self._topic = topic
+        self._registry_url: str | None = None
         self._until_end = until_end
         self._seen: OrderedDict[str, None] | None = OrderedDict() if drop_repeats else None
-        self._cluster = cluster or settings.load().cluster()
+        if cluster is None:
+            here = settings.load()
+            cluster, self._registry_url = here.cluster(), here.schema_registry_url
+        self._cluster = cluster
         self._name = self._cluster.topic(topic.name)
         self._consumer = Consumer(
             {
@@ -94,6 +98,7 @@ class consume(Generic[T]):
         )
 
     def __enter__(self) -> Iterator[Consumed[T]]:
+        schema_ids.read(self._cluster, self._registry_url)
         self._consumer.subscribe([self._name])
         return self._records()
 

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.live import Live
 
 from connectors.kafka import Cluster
-from streams import admin, child, running, wiring
+from streams import admin, child, running, schema_ids, wiring
 from streams.embedded import Broker, BrokerFailed
 from streams.flow import Gauge
 from streams.plan import Plan, plan
+from streams.schema_registry import Registry
 from streams.settings import Settings
 from streams.supervisor import Supervisor
 
@@ -101,6 +102,11 @@ class _Up:
         self._say(f"topics: {len(made)} made, {len(wiring.topics()) - len(made)} there already")
         for problem in admin.check(cluster, wiring.topics(), s.partitions, s.replication):
             self._say(f"topic {problem}")
+        schema_ids.note_own(cluster)
+        if s.schema_registry_url:
+            with Registry(s.schema_registry_url) as registry:
+                ids = registry.register(wiring.topics(), s.topic_prefix)
+            self._say(f"schemas: {len(ids)} in the registry")
         self._plan = plan(s, cluster, self._with_sandbox)
         running.note(s.data_dir, self._plan.environment)
         self._supervisor = Supervisor(self._plan.children, self._say)

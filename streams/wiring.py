@@ -45,7 +45,9 @@ def topics() -> tuple[Topic[Any], ...]:
 def receive(settings: Settings) -> None:
     """The edge, until a signal ends it."""
     from connectors.receive import run_receive
+    from streams import schema_ids
 
+    schema_ids.prepare(settings)
     _run(
         settings,
         "receive",
@@ -62,12 +64,17 @@ def receive(settings: Settings) -> None:
 def board(settings: Settings) -> None:
     """The board, until a signal ends it."""
     from connectors.board import run_board
+    from streams import schema_ids
 
+    schema_ids.read(settings.cluster(), settings.schema_registry_url)
     _run(settings, "board", run_board(_board_config(settings)))
 
 
 def web(settings: Settings) -> None:
     """The edge and the board in one process on one port, until a signal ends it."""
+    from streams import schema_ids
+
+    schema_ids.prepare(settings)
     _run(settings, "web", _web(settings))
 
 
@@ -81,7 +88,9 @@ def work(settings: Settings) -> None:
 def lookup(settings: Settings) -> None:
     """The process that asks the providers' APIs, until a signal ends it."""
     from connectors.lookup import Limits, run_lookup
+    from streams import schema_ids
 
+    schema_ids.prepare(settings)
     asked = settings.lookups
     limits = Limits(
         per_second=asked.per_second,
@@ -98,7 +107,9 @@ def lookup(settings: Settings) -> None:
 def settle(settings: Settings) -> None:
     """The process that closes, splits and settles orders, until a signal ends it."""
     from connectors.settle import SettleLimits, run_settle
+    from streams import schema_ids
 
+    schema_ids.prepare(settings)
     limits = SettleLimits(
         fast_forward=settings.settle_fast_forward,
         per_second=settings.lookups.per_second,
@@ -127,9 +138,11 @@ def sandbox_environment(settings: Settings, providers: Iterable[str]) -> dict[st
 
 def rebuild(settings: Settings, target: Cluster) -> Rebuild:
     """The replay of what came in, into topics of another prefix."""
+    from streams import schema_ids
     from streams.rebuild import Rebuild
     from streams.work import intervals, rules
 
+    schema_ids.prepare(settings)
     providers = settings.providers()
     return Rebuild(
         settings.cluster(), target, providers, rules(settings, providers), intervals(settings)
@@ -265,4 +278,5 @@ def _board_config(settings: Settings) -> BoardConfig:
         database_url=settings.database(),
         address=settings.address(),
         token=token.get_secret_value() if token else None,
+        registry=settings.schema_registry_url is None,
     )

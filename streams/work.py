@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from connectors.kafka import Cluster
 from connectors.provider import Provider
 from schemas import topics
+from streams import schema_ids
 from streams.agents.join import Join
 from streams.agents.normalize import Normalize
 from streams.agents.orders import Orders
@@ -83,6 +84,7 @@ def build_app(settings: Settings) -> StageApp:
     """The Faust app with its stages and agents. Raises BadSettings when there is no cluster to talk
     to.
     """
+    schema_ids.prepare(settings)
     cluster = settings.cluster()
     providers = settings.providers()
     app = StageApp(

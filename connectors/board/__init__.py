@@ -47,6 +47,8 @@ class BoardConfig:
     database_url: str
     address: process.Address
     token: str | None = None
+    # Whether `/registry` is served: not beside a registry of another's.
+    registry: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def routes(board: Board) -> list[BaseRoute]:
         "/anomalies": api.anomalies,
         "/dead-letters": api.dead_letters,
         "/stream": stream.endpoint(board.hub),
-        **schemas,
+        **(schemas if board.config.registry else {}),
     }
     return [
         *(Route(path, endpoint, middleware=guard) for path, endpoint in endpoints.items()),

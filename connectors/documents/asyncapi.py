@@ -18,10 +18,12 @@ _BINDING = "0.5.0"
 # What others may write besides our own processes.
 _WRITABLE = (topics.LINKS, topics.ORDER_UPDATES)
 _LETTER = "What no rule understands, as received, with the reason and its origin."
+_SCHEMA = "Which schema the id in a record's frame stands for: the schema, as JSON."
 _KEYS = {
     "link": "provider:link_id",
     "payment": "provider:payment_id",
     "order": "provider:order_id",
+    "schema": "The id, in digits.",
     "as received": "provider:link_id where the body names a link cheaply, else none",
 }
 _TEXTS = {
@@ -84,6 +86,8 @@ def _description(topic: Topic[Any]) -> str:
         return str(topic.codec.json["doc"])
     if topic is topics.DEAD_LETTERS:
         return _LETTER
+    if topic is topics.SCHEMAS:
+        return _SCHEMA
     provider = topic.name.rpartition(".")[2]
     return f"Callbacks of {provider} and answers of its API, as received."
 
@@ -101,6 +105,8 @@ def _message(topic: Topic[Any]) -> dict[str, Any]:
     key = {"type": "string", "description": _KEYS[topic.key]}
     kafka: dict[str, Any] = {"key": key, "bindingVersion": _BINDING}
     message = {"name": _message_name(topic), "title": _description(topic)}
+    if topic is topics.SCHEMAS:
+        return message | {"contentType": "application/json", "bindings": {"kafka": kafka}}
     if topic.codec is None:
         names = _LETTER_HEADERS if topic is topics.DEAD_LETTERS else _CALLBACK_HEADERS
         return message | {"headers": _headers(*names), "bindings": {"kafka": kafka}}

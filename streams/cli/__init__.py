@@ -35,12 +35,14 @@ def _expected(error: Exception) -> int | None:
 
     from connectors.board.access import TokenNeeded
     from connectors.board.store import StoreUnavailable
+    from schemas.codec import SchemaAway
     from streams.cli.terminal import Failed
     from streams.embedded import BrokerFailed
     from streams.rebuild import NotWritten
-    from streams.registering import Refused
     from streams.registrations import BadFile, NotRegistered
     from streams.running import AlreadyRunning
+    from streams.schema_ids import CannotNote
+    from streams.schema_registry import Refused
     from streams.settings import BadSettings
 
     if isinstance(error, BadSettings | TokenNeeded):
@@ -49,6 +51,7 @@ def _expected(error: Exception) -> int | None:
         AlreadyRunning,
         BadFile,
         BrokerFailed,
+        CannotNote,
         Failed,
         HTTPError,
         KafkaException,
@@ -56,6 +59,7 @@ def _expected(error: Exception) -> int | None:
         NotWritten,
         OSError,
         Refused,
+        SchemaAway,
         StoreUnavailable,
     )
     return 1 if isinstance(error, outside) else None

@@ -15,12 +15,15 @@ def add_to(app: typer.Typer) -> None:
 
 @topics.command()
 def create() -> None:
-    """Makes the topics that are missing; what exists stays as it is."""
-    from streams import admin, running, wiring
+    """Makes the topics that are missing, and notes the schemas of this release in `schemas`; what
+    exists stays as it is.
+    """
+    from streams import admin, running, schema_ids, wiring
 
     settings = running.settings()
     wanted = wiring.topics()
     made = admin.create(settings.cluster(), wanted, settings.partitions, settings.replication)
+    schema_ids.note_own(settings.cluster())
     for name in made:
         print(name)
     print(f"{len(made)} made, {len(wanted) - len(made)} there already")
@@ -77,13 +80,17 @@ def release(number: Annotated[str, typer.Argument(help="Its number, such as 0.2.
 
 @schemas.command()
 def register() -> None:
-    """Registers the schemas in the Schema Registry that SCHEMA_REGISTRY_URL names."""
-    from streams import registering, running, wiring
+    """Registers the schemas in the Schema Registry that SCHEMA_REGISTRY_URL names, under the ids it
+    gives them. Processes started from then on write these.
+    """
+    from streams import running, wiring
     from streams.cli.terminal import Failed
+    from streams.schema_registry import Registry
 
     settings = running.settings()
     if settings.schema_registry_url is None:
         raise Failed("LINKSTATUS_SCHEMA_REGISTRY_URL is not set: it names the registry")
-    ids = registering.register(settings.schema_registry_url, wiring.topics(), settings.topic_prefix)
+    with Registry(settings.schema_registry_url) as registry:
+        ids = registry.register(wiring.topics(), settings.topic_prefix)
     for subject, number in ids.items():
         print(f"{number:10}  {subject}")

@@ -43,6 +43,9 @@ def examine(settings: "Settings") -> Iterator[Finding]:
     yield cluster
     if cluster.wrong is None:
         yield _topics(settings)
+    if settings.schema_registry_url:
+        setting = "LINKSTATUS_SCHEMA_REGISTRY_URL"
+        yield _attempt("schema registry", lambda: _registry(settings), setting)
     yield _attempt("database", lambda: _database(settings), "LINKSTATUS_DATABASE_URL")
     yield _access(settings)
     yield from _credentials(settings)
@@ -90,6 +93,14 @@ def _topics(settings: "Settings") -> Finding:
         )
         return Finding("topics", wrong=f"{'; '.join(problems)}; {cure}")
     return Finding("topics", note=f"all {len(wiring.topics())} as they should be")
+
+
+def _registry(settings: "Settings") -> str:
+    from streams import wiring
+    from streams.schema_registry import Registry
+
+    with Registry(settings.schema_registry_url or "") as registry:
+        return f"{len(registry.ids(wiring.topics(), settings.topic_prefix))} schemas"
 
 
 def _database(settings: "Settings") -> str:

@@ -29,7 +29,7 @@ def add(
     and the reason, all others are registered; the command then ends with 1.
     """
     from connectors.registry import PROVIDERS
-    from streams import registrations, running
+    from streams import registrations, running, schema_ids
     from streams.cli.terminal import Failed, counting, harmless, say
     from streams.rebuild import micros_now
 
@@ -39,8 +39,10 @@ def add(
         print(harmless(f"line {row.line}: {row.reason}"))
     good = [row.link for row in rows if row.link is not None]
     if not dry_run:
+        settings = running.settings()
+        schema_ids.prepare(settings)
         with counting("registering", len(good)) as advance:
-            for more in registrations.publish(running.settings().cluster(), good):
+            for more in registrations.publish(settings.cluster(), good):
                 advance(more)
     say(f"{len(good)} {'good' if dry_run else 'registered'}, {len(rejected)} rejected")
     if rejected:

@@ -25,7 +25,8 @@ def rebuild(
     """
     from dataclasses import replace
 
-    from streams import admin, running, wiring
+    from schemas import codec
+    from streams import admin, running, schema_ids, wiring
     from streams.cli.terminal import Failed, counting
     from streams.rebuild import compare, micros_now
 
@@ -37,6 +38,7 @@ def rebuild(
         raise Failed(f"there are topics with the prefix {prefix!r} already")
     started = wiring.rebuild(settings, target)
     admin.create(target, wanted, started.partitions, settings.replication)
+    schema_ids.note(target, {one.id: one.text for one in codec.ALL})
     with counting("replaying", started.total) as advance:
         kept_since = started.run(micros_now(), advance)
     found = compare(source, target, kept_since)

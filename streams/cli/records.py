@@ -1,8 +1,11 @@
 """The commands that read topics: `tail`, and `dead-letters`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from connectors.kafka import Cluster
 
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
@@ -19,14 +22,22 @@ def tail(
     exit_at_end: Annotated[bool, typer.Option(help="End instead of waiting for more.")] = False,
 ) -> None:
     """Prints a topic's records, decoded. Records of aborted transactions are not among them."""
-    from streams import running
     from streams import tail as reading
     from streams.cli.terminal import as_json
 
-    cluster = running.settings().cluster()
+    cluster = _cluster()
     for record in reading.records(cluster, topic, from_beginning, exit_at_end):
         line = reading.described(record)
         print(as_json(line) if json else reading.one_line(line), flush=True)
+
+
+def _cluster() -> "Cluster":
+    """To read from, whatever ids its records carry."""
+    from streams import running, schema_ids
+
+    settings = running.settings()
+    schema_ids.read(settings.cluster(), settings.schema_registry_url)
+    return settings.cluster()
 
 
 dead_letters = typer.Typer(help="What no rule understood, with its reason.", no_args_is_help=True)

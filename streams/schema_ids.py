@@ -1,0 +1,179 @@
+"""What the schema id in a record stands for: noted on the cluster, in the topic `schemas`.
+
+An id comes from a registry (`LINKSTATUS_SCHEMA_REGISTRY_URL`) or, without one, from the schema
+itself. Either is noted before a record carries it, so whoever reads the record later can tell: with
+the registry or without, in this release or in one before or after it.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+
+from connectors.kafka import Cluster
+from schemas import codec, versions
+from schemas.codec import SchemaAway
+from schemas.topics import SCHEMAS, all_topics
+from streams.schema_registry import Refused, Registry
+from streams.settings import BadSettings, Settings
+
+log = logging.getLogger(__name__)
+
+_SECONDS = 15.0
+# An id that nobody knew is not asked for again so soon: junk may come in numbers.
+_UNKNOWN_SECONDS = 10.0
+_UNKNOWN_KEPT = 1_000
+
+
+class CannotNote(Exception):
+    """An id could not be noted; the message says why."""
+
+
+def prepare(settings: Settings) -> None:
+    """For a process that writes records: sets the ids it writes, and whom it asks for others.
+    Without a registry nobody is asked before there is a question. Raises BadSettings, CannotNote,
+    KafkaException.
+    """
+    cluster, url = settings.cluster(), settings.schema_registry_url
+    read(cluster, url)
+    if url is None:
+        return codec.write_ids({})
+    try:
+        with Registry(url) as registry:
+            ids = registry.ids(all_topics(()), settings.topic_prefix)
+    except Refused as error:
+        raise BadSettings(f"LINKSTATUS_SCHEMA_REGISTRY_URL: {error}") from error
+    note(cluster, {ids[one.name]: one.text for one in codec.ALL})
+    return codec.write_ids(ids)
+
+
+def read(cluster: Cluster, url: str | None = None) -> None:
+    """For whoever reads records: asks the cluster's notes, then the registry, for unknown ids."""
+    codec.ask(_Asked(cluster, url).text)
+
+
+def note_own(cluster: Cluster) -> None:
+    """Notes the ids that come from this release's schemas. Raises CannotNote, KafkaException."""
+    note(cluster, {one.fingerprint: one.text for one in codec.ALL})
+
+
+def note(cluster: Cluster, ids: Mapping[int, str]) -> None:
+    """Notes those that are not yet. Raises CannotNote, KafkaException."""
+    noted = notes(cluster)
+    if noted is None:
+        name = cluster.topic(SCHEMAS.name)
+        raise CannotNote(f"there is no topic {name}: run `linkstatus topics create`")
+    for number, text in ids.items():
+        if number in noted and _layout(noted[number]) != _layout(text):
+            raise CannotNote(
+                f"records in these topics carry the schema id {number} for another schema than the "
+                "registry has now; LINKSTATUS_SCHEMA_REGISTRY_URL is not what it was"
+            )
+    _publish(cluster, {number: text for number, text in ids.items() if number not in noted})
+
+
+def notes(cluster: Cluster) -> dict[int, str] | None:
+    """The schemas noted, by id; None if there is no topic for them. Raises KafkaException."""
+    consumer = Consumer(
+        {
+            **cluster.librdkafka(),
+            "group.id": f"{cluster.prefix}linkstatus-schemas",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,
+        }
+    )
+    try:
+        name = cluster.topic(SCHEMAS.name)
+        partitions = consumer.list_topics(name, timeout=_SECONDS).topics[name].partitions
+        consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for number in partitions])
+        return dict(_noted(consumer, set(partitions))) if partitions else None
+    finally:
+        consumer.close()
+
+
+def _noted(consumer: Consumer, unread: set[int]) -> Iterator[tuple[int, str]]:
+    deadline = time.monotonic() + _SECONDS
+    while unread:
+        if time.monotonic() > deadline:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "reading the schemas noted"))
+        for message in consumer.consume(1000, 0.05):
+            error = message.error()
+            if error is None:
+                yield from _note_in(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                unread.discard(message.partition() or 0)
+            elif not error.retriable():
+                raise KafkaException(error)
+
+
+def _note_in(message: Message) -> Iterator[tuple[int, str]]:
+    key, value = message.key() or b"", message.value()
+    if isinstance(key, bytes) and key.isdigit() and value is not None:
+        yield int(key), value.decode(errors="replace")
+
+
+def _publish(cluster: Cluster, ids: Mapping[int, str]) -> None:
+    failures: list[str] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failures.append(str(error))
+
+    settings = {"acks": "all", "enable.idempotence": True, "partitioner": "murmur2_random"}
+    producer = Producer({**cluster.librdkafka(), **settings})
+    for number, text in ids.items():
+        key = str(number).encode()
+        producer.produce(cluster.topic(SCHEMAS.name), text.encode(), key, on_delivery=delivered)
+    if producer.flush(_SECONDS) or failures:
+        raise CannotNote(f"schemas were not noted: {failures[0] if failures else 'no answer'}")
+
+
+def _layout(text: str) -> int:
+    return versions.derived_id(json.loads(text))
+
+
+class _Asked:
+    """Who is asked for the schema of an id that this release cannot name."""
+
+    def __init__(self, cluster: Cluster, url: str | None) -> None:
+        self._cluster = cluster
+        self._url = url
+        self._unknown: dict[int, float] = {}
+
+    def text(self, number: int) -> str | None:
+        """The schema, or None if nobody has it. Raises SchemaAway."""
+        if time.monotonic() < self._unknown.get(number, 0):
+            return None
+        try:
+            text = (notes(self._cluster) or {}).get(number) or self._registered(number)
+        except (KafkaException, Refused) as error:
+            raise SchemaAway(f"schema {number} cannot be looked up: {error}") from error
+        if text is None:
+            if len(self._unknown) >= _UNKNOWN_KEPT:
+                self._unknown.clear()
+            self._unknown[number] = time.monotonic() + _UNKNOWN_SECONDS
+        return text
+
+    def _registered(self, number: int) -> str | None:
+        """What somebody else has registered. Noted, for the day when there is no registry."""
+        if self._url is None:
+            return None
+        with Registry(self._url) as registry:
+            text = registry.text(number)
+        if text is not None:
+            try:
+                note(self._cluster, {number: text})
+            except (CannotNote, KafkaException) as error:
+                log.warning("schema %d is not noted on the cluster: %s", number, error)
+        return text

@@ -1,0 +1,96 @@
+"""Schema ids are noted on the cluster, and found there by whoever meets one it does not know."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from connectors.kafka import Cluster
+from schemas import codec
+from schemas.codec import BadRecord, SchemaAway
+from schemas.topics import ANOMALIES
+from streams import consume, schema_ids
+from streams.engine.batch import Batch
+from streams.serial import Record
+from tests.reading import read_all, write_all
+from tests.schemas.test_evolution import sample
+
+pytestmark = pytest.mark.kafka
+
+RECORD = sample(codec.ANOMALY.json, {})
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    yield
+    codec.ask(None)
+    codec.write_ids({})
+
+
+def numbered(number: int) -> bytes:
+    """The record as a process writes it that has this id from its registry."""
+    return b"\0" + number.to_bytes(4, "big") + codec.ANOMALY.encode(RECORD)[5:]
+
+
+def test_a_noted_id_is_found_and_an_unknown_one_is_junk(kafka: Cluster) -> None:
+    schema_ids.note_own(kafka)
+    schema_ids.note(kafka, {41: codec.ANOMALY.text})
+    schema_ids.read(kafka)
+    assert codec.ANOMALY.decode(numbered(41)) == RECORD
+    with pytest.raises(BadRecord, match="schema id 42"):
+        codec.ANOMALY.decode(numbered(42))
+
+
+def test_what_is_noted_is_not_noted_again(kafka: Cluster) -> None:
+    schema_ids.note_own(kafka)
+    first = schema_ids.notes(kafka)
+    assert first == {one.fingerprint: one.text for one in codec.ALL}
+    schema_ids.note_own(kafka)
+    assert len(read_all(kafka, "schemas")) == len(codec.ALL)
+
+
+def test_an_id_cannot_stand_for_another_schema_than_before(kafka: Cluster) -> None:
+    schema_ids.note(kafka, {41: codec.ANOMALY.text})
+    with pytest.raises(schema_ids.CannotNote, match="id 41 for another schema"):
+        schema_ids.note(kafka, {41: codec.NOTICE.text})
+    assert schema_ids.notes(kafka) == {41: codec.ANOMALY.text}
+
+
+def test_without_the_topic_the_cure_is_named(bare_kafka: Cluster) -> None:
+    with pytest.raises(schema_ids.CannotNote, match="linkstatus topics create"):
+        schema_ids.note_own(bare_kafka)
+    schema_ids.read(bare_kafka)
+    with pytest.raises(BadRecord, match="schema id 41"):
+        codec.ANOMALY.decode(numbered(41))
+
+
+def test_a_consumer_finds_them_too(kafka: Cluster) -> None:
+    schema_ids.note(kafka, {41: codec.ANOMALY.text})
+    write_all(kafka, ANOMALIES.name, [(b"k", numbered(41))])
+    with consume(ANOMALIES, group="g", cluster=kafka, until_end=True) as records:
+        assert [record.value for record in records] == [RECORD]
+
+
+def test_while_kafka_is_away_a_record_is_not_called_junk() -> None:
+    nobody = Cluster("127.0.0.1:1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema_ids, "_SECONDS", 0.2)
+        schema_ids.read(nobody)
+        with pytest.raises(SchemaAway, match="schema 41 cannot be looked up"):
+            codec.ANOMALY.decode(numbered(41))
+
+
+def test_a_batch_is_tried_again_and_not_dead_lettered_meanwhile() -> None:
+    def away(_: int) -> str | None:
+        raise SchemaAway("not now")
+
+    codec.ask(away)
+    record: Any = Record(ANOMALIES.name, b"k", numbered(41), [], 0)
+    batch = Batch("track", [record], {}, "")
+
+    def handle(message: Any) -> None:
+        codec.ANOMALY.decode(message.value())
+
+    with pytest.raises(SchemaAway):
+        batch.each(handle)
+    assert batch.outputs == []

@@ -1,0 +1,93 @@
+"""What we ask of a Schema Registry, and what becomes of its answers."""
+
+import json
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from schemas import codec
+from schemas.topics import ANOMALIES, DEAD_LETTERS, LINK_EVENTS, LINKS
+from streams.schema_registry import Refused, Registry
+
+TOPICS = (LINKS, DEAD_LETTERS, LINK_EVENTS)
+
+
+class Known:
+    """A registry as far as it is asked: it numbers schemas from 1 on."""
+
+    def __init__(self) -> None:
+        self.schemas: list[str] = []
+        self.subjects: dict[str, list[str]] = {}
+        self.held: dict[str, str] = {}
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        _, what, subject, *_ = request.url.path.split("/")
+        if what == "schemas":
+            number = int(request.url.path.split("/")[-1])
+            if number > len(self.schemas):
+                return httpx.Response(404, json={"error_code": 40403})
+            return httpx.Response(200, json={"schema": self.schemas[number - 1]})
+        body = json.loads(request.content)
+        if what == "config":
+            self.held[subject] = body["compatibility"]
+            return httpx.Response(200, json=body)
+        if request.url.path.endswith("/versions"):
+            if body["schema"] not in self.schemas:
+                self.schemas.append(body["schema"])
+            self.subjects.setdefault(subject, []).append(body["schema"])
+        if body["schema"] not in self.subjects.get(subject, []):
+            return httpx.Response(404, json={"error_code": 40403})
+        return httpx.Response(200, json={"id": 1 + self.schemas.index(body["schema"])})
+
+
+def registry(answer: Callable[[httpx.Request], httpx.Response]) -> Registry:
+    return Registry("http://registry", httpx.MockTransport(answer))
+
+
+@pytest.fixture
+def known() -> Known:
+    return Known()
+
+
+def test_every_avro_topic_has_a_subject_held_to_full_transitive(known: Known) -> None:
+    with registry(known) as one:
+        assert one.register(TOPICS, "test.") == {
+            "test.links-value": 1,
+            "test.link-events-value": 2,
+        }
+        assert one.register(TOPICS, "test.") == one.register(TOPICS, "test."), "again, the same"
+    assert known.schemas == [codec.LINK_REGISTERED.text, codec.LINK_EVENT.text]
+    assert known.held == dict.fromkeys(known.subjects, "FULL_TRANSITIVE")
+
+
+def test_ids_are_those_of_the_registry(known: Known) -> None:
+    with registry(known) as one:
+        one.register((LINK_EVENTS, LINKS), "")
+        assert one.ids(TOPICS, "") == {"link_event": 1, "link_registered": 2}
+        assert one.text(1) == codec.LINK_EVENT.text
+        assert one.text(3) is None
+
+
+def test_a_schema_that_is_not_registered_names_its_subject_and_the_cure(known: Known) -> None:
+    with (
+        registry(known) as one,
+        pytest.raises(Refused, match=r"test\.anomalies-value .*linkstatus schemas register"),
+    ):
+        one.ids((ANOMALIES,), "test.")
+
+
+def test_a_refusal_names_the_schema_and_the_reason() -> None:
+    with (
+        registry(lambda _: httpx.Response(409, text="incompatible")) as one,
+        pytest.raises(Refused, match=r"test\.links-value.*409: incompatible"),
+    ):
+        one.register(TOPICS, "test.")
+
+
+def test_a_registry_that_is_away_is_said_so_without_its_address() -> None:
+    def away(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectTimeout("")
+
+    with registry(away) as one, pytest.raises(Refused, match="does not answer: ConnectTimeout"):
+        one.text(1)
