@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,12 +15,18 @@ import pytest
 
 from connectors.kafka import Cluster
 from schemas.codec import ANOMALY, LINK_STATUS
+from schemas.topics import SHARED
 from streams.child import free_port
+from tests.confluent import deserialized
+from tests.kcat import Kcat
 from tests.reading import read_all, write_all
 from tests.system import System
 from tests.waiting import until_sync
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+KCAT = [shlex.split(line)[1:] for line in re.findall(r"^kcat .*", README, re.MULTILINE)]
 
 PING = "a25cdd3b-f95f-4861-87e4-1ca0a6be748e"
 PEACH = "00d886d6-4754-4bcc-b88f-74a53d5220e5"
@@ -92,6 +100,40 @@ def test_ipint_is_only_a_claim_until_the_invoice_says_so(system: System) -> None
     assert (row["coverage"], row["received_minor"], row["currency"]) == ("PAID", 499965, "INR")
     order = system.see(f"/orders/ipint/{IPINT}", lambda o: bool(o["close"]))
     assert kinds(order) == {"EXPECTED"}
+
+
+def test_an_ordinary_avro_consumer_reads_our_topics_by_the_board_s_registry(
+    system: System, cluster: Cluster
+) -> None:
+    example(system, "peach", "completed")
+    system.see(f"/orders/peach/{PEACH}", lambda o: bool(o["settlements"]))
+    read = set()
+    for topic in SHARED:
+        messages = read_all(cluster, topic.name) if topic.codec else []
+        ours = [topic.codec.decode(one.value()) for one in messages if topic.codec]
+        assert deserialized(f"{system.url}/registry", messages) == ours, topic.name
+        read |= {topic.name for _ in messages}
+    assert read >= {"link-events", "link-status", "order-close", "settlement", "orders"}
+
+
+@pytest.mark.parametrize("command", KCAT, ids=lambda command: "avro" if "-r" in command else "keys")
+def test_the_readme_s_kcat_reads_our_topics(system: System, command: list[str]) -> None:
+    kcat = Kcat()
+    if "-r" in command and not kcat.knows_avro():
+        pytest.skip("this kcat was built without Avro")
+    example(system, "peach", "completed")
+    system.see(f"/orders/peach/{PEACH}", lambda o: bool(o["close"]))
+    here = {
+        "127.0.0.1:9092": system.environment["LINKSTATUS_BROKERS"],
+        "http://127.0.0.1:8080/registry": f"{system.url}/registry",
+        "order-close": f"{system.prefix}order-close",
+    }
+    printed = kcat.run(*(here.get(word, word) for word in command))
+    if "-r" in command:
+        closes = [json.loads(line) for line in printed.splitlines()]
+        assert PEACH in {close["order_id"] for close in closes}
+    else:
+        assert re.search(rf"^peach:{PEACH} event-id=[0-9a-f-]{{36}}", printed, re.MULTILINE)
 
 
 def test_the_tail_shows_decoded_rows_and_raw_topics_hold_the_bytes_sent(system: System) -> None:
