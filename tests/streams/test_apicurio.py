@@ -19,6 +19,7 @@ from tests.apicurio import Apicurio
 from tests.confluent import deserialized, serialized
 from tests.reading import read_all, write_all
 from tests.schemas.test_evolution import field, gains, sample
+from tests.streams.test_cli import Cli
 from tests.system import System
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -80,6 +81,29 @@ def test_a_process_does_not_start_before_its_schemas_are_there(kafka: Cluster, u
         schema_ids.prepare(settings(kafka, url))
     with Registry(url) as registry, pytest.raises(Refused):
         registry.ids((LINKS,), kafka.prefix)
+
+
+def test_the_commands_register_write_and_read_with_its_ids(
+    kafka: Cluster, url: str, tmp_path: Path
+) -> None:
+    here = {
+        "LINKSTATUS_BROKERS": kafka.brokers,
+        "LINKSTATUS_TOPIC_PREFIX": kafka.prefix,
+        "LINKSTATUS_DATA_DIR": str(tmp_path),
+    }
+    there = Cli({**here, "LINKSTATUS_SCHEMA_REGISTRY_URL": url})
+    (tmp_path / "links.csv").write_text("provider,link_id\nping,L1\n")
+    early = there.run("links", "add", str(tmp_path / "links.csv"))
+    assert "linkstatus schemas register" in str(early.exception)
+    assert "linkstatus schemas register" in there.run("doctor").stdout
+    printed = [line.split() for line in there.ok("schemas", "register").splitlines()]
+    there.ok("links", "add", str(tmp_path / "links.csv"))
+    assert re.search(r"ok +schema registry: 13 schemas", there.run("doctor").stdout)
+    (link,) = read_all(kafka, LINKS.name)
+    assert [str(number_of(link.value())), f"{kafka.prefix}links-value"] in printed
+    codec.write_ids({})
+    tail = Cli(here).ok("tail", "links", "--json", "--from-beginning", "--exit-at-end")
+    assert json.loads(tail)["value"]["link_id"] == "L1"
 
 
 def test_records_of_either_mode_are_read_in_the_other(kafka: Cluster, url: str) -> None:

@@ -237,3 +237,14 @@ def test_a_link_in_the_first_batch_of_a_table_restored_anew_is_asked_about() -> 
     worker.hear_in_a_tick(event("CREATED", at=DAY), DAY)
     lookups, _ = worker.tick(DAY + HOUR)
     assert len(lookups) == 1
+
+
+def test_a_row_of_a_release_nobody_knows_is_left_out_and_its_neighbours_are_asked_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    worker = Worker()
+    worker.hear(event("CREATED", at=0))
+    worker.table.restore(b"acme:newer", b"\0\0\0\0\7" + codec.LINK_STATUS.encode(worker.row())[5:])
+    lookups, _ = worker.moved().tick(DAY)
+    assert [one["link_id"] for one in lookups] == ["L1"]
+    assert "schema id 7" in caplog.text

@@ -1,6 +1,7 @@
 """Schema ids are noted on the cluster, and found there by whoever meets one it does not know."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from streams.engine.batch import Batch
 from streams.serial import Record
 from tests.reading import read_all, write_all
 from tests.schemas.test_evolution import sample
+from tests.streams.test_cli import Cli
 
 pytestmark = pytest.mark.kafka
 
@@ -47,6 +49,14 @@ def test_what_is_noted_is_not_noted_again(kafka: Cluster) -> None:
     assert first == {one.fingerprint: one.text for one in codec.ALL}
     schema_ids.note_own(kafka)
     assert len(read_all(kafka, "schemas")) == len(codec.ALL)
+
+
+def test_making_the_topics_notes_the_schemas(bare_kafka: Cluster, tmp_path: Path) -> None:
+    where = {"LINKSTATUS_BROKERS": bare_kafka.brokers, "LINKSTATUS_TOPIC_PREFIX": bare_kafka.prefix}
+    few = {"LINKSTATUS_PARTITIONS": "1", "LINKSTATUS_DATA_DIR": str(tmp_path)}
+    Cli({**where, **few}).ok("topics", "create")
+    noted = schema_ids.notes(bare_kafka) or {}
+    assert noted.keys() == {one.fingerprint for one in codec.ALL}
 
 
 def test_an_id_cannot_stand_for_another_schema_than_before(kafka: Cluster) -> None:

@@ -4,8 +4,11 @@ import json
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
 
-from schemas import codec
+from connectors.board import registry
+from schemas import codec, versions
 
 
 async def test_a_schema_is_found_by_the_id_its_records_carry(client: httpx.AsyncClient) -> None:
@@ -50,3 +53,17 @@ async def test_what_is_not_there_has_confluent_s_code(
     answer = await client.get(f"/registry/{path}")
     assert answer.status_code == 404
     assert answer.json()["error_code"] == code
+
+
+async def test_former_versions_of_a_subject_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    former = versions.written(codec.ANOMALY.text.replace('"detail"', '"details"'))
+    both = [former, versions.written(codec.ANOMALY.text)]
+    monkeypatch.setattr(versions, "distinct", lambda name: both)
+    app = Starlette(routes=[Route(*one) for one in registry.endpoints([], "").items()])
+    asking = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=asking, base_url="http://board") as client:
+        path = "/registry/subjects/anomalies-value/versions"
+        assert (await client.get(path)).json() == [1, 2]
+        found = [(await client.get(f"{path}/{number}")).json() for number in ("1", "2", "latest")]
+    assert [one["id"] for one in found] == [one.fingerprint for one in (*both, both[1])]
+    assert [one["version"] for one in found] == [1, 2, 2]
