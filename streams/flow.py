@@ -74,7 +74,7 @@ class Gauge:
     def _read(self) -> Flow:
         answered = self._metric(self._web, "linkstatus_callbacks_total", {"answer": "200"})
         lag = self._metric(self._work, "linkstatus_stage_lag_records", {})
-        self._store = self._store or Store(self._database_url)
+        self._store = self._store or Store(self._database_url, upgrade=False)
         by_status: Counter[str] = Counter()
         for statuses in queries.counts(self._store).values():
             by_status.update(statuses)

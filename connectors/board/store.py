@@ -1,7 +1,7 @@
 """The board's SQL store: SQLite or PostgreSQL through the same statements.
 
 Writing the same records again, in any order, leaves the same rows: states are replaced only by a
-higher version, events are kept as they came first.
+higher version, events are kept as they came first. Several may write to one PostgreSQL.
 """
 
 from collections.abc import Iterator
@@ -15,18 +15,30 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
+    DBAPIError,
     IntegrityError,
     NoSuchModuleError,
     SQLAlchemyError,
 )
 
+from connectors.board import migrate
 from connectors.board import tables as t
-from connectors.board.rows import Batch
+from connectors.board.rows import Batch, Row
 
 _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _BUSY_MS = 5000
 _CACHE_KIB = 64 * 1024
 _CHECKPOINT_PAGES = 16_000
+# PostgreSQL: what is too large for an index or a row. The value's fault, and not the database's.
+_LIMIT_EXCEEDED = "54"
+_TROUBLES = (
+    SQLAlchemyError,
+    ImportError,
+    OSError,
+    OverflowError,
+    UnicodeError,
+    migrate.UnknownRevision,
+)
 
 
 class StoreUnavailable(Exception):
@@ -38,13 +50,21 @@ class RowRefused(Exception):
 
 
 class Store:
-    """Opens the database and creates missing tables. Safe to use from several threads."""
+    """Opens the database. Safe to use from several threads.
 
-    def __init__(self, database_url: str) -> None:
+    Whoever writes brings the schema up to date; `upgrade` is False for those who only look.
+    """
+
+    def __init__(self, database_url: str, *, upgrade: bool = True) -> None:
         self._url = _parsed(database_url)
         with self._trouble():
             self.engine = _engine(self._url)
-            t.metadata.create_all(self.engine)
+            try:
+                if upgrade:
+                    migrate.upgrade(self.engine)
+            except BaseException:
+                self.close()
+                raise
         self._upserts = {table: self._upsert(table) for table in t.metadata.sorted_tables}
 
     def close(self) -> None:
@@ -53,10 +73,16 @@ class Store:
     def apply(self, batch: Batch) -> None:
         """Writes rows and positions in one transaction. Raises StoreUnavailable, RowRefused."""
         with self._trouble(), self.engine.begin() as connection:
-            for table, rows in batch.rows.items():
-                connection.execute(self._upserts[table], rows)
+            for table, upsert in self._upserts.items():
+                if rows := batch.rows.get(table):
+                    connection.execute(upsert, _one_a_key(table, rows))
             if batch.positions:
                 self._set_positions(connection, batch.positions)
+
+    def revision(self) -> str | None:
+        """The revision of the database's schema; None before there is one."""
+        with self.reading() as connection:
+            return migrate.revision(connection)
 
     def positions(self) -> dict[tuple[str, int], int]:
         """The next offset to read, by topic and partition."""
@@ -82,7 +108,7 @@ class Store:
     def _set_positions(self, connection: Connection, positions: dict[tuple[str, int], int]) -> None:
         rows = [
             {"topic": topic, "partition": partition, "next_offset": offset}
-            for (topic, partition), offset in positions.items()
+            for (topic, partition), offset in sorted(positions.items())
         ]
         connection.execute(self._upserts[t.positions], rows)
 
@@ -104,14 +130,37 @@ class Store:
     def _trouble(self) -> Iterator[None]:
         try:
             yield
-        except (DataError, IntegrityError, OverflowError, UnicodeError) as error:
-            raise RowRefused(_first_line(error)) from error
-        except (SQLAlchemyError, ImportError, OSError) as error:
+        except _TROUBLES as error:
+            if _is_refusal(error):
+                raise RowRefused(_first_line(error)) from error
             where = self._url.render_as_string(hide_password=True)
             raise StoreUnavailable(
                 f"the board's database {where} cannot be used: {_first_line(error)}; look at its "
                 "rights, its disk and who else uses it, or change LINKSTATUS_DATABASE_URL"
             ) from error
+
+
+def _one_a_key(table: Table, rows: list[Row]) -> list[Row]:
+    """The row that will stay of each key: the highest version, or the first.
+
+    In the order of keys: two that write the same rows then wait for each other in one direction,
+    and neighbours in the index are written together.
+    """
+    keys = [column.name for column in table.primary_key]
+    kept: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        other = kept.setdefault(tuple(row[key] for key in keys), row)
+        if row.get("version", 0) > other.get("version", 0):
+            kept[tuple(row[key] for key in keys)] = row
+    return [kept[key] for key in sorted(kept)]
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether it is the values that the database does not take."""
+    if isinstance(error, DataError | IntegrityError | OverflowError | UnicodeError):
+        return True
+    code = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    return str(code).startswith(_LIMIT_EXCEEDED)
 
 
 def _first_line(error: Exception) -> str:

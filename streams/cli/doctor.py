@@ -106,10 +106,12 @@ def _registry(settings: "Settings") -> str:
 def _database(settings: "Settings") -> str:
     from contextlib import closing
 
-    from connectors.board import queries
+    from connectors.board import migrate, queries
     from connectors.board.store import Store
 
-    with closing(Store(settings.database())) as store:
+    with closing(Store(settings.database(), upgrade=False)) as store:
+        if (found := store.revision()) != migrate.newest():
+            return f"revision {found}; the board will bring it to {migrate.newest()} at its start"
         links = sum(sum(statuses.values()) for statuses in queries.counts(store).values())
     return f"{links} links"
 

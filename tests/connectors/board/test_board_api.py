@@ -9,7 +9,10 @@ from connectors.board.keep import keep
 from connectors.board.store import Store
 from schemas import topics
 from schemas.records import LinkStatus
+from tests.connectors.board.conftest import EACH_DATABASE
 from tests.connectors.board.samples import AT, Make
+
+pytestmark = EACH_DATABASE
 
 
 async def get(client: httpx.AsyncClient, path: str, expected: int = 200) -> Any:

@@ -24,7 +24,7 @@ from schemas import topics
 from schemas.topics import Topic
 from streams import admin, child
 from streams.embedded import Broker
-from tests.connectors.board.conftest import PROVIDERS
+from tests.connectors.board.conftest import EACH_DATABASE, PROVIDERS
 from tests.connectors.board.samples import Make
 
 pytestmark = pytest.mark.kafka
@@ -78,6 +78,7 @@ def known(store: Store, *link_ids: str) -> Callable[[], bool]:
     return lambda: all(queries.link(store, "ping", link_id) for link_id in link_ids)
 
 
+@EACH_DATABASE
 async def test_it_goes_on_where_it_stopped(kafka: Cluster, database_url: str, make: Make) -> None:
     await put(kafka, topics.LINK_STATUS, *encoded(topics.LINK_STATUS, make.status("a")))
     async with following(kafka, database_url) as board:
@@ -94,6 +95,7 @@ async def test_it_goes_on_where_it_stopped(kafka: Cluster, database_url: str, ma
         assert queries.link(board.store, "ping", "a") is None
 
 
+@EACH_DATABASE
 async def test_a_broken_record_stops_nothing(kafka: Cluster, database_url: str, make: Make) -> None:
     good = encoded(topics.LINK_EVENTS, make.event("e1", "a"))
     await put(kafka, topics.LINK_EVENTS, b"\x00\x01", *good, b"")
@@ -121,6 +123,7 @@ async def test_what_was_never_committed_is_never_shown(
         assert queries.link(board.store, "ping", "aborted") is None
 
 
+@EACH_DATABASE
 async def test_a_topic_made_anew_is_read_from_its_beginning(
     kafka: Cluster, database_url: str, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

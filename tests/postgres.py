@@ -1,0 +1,155 @@
+"""A real PostgreSQL of the run's own, on a socket in a folder of its own.
+
+Its binaries are those on the path, Debian's, or else the unpacked package: nothing is installed.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.waiting import until_sync
+
+_PACKAGE = "postgresql-15"
+_USER = "linkstatus"
+# Speed instead of durability: a test's server that is killed takes its data with it.
+_FAST = ["fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB"]
+
+
+class NoPostgres(Exception):
+    """There is none to be had here; the message says why."""
+
+
+class Postgres:
+    """One server. PostgreSQL refuses to run as root: then it runs as a user without rights."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="linkstatus-postgres-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._as_user = _unprivileged(self._folder)
+
+    def start(self) -> "Postgres":
+        """Returns once it answers. Raises NoPostgres."""
+        programs = _programs(self._folder)
+        self._run(
+            [programs / "initdb", "-D", self._data, "-U", _USER, "-A", "trust", "-E", "UTF8"],
+            "--no-locale",
+            "--no-sync",
+        )
+        options = [f"unix_socket_directories={self._folder}", "listen_addresses=", *_FAST]
+        self._process = self._spawn(
+            [programs / "postgres", "-D", self._data, *(f"-c{option}" for option in options)]
+        )
+        until_sync(self._answers, f"PostgreSQL:\n{self._said()}")
+        return self
+
+    def stop(self) -> None:
+        """Ends it and removes its data."""
+        if self._process:
+            self._process.send_signal(2)  # SIGINT: do not wait for clients
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def database(self, template: str = "template0") -> str:
+        """A new database; its name."""
+        name = f"test_{uuid.uuid4().hex}"
+        with psycopg.connect(**self._where("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+        return name
+
+    def url(self, database: str, user: str = _USER) -> str:
+        """SQLAlchemy's address of it."""
+        return f"postgresql+psycopg://{user}@/{database}?host={self._folder}"
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    def _where(self, database: str) -> dict[str, Any]:
+        return {"host": str(self._folder), "dbname": database, "user": _USER}
+
+    def _answers(self) -> bool:
+        assert self._process
+        assert self._process.poll() is None, self._said()
+        try:
+            psycopg.connect(**self._where("postgres")).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _spawn(self, command: list[Any]) -> subprocess.Popen[bytes]:
+        # The loader's path is for an unpacked package.
+        libraries = ":".join(map(str, self._folder.glob("package/usr/lib/*-linux-gnu")))
+        environment = {**os.environ, **({"LD_LIBRARY_PATH": libraries} if libraries else {})}
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [str(part) for part in command],
+                cwd=self._folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+                **self._as_user,
+            )
+
+    def _run(self, command: list[Any], *options: str) -> None:
+        if self._spawn([*command, *options]).wait() != 0:
+            raise NoPostgres(f"initdb failed: {self._said()}")
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "log"
+
+    def _said(self) -> str:
+        return self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
+
+
+def _unprivileged(folder: Path) -> Mapping[str, Any]:
+    """How to start a process that is not root, and may write the folder."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        os.chown(folder, entry.pw_uid, entry.pw_gid)
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    raise NoPostgres("it refuses root, and there is no user postgres or nobody to run it as")
+
+
+def _programs(folder: Path) -> Path:
+    """The folder of initdb and postgres."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if found := shutil.which("postgres"):
+        debian.append(Path(found).resolve().parent)
+    for programs in reversed(debian):
+        if (programs / "initdb").exists():
+            return programs
+    return _unpacked(folder / "package")
+
+
+def _unpacked(folder: Path) -> Path:
+    folder.mkdir()
+    try:
+        for command in (
+            ["apt-get", "download", "-q", _PACKAGE, "libpq5"],
+            ["sh", "-c", 'for package in *.deb; do dpkg -x "$package" .; done'],
+        ):
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NoPostgres(
+            f"no PostgreSQL on the path, and Debian's cannot be had: {error}"
+        ) from error
+    return next(folder.glob("usr/lib/postgresql/*/bin"))
