@@ -4,7 +4,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 log = logging.getLogger(__name__)
@@ -21,10 +21,11 @@ class Cluster:
     protocol: Protocol = "PLAINTEXT"
     sasl_mechanism: str | None = None
     sasl_username: str | None = None
-    sasl_password: str | None = None
+    sasl_password: str | None = field(default=None, repr=False)
     ssl_ca: str | None = None
     ssl_certificate: str | None = None
     ssl_key: str | None = None
+    ssl_key_password: str | None = field(default=None, repr=False)
 
     def topic(self, name: str) -> str:
         """The topic's name on this cluster."""
@@ -39,7 +40,7 @@ class Cluster:
         if self.protocol.endswith("SSL"):
             context = ssl.create_default_context(cafile=self.ssl_ca)
             if self.ssl_certificate:
-                context.load_cert_chain(self.ssl_certificate, self.ssl_key)
+                context.load_cert_chain(self.ssl_certificate, self.ssl_key, self.ssl_key_password)
             options["ssl_context"] = context
         if self.protocol.startswith("SASL"):
             options["sasl_mechanism"] = self.sasl_mechanism
@@ -58,6 +59,7 @@ class Cluster:
             "ssl.ca.location": self.ssl_ca,
             "ssl.certificate.location": self.ssl_certificate,
             "ssl.key.location": self.ssl_key,
+            "ssl.key.password": self.ssl_key_password,
         }
         return {name: value for name, value in options.items() if value is not None}
 

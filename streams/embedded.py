@@ -71,8 +71,6 @@ appender.file.strategy.type = DefaultRolloverStrategy
 appender.file.strategy.max = 2
 rootLogger.level = WARN
 rootLogger.appenderRef.file.ref = file
-logger.lifecycle.name = kafka.server
-logger.lifecycle.level = INFO
 """
 
 
@@ -92,12 +90,14 @@ class Broker:
         port: int = 0,
         extra: Mapping[str, str] | None = None,
         say: artifacts.Say = log.info,
+        loggers: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = data_dir.resolve() / "kafka"
         self.port = port
         self._port_is_free_choice = port == 0
         self._extra = dict(extra or {})
         self._say = say
+        self._loggers = {"kafka.server": "INFO", **(loggers or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -171,7 +171,11 @@ class Broker:
         }
         properties = self.folder / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        (self.folder / "log4j2.properties").write_text(_LOG4J.format(folder=self.folder))
+        logging_config = _LOG4J.format(folder=self.folder) + "".join(
+            f"logger.{n}.name = {name}\nlogger.{n}.level = {level}\n"
+            for n, (name, level) in enumerate(self._loggers.items())
+        )
+        (self.folder / "log4j2.properties").write_text(logging_config)
         return properties
 
     def _java(self, *arguments: str) -> list[str]:

@@ -31,6 +31,8 @@ def plan(settings: Settings, cluster: Cluster, with_sandbox: bool) -> Plan:
     simulated = _without_credentials(settings) if with_sandbox else []
     environment = {
         "LINKSTATUS_BROKERS": cluster.brokers,
+        # For the commands in other terminals: those have not the environment of this one.
+        **settings.security.environment(),
         "LINKSTATUS_DATA_DIR": str(settings.data_dir),
         "LINKSTATUS_EDGE_URL": settings.edge_url,
         "LINKSTATUS_SANDBOX__PORT": str(settings.sandbox.port),

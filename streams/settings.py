@@ -3,10 +3,20 @@ file).
 """
 
 import socket
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.kafka import Cluster
@@ -24,13 +34,56 @@ class BadSettings(Exception):
 class Security(BaseModel):
     """How the cluster is reached; passed to every Kafka client."""
 
+    # A wrong value shows at the start, and not in a client's fifth attempt.
+    model_config = ConfigDict(extra="forbid")
+
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
-    ssl_ca: str | None = None
-    ssl_certificate: str | None = None
-    ssl_key: str | None = None
+    ssl_ca: FilePath | None = None
+    ssl_certificate: FilePath | None = None
+    ssl_key: FilePath | None = None
+    ssl_key_password: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """What belongs together is set together, and nothing that the protocol does not use."""
+        sasl = ["sasl_mechanism", "sasl_username", "sasl_password"]
+        tls = ["ssl_ca", "ssl_certificate", "ssl_key", "ssl_key_password"]
+        if self.protocol.startswith("SASL"):
+            self._require(sasl, f"{self.protocol} needs it")
+        else:
+            self._refuse(sasl)
+        if not self.protocol.endswith("SSL"):
+            self._refuse(tls)
+        if self.ssl_certificate or self.ssl_key:
+            self._require(["ssl_certificate", "ssl_key"], "a certificate and its key go together")
+        return self
+
+    def _require(self, names: Iterable[str], why: str) -> None:
+        if missing := [name for name in names if getattr(self, name) is None]:
+            raise ValueError(f"{_named(missing)} not set: {why}")
+
+    def _refuse(self, names: Iterable[str]) -> None:
+        if unused := [name for name in names if getattr(self, name) is not None]:
+            raise ValueError(
+                f"{_named(unused)} is set, but LINKSTATUS_SECURITY__PROTOCOL is {self.protocol}"
+            )
+
+    def environment(self) -> dict[str, str]:
+        """These settings as the environment of another process; it holds secrets."""
+        given = self.model_dump(exclude_none=True, exclude_defaults=True)
+        return {
+            f"LINKSTATUS_SECURITY__{name.upper()}": (
+                value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            )
+            for name, value in given.items()
+        }
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(f"LINKSTATUS_SECURITY__{name.upper()}" for name in names)
 
 
 class Http(BaseModel):
@@ -129,10 +182,11 @@ class Settings(_Base):
             protocol=s.protocol,
             sasl_mechanism=s.sasl_mechanism,
             sasl_username=s.sasl_username,
-            sasl_password=s.sasl_password.get_secret_value() if s.sasl_password else None,
-            ssl_ca=s.ssl_ca,
-            ssl_certificate=s.ssl_certificate,
-            ssl_key=s.ssl_key,
+            sasl_password=_revealed(s.sasl_password),
+            ssl_ca=_as_text(s.ssl_ca),
+            ssl_certificate=_as_text(s.ssl_certificate),
+            ssl_key=_as_text(s.ssl_key),
+            ssl_key_password=_revealed(s.ssl_key_password),
         )
 
     def address(self) -> Address:
@@ -144,6 +198,14 @@ class Settings(_Base):
 
     def instance_host(self) -> str:
         return self.instance or socket.gethostname()
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+def _as_text(file: Path | None) -> str | None:
+    return str(file.resolve()) if file else None
 
 
 def _with_providers() -> type[Settings]:
@@ -162,7 +224,8 @@ def load(**overrides: Any) -> Settings:
         return _Settings(**overrides)
     except ValidationError as error:
         lines = [
-            f"LINKSTATUS_{'__'.join(str(part) for part in e['loc']).upper()}: {e['msg']}"
+            f"LINKSTATUS_{'__'.join(str(part) for part in e['loc']).upper()}: "
+            f"{e['msg'].removeprefix('Value error, ')}"
             for e in error.errors(include_input=False, include_url=False)
         ]
         raise BadSettings("\n".join(lines)) from None

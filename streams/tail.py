@@ -44,7 +44,9 @@ def _partitions(consumer: Consumer, name: str, offset: int) -> list[TopicPartiti
     found = consumer.list_topics(timeout=_TIMEOUT).topics
     if name not in found:
         names = ", ".join(sorted(topic for topic in found if not topic.startswith("__")))
-        raise Failed(f"there is no topic {name}; there are: {names or 'none at all'}")
+        raise Failed(
+            f"there is no topic {name}, or no right to see it; there are: {names or 'none at all'}"
+        )
     return [TopicPartition(name, number, offset) for number in sorted(found[name].partitions)]
 
 

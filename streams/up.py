@@ -15,7 +15,7 @@ from streams.embedded import Broker, BrokerFailed
 from streams.flow import Gauge
 from streams.plan import Plan, plan
 from streams.schema_registry import Registry
-from streams.settings import Settings
+from streams.settings import BadSettings, Settings
 from streams.supervisor import Supervisor
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -148,7 +148,15 @@ class _Up:
         self._console.print(text, markup=False, soft_wrap=True)
 
     def _cluster(self) -> Cluster:
-        if self._settings.brokers is None:
+        protocol = self._settings.security.protocol
+        if self._settings.brokers is not None:
+            wiring.reach(self._settings)
+        elif protocol != "PLAINTEXT":
+            raise BadSettings(
+                f"LINKSTATUS_SECURITY__PROTOCOL is {protocol}, but LINKSTATUS_BROKERS is not set, "
+                "and the embedded broker speaks PLAINTEXT"
+            )
+        else:
             port = child.free_port(_KAFKA_PORT)
             self._broker = Broker(self._settings.data_dir, port=port, say=self._say)
             self._say("starting Apache Kafka …")

@@ -213,6 +213,15 @@ async def _web(settings: Settings) -> None:
         await process.run(server, services)
 
 
+def reach(settings: Settings) -> None:
+    """Stops the start where the cluster refuses us. Raises Refused; one that is away is awaited."""
+    cluster = settings.cluster()
+    if cluster.protocol != "PLAINTEXT":  # which refuses nobody by name
+        from connectors.reaching import check
+
+        check(cluster)
+
+
 def traced(settings: Settings, process: str) -> Callable[[], None]:
     """Begins tracing, if it is configured. Returns what ends it. Raises BadSettings."""
     from connectors import tracing

@@ -24,8 +24,23 @@ def main() -> None:
         code = _expected(error)
         if code is None:
             raise
-        print(f"linkstatus: {error}", file=sys.stderr)
+        print(f"linkstatus: {_in_words(error)}", file=sys.stderr)
         sys.exit(code)
+
+
+def _in_words(error: Exception) -> str:
+    """The message; with the cause and the setting where a client only says that nobody answers."""
+    from confluent_kafka import KafkaError, KafkaException
+
+    unanswered = KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN
+    if not isinstance(error, KafkaException) or error.args[0].code() not in unanswered:
+        return str(error)
+    from connectors.reaching import explain
+    from streams import running
+
+    said: str = error.args[0].str()
+    why = explain(running.settings().cluster(), seconds=2.0)
+    return f"{said}: {why}" if why else said
 
 
 def _expected(error: Exception) -> int | None:
@@ -35,6 +50,7 @@ def _expected(error: Exception) -> int | None:
 
     from connectors.board.access import TokenNeeded
     from connectors.board.store import StoreUnavailable
+    from connectors.reaching import Refused as RefusedByCluster
     from schemas.codec import SchemaAway
     from streams.cli.terminal import Failed
     from streams.embedded import BrokerFailed
@@ -45,7 +61,7 @@ def _expected(error: Exception) -> int | None:
     from streams.schema_registry import Refused
     from streams.settings import BadSettings
 
-    if isinstance(error, BadSettings | TokenNeeded):
+    if isinstance(error, BadSettings | RefusedByCluster | TokenNeeded):
         return 2
     outside = (
         AlreadyRunning,

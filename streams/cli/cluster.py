@@ -21,6 +21,7 @@ def create() -> None:
     from streams import admin, running, schema_ids, wiring
 
     settings = running.settings()
+    wiring.reach(settings)
     wanted = wiring.topics()
     made = admin.create(settings.cluster(), wanted, settings.partitions, settings.replication)
     schema_ids.note_own(settings.cluster())
@@ -36,6 +37,7 @@ def check_topics() -> None:
     from streams.cli.terminal import Failed
 
     settings = running.settings()
+    wiring.reach(settings)
     wanted = wiring.topics()
     problems = admin.check(settings.cluster(), wanted, settings.partitions, settings.replication)
     for problem in problems:
@@ -45,6 +47,21 @@ def check_topics() -> None:
             f"{len(problems)} differences; `linkstatus topics create` makes what is missing"
         )
     print(f"all {len(wanted)} topics are as they should be")
+
+
+@topics.command("acls")
+def print_acls(
+    principal: Annotated[
+        str, typer.Option(help="Who a process is to the cluster; {process} is its name.")
+    ] = "User:linkstatus-{process}",
+) -> None:
+    """Prints the commands that allow each process what it needs, and nothing else."""
+    from streams import acls, running
+
+    settings = running.settings()
+    found = acls.acls(settings.providers(), settings.topic_prefix)
+    for line in acls.commands(found, settings.brokers or "BROKERS", principal):
+        print(line)
 
 
 @schemas.command("check")

@@ -69,10 +69,16 @@ def _data_dir(settings: "Settings") -> Finding:
 
 
 def _cluster(settings: "Settings") -> str:
+    from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
+    from connectors.reaching import explain
+
     client = AdminClient({**settings.cluster().librdkafka(), "log_level": 0})
-    nodes = client.list_topics(timeout=5).brokers
+    try:
+        nodes = client.list_topics(timeout=5).brokers
+    except KafkaException as error:
+        raise ValueError(explain(settings.cluster()) or str(error)) from error
     if settings.replication > len(nodes):
         raise ValueError(
             f"{len(nodes)} brokers cannot keep {settings.replication} copies: "

@@ -64,6 +64,7 @@ def _wired(process: str, port: int | None) -> None:
     settings = running.settings()
     if port is not None:
         settings.http.port = port
+    wiring.reach(settings)
     getattr(wiring, process)(settings)
 
 

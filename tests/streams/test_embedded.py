@@ -10,10 +10,17 @@ from pathlib import Path
 import psutil
 import pytest
 from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
 from connectors.kafka import Cluster
 from connectors.registry import PROVIDERS
-from schemas.topics import LINKS, all_topics
+from schemas.topics import DAY_MS, LINKS, LOOKUPS, all_topics
 from streams import admin, child
 from streams.embedded import Broker, BrokerFailed
 from tests.waiting import until_sync
@@ -129,3 +136,23 @@ def test_every_difference_of_a_topic_is_named(bare_kafka: Cluster) -> None:
         f"{name}: replication is 1, should be 3",
         f"{name}: min.insync.replicas is 1, should be 2",
     ]
+
+
+@pytest.mark.kafka
+def test_what_somebody_changed_on_a_topic_is_named(bare_kafka: Cluster) -> None:
+    admin.create(bare_kafka, [LINKS, LOOKUPS], partitions=2, replication=1)
+    links, lookups = (bare_kafka.topic(topic.name) for topic in (LINKS, LOOKUPS))
+    changes = [(links, "cleanup.policy", "delete"), (lookups, "retention.ms", "1000")]
+    client = AdminClient(bare_kafka.librdkafka())
+    for topic, name, value in changes:
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        for future in client.incremental_alter_configs([resource]).values():
+            future.result(20)
+    assert admin.check(bare_kafka, [LINKS, LOOKUPS], 2, 1) == [
+        f"{links}: cleanup.policy is delete, should be compact",
+        f"{lookups}: retention.ms is 1000, should be {7 * DAY_MS}",
+    ]
+    # `create` makes what is missing, and changes nothing that is there.
+    assert admin.create(bare_kafka, [LINKS, LOOKUPS], 2, 1) == []
+    assert len(admin.check(bare_kafka, [LINKS, LOOKUPS], 2, 1)) == 2
