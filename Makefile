@@ -1,6 +1,6 @@
 # make up: the whole system on an embedded Kafka.  make test: all tests.  make help: the rest.
 .DEFAULT_GOAL := help
-.PHONY: help up test test-fast lint documents chaos bench clean
+.PHONY: help up test test-fast test-pythons lint documents chaos bench clean
 
 # The first of these that is Python 3.11 or newer; PYTHON=… on the command line chooses another.
 PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
@@ -13,6 +13,7 @@ help:
 	@echo "make up         run everything on an embedded Apache Kafka, on http://127.0.0.1:8080"
 	@echo "make test       all tests, embedded Kafka included"
 	@echo "make test-fast  the tests without Kafka, in seconds"
+	@echo "make test-pythons  the same on every Python that is here: 3.11, 3.12, 3.13"
 	@echo "make lint       format check, lint, types, import rules"
 	@echo "make documents  write the OpenAPI and AsyncAPI documents anew"
 	@echo "make chaos      kill processes at random and count what is lost (SEEDS=20 FIRST_SEED=1: an hour)"
@@ -35,6 +36,9 @@ test: .venv/installed
 test-fast: .venv/installed
 	$(PYTEST) -n auto --hypothesis-profile quick -m "not kafka and not slow and not style and not chaos and not bench and not contract"
 
+test-pythons: .venv/installed
+	.venv/bin/python -m nox
+
 lint: .venv/installed
 	$(PYTEST) -q -m style
 
@@ -55,4 +59,4 @@ bench: .venv/installed .venv-bench/installed
 	.venv/bin/python -m tests.bench
 
 clean:
-	rm -rf .venv .venv-bench .linkstatus .chaos .bench .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench .nox .linkstatus .chaos .bench .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -108,8 +108,8 @@ class Store:
         """The next time after `now` at which a delivery or an alarm is due."""
         row = self._db.execute(
             "SELECT min(at) FROM (SELECT min(due) AS at FROM deliveries WHERE state = 'owed' AND"
-            " due > ?1 UNION ALL SELECT min(at) FROM alarms WHERE at > ?1)",
-            (now,),
+            " due > :now UNION ALL SELECT min(at) FROM alarms WHERE at > :now)",
+            {"now": now},
         ).fetchone()
         return None if row[0] is None else int(row[0])
 
@@ -140,8 +140,9 @@ class Store:
     def counts(self, play: str | None = None) -> dict[str, int]:
         """Deliveries by state (owed, delivered, given up), of one play or of all."""
         rows = self._db.execute(
-            "SELECT state, count(*) FROM deliveries WHERE ?1 IS NULL OR play = ?1 GROUP BY state",
-            (play,),
+            "SELECT state, count(*) FROM deliveries WHERE :play IS NULL OR play = :play"
+            " GROUP BY state",
+            {"play": play},
         )
         return {"owed": 0, "delivered": 0, "given up": 0} | dict(rows.fetchall())
 

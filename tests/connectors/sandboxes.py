@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -30,6 +31,7 @@ class Simulated:
             BASE_URL, f"http://edge.test/callbacks/{provider}", kind.generate_secrets(), speed
         )
         self.store = Store(":memory:")
+        weakref.finalize(self, self.store.close)
         self.sandbox: Simulator = kind(self.site, self.store.of(provider))
 
     def call(

@@ -1,11 +1,19 @@
 """The sandbox's memory: it survives its process, and a failed step leaves nothing behind."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from connectors.sandbox.simulator import Callback
 from connectors.sandbox.store import Store
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with closing(Store(":memory:")) as store:
+        yield store
 
 
 def test_everything_is_there_after_a_reopen(tmp_path: Path) -> None:
@@ -28,9 +36,7 @@ def test_everything_is_there_after_a_reopen(tmp_path: Path) -> None:
     killed.close()
 
 
-def test_a_step_that_fails_leaves_nothing_behind() -> None:
-    store = Store(":memory:")
-
+def test_a_step_that_fails_leaves_nothing_behind(store: Store) -> None:
     def step() -> None:
         with store.transaction():
             store.of("ping").put("link", "a", {})
@@ -42,8 +48,7 @@ def test_a_step_that_fails_leaves_nothing_behind() -> None:
     assert (store.of("ping").all("link"), store.counts()["owed"]) == ([], 0)
 
 
-def test_a_delivery_is_owed_until_acknowledged_or_given_up() -> None:
-    store = Store(":memory:")
+def test_a_delivery_is_owed_until_acknowledged_or_given_up(store: Store) -> None:
     for due in (30, 10, 20):
         store.owe("ping", Callback(b"%d" % due), due)
     assert store.due(5, 10) == []
@@ -57,8 +62,7 @@ def test_a_delivery_is_owed_until_acknowledged_or_given_up() -> None:
     assert store.counts() == {"owed": 1, "delivered": 1, "given up": 1}
 
 
-def test_callbacks_of_a_play_wait_for_their_release() -> None:
-    store = Store(":memory:")
+def test_callbacks_of_a_play_wait_for_their_release(store: Store) -> None:
     with store.captured() as callbacks:
         store.of("ping").owe(Callback(b"{}"))
     assert store.counts()["owed"] == 0
