@@ -10,12 +10,13 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from connectors.edge.access import Access, is_loopback
+from connectors.edge.access import Access
 from connectors.edge.callbacks import PREFIX, Callbacks
 from connectors.edge.keys import KeySets, KeySource
 from connectors.edge.links import LinksEndpoint
 from connectors.edge.openapi import OpenApi
 from connectors.kafka import Cluster
+from connectors.loopback import is_loopback
 from connectors.outward import http_client
 from connectors.process import Address, http_server, probes, run
 from connectors.provider import Provider

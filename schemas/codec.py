@@ -109,6 +109,7 @@ SETTLEMENT = Codec[r.Settlement]("settlement")
 ORDER_UPDATE = Codec[r.OrderUpdate]("order_update")
 ANOMALY = Codec[r.Anomaly]("anomaly")
 NOTICE = Codec[r.Notice]("notice")
+REPLAY = Codec[r.Replay]("replay")
 
 ALL: tuple[Codec[Any], ...] = (
     LINK_REGISTERED,
@@ -124,6 +125,7 @@ ALL: tuple[Codec[Any], ...] = (
     ORDER_UPDATE,
     ANOMALY,
     NOTICE,
+    REPLAY,
 )
 
 

@@ -229,3 +229,12 @@ class Notice(TypedDict):
     attributes: dict[str, str]
     received_at: int
     origin: str
+
+
+class Replay(TypedDict):
+    event_id: str
+    letter: str
+    to: str
+    reason: str
+    by: str
+    at: int

@@ -25,7 +25,7 @@ class Topic(Generic[T]):
     """
 
     name: str
-    key: Literal["link", "payment", "order", "schema", "as received"]
+    key: Literal["link", "payment", "order", "schema", "dead letter", "as received"]
     codec: codec.Codec[T] | None
     keep_ms: int | None = CALLBACK_RETENTION_MS
     public: bool = True
@@ -43,6 +43,7 @@ DEAD_LETTERS: Topic[bytes] = Topic("dead-letters", "as received", None)
 NOTICES = Topic("notices", "as received", codec.NOTICE)
 # Which schema an id in a record stands for: the schema as JSON, keyed by the id in digits.
 SCHEMAS: Topic[bytes] = Topic("schemas", "schema", None, keep_ms=None)
+REPLAYS = Topic("replays", "dead letter", codec.REPLAY)
 # Between the stages of `work`.
 PAYMENT_EVENTS = Topic("payment-events", "payment", codec.PAYMENT_EVENT, public=False)
 PAYMENTS = Topic("payments", "payment", codec.PAYMENT_LINK, keep_ms=None, public=False)
@@ -61,6 +62,7 @@ SHARED: tuple[Topic[Any], ...] = (
     DEAD_LETTERS,
     NOTICES,
     SCHEMAS,
+    REPLAYS,
     PAYMENT_EVENTS,
     PAYMENTS,
     ORDER_EVENTS,

@@ -1,7 +1,6 @@
 """Reading topics for people: without a group, committed records only, decoded."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from confluent_kafka import (
@@ -11,19 +10,15 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
-    Producer,
     TopicPartition,
 )
 
 from connectors.kafka import Cluster
 from schemas import codec
-from schemas.topics import DEAD_LETTERS
 from streams.cli.terminal import Failed, as_json, harmless, readable
 from streams.engine.batch import headers_of
 
 _TIMEOUT = 15.0
-# What dead-lettering added: not part of the record as received.
-_ADDED = frozenset({"stage", "reason", "origin"})
 
 
 def _consumer(cluster: Cluster) -> Consumer:
@@ -99,70 +94,3 @@ def one_line(line: dict[str, Any]) -> str:
     """A described record for people."""
     value = line["value"] if isinstance(line["value"], str) else as_json(line["value"])
     return harmless(f"{line['partition']}/{line['offset']}  {line['key']}  {value}")
-
-
-def dead_letters(cluster: Cluster) -> Iterator[Message]:
-    """All of them."""
-    return records(cluster, DEAD_LETTERS.name, from_beginning=True, exit_at_end=True)
-
-
-def dead_letter(cluster: Cluster, where: str) -> Message:
-    """The dead letter at PARTITION/OFFSET. Raises Failed."""
-    partition, _, offset = where.partition("/")
-    if not (partition.isdecimal() and offset.isdecimal()):
-        raise Failed(f"{where} is no PARTITION/OFFSET, such as 0/17")
-    name = cluster.topic(DEAD_LETTERS.name)
-    consumer = _consumer(cluster)
-    try:
-        if int(partition) not in {p.partition for p in _partitions(consumer, name, 0)}:
-            raise Failed(f"there is no dead letter {where}")
-        consumer.assign([TopicPartition(name, int(partition), int(offset))])
-        message = consumer.poll(_TIMEOUT)
-    finally:
-        consumer.close()
-    if message is None or message.error() or message.offset() != int(offset):
-        raise Failed(f"there is no dead letter {where}")
-    return message
-
-
-def replay(cluster: Cluster, letters: Sequence[Message]) -> Counter[str]:
-    """Publishes each to the topic it came from; returns how many by topic. Raises Failed."""
-    producer = Producer(
-        {
-            **cluster.librdkafka(),
-            "acks": "all",
-            "enable.idempotence": True,
-            "partitioner": "murmur2_random",  # as everywhere: a key has one partition
-        }
-    )
-    failures: list[str] = []
-    sent: Counter[str] = Counter()
-
-    def delivered(error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            failures.append(f"{message.topic()}: {error}")
-
-    for letter in letters:
-        topic = cluster.topic(_origin(letter))
-        producer.produce(
-            topic, letter.value(), letter.key(), headers=_headers(letter), on_delivery=delivered
-        )
-        sent[topic] += 1
-    if producer.flush(_TIMEOUT) or failures:
-        raise Failed(f"not all were published again: {'; '.join(failures) or 'no answer'}")
-    return sent
-
-
-def _origin(letter: Message) -> str:
-    """The topic in `origin`, which is topic/partition/offset, the topic without prefix."""
-    found = dict(headers_of(letter)).get("origin") or b""
-    topic = found.decode(errors="replace").rsplit("/", 2)[0]
-    if not topic:
-        raise Failed(f"dead letter {letter.partition()}/{letter.offset()} does not say its origin")
-    return topic
-
-
-def _headers(letter: Message) -> list[tuple[str, str | bytes | None]]:
-    """As received, but said to be a replay."""
-    dropped = _ADDED | {"source"}
-    return [*(h for h in headers_of(letter) if h[0] not in dropped), ("source", b"replay")]

@@ -191,8 +191,9 @@ async def _web(settings: Settings) -> None:
     from starlette.middleware import Middleware
 
     from connectors import board, process, receive
-    from connectors.edge.access import Access, is_loopback
+    from connectors.edge.access import Access
     from connectors.edge.keys import KeySets
+    from connectors.loopback import is_loopback
     from connectors.outward import http_client
     from connectors.publish import Publisher
 

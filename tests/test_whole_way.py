@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from confluent_kafka import Producer
 
 from connectors.kafka import Cluster
 from schemas.codec import ANOMALY, LINK_STATUS
@@ -205,6 +206,29 @@ def test_what_no_rule_understands_is_dead_lettered_and_nothing_stops(
     rows = {LINK_STATUS.decode(m.value())["link_id"] for m in read_all(cluster, "link-status")}
     assert "U1" not in rows
     example(system, "ipint", "failed")
+
+
+def test_a_dead_letter_published_again_passes_as_any_callback(
+    system: System, cluster: Cluster
+) -> None:
+    """As after a fix: what was not understood is well-formed, and is now."""
+    headers = {
+        **{"provider": b"ipint", "source": b"callback", "verified": b"0"},
+        **{"received-at": b"1700000000000", "content-type": b"application/json"},
+        **{"stage": b"normalize", "reason": b"a bug", "origin": b"callbacks.ipint/0/0"},
+    }
+    producer = Producer({**cluster.librdkafka()})
+    body = b'{"invoice_id":"D1","status":"COMPLETED"}'
+    producer.produce(
+        cluster.topic("dead-letters"), body, b"ipint:D1", headers=list(headers.items())
+    )
+    assert producer.flush(30) == 0
+    chosen = ("--reason", "a bug", "--provider", "ipint", "--yes", "--by", "ada")
+    replayed = system.run("dead-letters", "replay", *chosen)
+    assert replayed.returncode == 0, replayed
+    row = system.see("/links/ipint/D1", lambda r: r["timeline"][0]["source"] == "replay")
+    assert row["timeline"][0]["received_at"] == "2023-11-14T22:13:20.000000Z"
+    assert row["status"] != "PAID"
 
 
 def items(page: Any) -> list[Any]:

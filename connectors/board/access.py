@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import ipaddress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +11,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from connectors.loopback import is_loopback
 
 COOKIE = "linkstatus_board"
 _LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -30,16 +31,6 @@ _HEADERS = {
 
 class TokenNeeded(Exception):
     """The board would be readable from other machines by anybody."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether listening on `host` reaches only this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,13 @@ token.
 """
 
 import hmac
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-
-def is_loopback(host: str) -> bool:
-    """Whether `host`, an address or a name, is this machine and nothing else."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+from connectors.loopback import is_loopback
 
 
 def same_secret(given: str, expected: SecretStr) -> bool:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from streams.cli import cluster, doctor, feeding, linking, processes, rebuilding, records
+from streams.cli import cluster, doctor, feeding, letters, linking, processes, rebuilding, records
 
 app = typer.Typer(
     help="One trustworthy status per payment link, from the callbacks of many providers.",
@@ -12,7 +12,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (processes, feeding, linking, records, cluster, rebuilding, doctor):
+for part in (processes, feeding, linking, records, letters, cluster, rebuilding, doctor):
     part.add_to(app)
 
 
@@ -51,6 +51,8 @@ def _expected(error: Exception) -> int | None:
     from connectors.board.access import TokenNeeded
     from connectors.board.store import StoreUnavailable
     from connectors.reaching import Refused as RefusedByCluster
+    from connectors.letters.reading import NoSuchLetter
+    from connectors.letters.replay import NotReplayed
     from schemas.codec import SchemaAway
     from streams.cli.terminal import Failed
     from streams.embedded import BrokerFailed
@@ -71,7 +73,9 @@ def _expected(error: Exception) -> int | None:
         Failed,
         HTTPError,
         KafkaException,
+        NoSuchLetter,
         NotRegistered,
+        NotReplayed,
         NotWritten,
         OSError,
         Refused,

@@ -123,7 +123,7 @@ def _database(settings: "Settings") -> str:
 
 
 def _access(settings: "Settings") -> Finding:
-    from connectors.board.access import is_loopback
+    from connectors.loopback import is_loopback
 
     if is_loopback(settings.http.host) or settings.board.token:
         return Finding("access")

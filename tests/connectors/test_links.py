@@ -8,7 +8,8 @@ import pytest
 from pydantic import SecretStr
 from starlette.applications import Starlette
 
-from connectors.edge.access import Access, is_loopback
+from connectors.edge.access import Access
+from connectors.loopback import is_loopback
 from connectors.reading import LONGEST_ID, is_identifier
 from connectors.receive import Edge, routes
 from schemas.codec import LINK_REGISTERED

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from connectors.kafka import Cluster
 from schemas import codec, compatibility
 from streams import cli
+from tests.reading import read_all
 
 _REGISTERED = codec.LINK_REGISTERED.encode(
     {
@@ -241,16 +242,58 @@ def test_dead_letters_are_listed_shown_and_replayed(linkstatus: Cli, kafka: Clus
     assert "reason: no JSON\n" in shown
     assert shown.endswith("\x00broken")
 
-    linkstatus.ok("dead-letters", "replay", "0/0")
+    linkstatus.ok("dead-letters", "replay", "0/0", "--by", "ada")
     tail = ("tail", "callbacks.ping", "--json", "--from-beginning", "--exit-at-end")
     (again,) = map(json.loads, linkstatus.ok(*tail).splitlines())
     assert again["value"] == "\x00broken"
     assert again["key"] == "ping:l-1"
+    assert again["headers"].pop("replay-id")
     assert again["headers"] == {
         "provider": "ping",
         "source": "replay",
         "received-at": "1700000000000",
+        "replay-of": "dead-letters/0/0",
     }
+    assert "replayed by ada" in linkstatus.ok("dead-letters", "list")
+    (listed,) = map(json.loads, linkstatus.ok("dead-letters", "list", "--json").splitlines())
+    assert listed["replayed_by"] == "ada"
+    assert listed["replayed_at"] > 1_700_000_000_000_000
+
+
+@pytest.mark.kafka
+def test_a_replay_is_counted_before_it_is_done_and_not_done_twice(
+    linkstatus: Cli, kafka: Cluster
+) -> None:
+    for provider, reason in (("ping", "no JSON"), ("ping", "No json at all"), ("peach", "odd")):
+        origin = f"callbacks.{provider}/0/0".encode()
+        headers: dict[str, str | bytes | None] = {"reason": reason.encode(), "origin": origin}
+        _produce(kafka, "dead-letters", b"{", headers=headers)
+
+    def published() -> int:
+        return len(read_all(kafka, "callbacks.ping")) + len(read_all(kafka, "callbacks.peach"))
+
+    chosen = ("dead-letters", "replay", "--reason", "no json", "--provider", "ping")
+    dry = linkstatus.run(*chosen, "--dry-run")
+    assert (dry.exit_code, published()) == (0, 0)
+    assert "2 dead letters" in dry.stderr
+    unasked = linkstatus.run(*chosen)
+    assert (unasked.exit_code, published()) == (1, 0)
+    assert "replay 2?" in unasked.stderr
+    linkstatus.ok(*chosen, "--yes", "--rate", "1000")
+    assert published() == 2
+    assert "no dead letter to replay" in linkstatus.run(*chosen, "--yes").stderr
+    assert "1 dead letters" in linkstatus.run("dead-letters", "replay", "--all", "--yes").stderr
+    assert published() == 3
+    linkstatus.ok(*chosen, "--yes", "--again")
+    assert published() == 5
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("when", ["yesterday", "2030-01-01T00:00"])
+def test_a_time_that_is_none_is_refused(linkstatus: Cli, when: str) -> None:
+    result = linkstatus.run("dead-letters", "list", "--since", when)
+    assert result.exit_code != 0
+    assert when in str(result.exception)
 
 
 @pytest.mark.kafka
@@ -263,6 +306,7 @@ def test_a_dead_letter_that_is_not_there_fails(linkstatus: Cli, where: str) -> N
 @pytest.mark.kafka
 def test_replay_wants_to_be_told_what(linkstatus: Cli) -> None:
     assert linkstatus.run("dead-letters", "replay").exit_code != 0
+    assert linkstatus.run("dead-letters", "replay", "0/0", "--all").exit_code != 0
     assert linkstatus.run("dead-letters", "replay", "--all").exit_code == 0
 
 

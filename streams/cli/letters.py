@@ -1,0 +1,208 @@
+"""`linkstatus dead-letters`: what no rule understood, found again and published once more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from connectors.kafka import Cluster
+    from connectors.letters.letter import Letter, Wanted
+
+dead_letters = typer.Typer(help="What no rule understood, with its reason.", no_args_is_help=True)
+
+_SHOWN_REASONS = 10
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Reason = Annotated[str, typer.Option(help="A part of the reason, in any case.")]
+Stage = Annotated[str, typer.Option(help="The stage that gave up on it.")]
+Provider = Annotated[str, typer.Option(help="ping, peach, …")]
+Link = Annotated[str, typer.Option(help="The id of its link.")]
+Since = Annotated[str, typer.Option(help="Not older: 2h, 3d, or a time in RFC 3339.")]
+Until = Annotated[str, typer.Option(help="Older: 2h, 3d, or a time in RFC 3339.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(dead_letters, name="dead-letters", rich_help_panel="Look")
+
+
+@dead_letters.command("list")
+def list_(
+    reason: Reason = "",
+    stage: Stage = "",
+    provider: Provider = "",
+    link: Link = "",
+    since: Since = "",
+    until: Until = "",
+    json: Json = False,
+) -> None:
+    """The dead letters, oldest first in each partition, and who has replayed them when."""
+    from connectors.letters import reading
+    from streams import running, schema_ids
+    from streams.cli.terminal import as_json, harmless
+
+    wanted = _wanted((), reason, stage, provider, link, since, until)
+    settings = running.settings()
+    cluster = settings.cluster()
+    schema_ids.read(cluster, settings.schema_registry_url)
+    replayed = {replay["letter"]: replay for replay in reading.replays(cluster)}
+    for letter in reading.letters(cluster, wanted):
+        line = _described(letter, replayed.get(letter.name))
+        why = f"{letter.header('stage')}  {letter.header('origin')}  {letter.reason}"
+        mark = f"  (replayed by {line['replayed_by']})" if letter.name in replayed else ""
+        print(as_json(line) if json else harmless(f"{letter.place}  {why}{mark}"))
+
+
+@dead_letters.command()
+def show(
+    where: Annotated[str, typer.Argument(help="PARTITION/OFFSET, as `list` shows it.")],
+    json: Json = False,
+) -> None:
+    """One dead letter: its headers, and its bytes as they are."""
+    import sys
+
+    from connectors.letters import reading
+    from streams import running
+    from streams.cli.terminal import as_json, harmless
+
+    (letter,) = reading.letters(running.settings().cluster(), _wanted([where]))
+    if json:
+        print(as_json(_described(letter, None)))
+        return
+    for name, value in letter.headers:
+        print(harmless(f"{name}: {(value or b'').decode(errors='replace')}"))
+    print(flush=True)
+    sys.stdout.buffer.write(letter.body or b"")
+    sys.stdout.buffer.flush()
+
+
+@dead_letters.command()
+def replay(
+    where: Annotated[list[str] | None, typer.Argument(help="PARTITION/OFFSET …")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every dead letter.")] = False,
+    reason: Reason = "",
+    stage: Stage = "",
+    provider: Provider = "",
+    link: Link = "",
+    since: Since = "",
+    until: Until = "",
+    again: Annotated[
+        bool, typer.Option(help="Those, too, that somebody has replayed already.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be replayed.")] = False,
+    rate: Annotated[float, typer.Option(min=0.1, help="At most so many a second.")] = 50.0,
+    by: Annotated[str, typer.Option(help="Who asks; default: you on this machine.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Publishes dead letters once more to the topics they came from, as received.
+
+    They pass the same way as the first time, with source=replay. Who asked and when is kept on the
+    topic `replays`. Says how many there are, and asks first, unless each is named.
+    """
+    from connectors.letters.replay import replay
+    from streams import running, schema_ids
+    from streams.cli.terminal import Failed, counting, say
+
+    narrowed = any((reason, stage, provider, link, since, until))
+    if bool(where) + (all_ or narrowed) != 1:
+        raise Failed(
+            "name the dead letters to replay, or choose some with --reason, --stage, --provider, "
+            "--link, --since, --until, or all of them with --all"
+        )
+    wanted = _wanted(where or (), reason, stage, provider, link, since, until)
+    settings = running.settings()
+    schema_ids.prepare(settings)
+    cluster = settings.cluster()
+    chosen = _chosen(cluster, wanted, again=again or bool(where))
+    _tell(chosen)
+    if dry_run or not chosen:
+        return
+    if not (where or yes):
+        typer.confirm(f"replay {len(chosen)}?", abort=True, err=True)
+    with counting("replaying", len(chosen)) as done:
+        sent = replay(cluster, chosen, by or _me(), per_second=rate, done=done)
+    for topic, count in sent.items():
+        say(f"{topic}: {count} published again")
+
+
+def _chosen(cluster: Cluster, wanted: Wanted, *, again: bool) -> list[Letter]:
+    from connectors.letters import reading
+    from connectors.letters.replay import fresh
+
+    found = reading.letters(cluster, wanted)
+    if again:
+        return list(found)
+    return list(fresh(found, (replay["letter"] for replay in reading.replays(cluster))))
+
+
+def _tell(chosen: Sequence[Letter]) -> None:
+    """How many there are, from where and why."""
+    from collections import Counter
+
+    from streams.cli.terminal import harmless, say
+
+    say(f"{len(chosen)} dead letters" if chosen else "no dead letter to replay")
+    reasons = Counter((letter.topic, letter.reason) for letter in chosen)
+    for (topic, reason), count in reasons.most_common(_SHOWN_REASONS):
+        say(harmless(f"{count:7}  {topic}  {reason}"))
+    if len(reasons) > _SHOWN_REASONS:
+        say(f"         and {len(reasons) - _SHOWN_REASONS} other reasons")
+
+
+def _wanted(
+    where: Sequence[str],
+    reason: str = "",
+    stage: str = "",
+    provider: str = "",
+    link: str = "",
+    since: str = "",
+    until: str = "",
+) -> Wanted:
+    from connectors.letters.letter import BadPlace, Wanted, place
+    from connectors.letters.moment import BadMoment, moment
+    from streams.cli.terminal import Failed
+    from streams.rebuild import micros_now
+
+    now = micros_now()
+    try:
+        return Wanted(
+            places=[place(one) for one in where],
+            reason=reason,
+            stage=stage,
+            provider=provider,
+            link_id=link,
+            since=moment(since, now) if since else None,
+            until=moment(until, now) if until else None,
+        )
+    except (BadPlace, BadMoment) as error:
+        raise Failed(str(error)) from None
+
+
+def _described(letter: Letter, replayed: object) -> dict[str, object]:
+    from streams.cli.terminal import readable
+
+    again = replayed if isinstance(replayed, dict) else {}
+    return {
+        "partition": letter.place.partition,
+        "offset": letter.place.offset,
+        "at": letter.at,
+        "key": readable(letter.key),
+        "headers": {name: readable(value) for name, value in letter.headers},
+        "value": readable(letter.body),
+        "replayed_by": again.get("by"),
+        "replayed_at": again.get("at"),
+    }
+
+
+def _me() -> str:
+    import getpass
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container without a name for its user
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"
