@@ -110,6 +110,16 @@ def _notice(record: r.Notice, _: Message) -> Row:
     }
 
 
+def _replay(record: r.Replay, _: Message) -> Row:
+    _topic, partition, offset = record["letter"].rsplit("/", 2)
+    return {
+        "event_id": record["event_id"],
+        "partition": int(partition),
+        "offset": int(offset),
+        "at": record["at"],
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class _Reader:
     table: Table
@@ -125,6 +135,7 @@ _READERS = {
     topics.SETTLEMENT.name: _Reader(t.settlements, codec.SETTLEMENT, _decision),
     topics.ANOMALIES.name: _Reader(t.anomalies, codec.ANOMALY, _anomaly),
     topics.NOTICES.name: _Reader(t.notices, codec.NOTICE, _notice),
+    topics.REPLAYS.name: _Reader(t.replays, codec.REPLAY, _replay),
 }
 
 # Everything the board reads.
@@ -141,7 +152,7 @@ def read(messages: Iterable[Message]) -> Batch:
             continue
         try:
             _read_avro(batch, message)
-        except codec.BadRecord as error:
+        except ValueError as error:  # BadRecord is one
             batch.add(t.unreadable, _unreadable(message, str(error)))
     return batch
 
@@ -159,6 +170,9 @@ def _read_avro(batch: Batch, message: Message) -> None:
     batch.add(reader.table, {**reader.columns(record, message), "record": json.dumps(record)})
     if reader.table is t.link_status:
         batch.changes.append((message, record))
+        for payment_id in record["payment_ids"]:
+            place = {"provider": record["provider"], "link_id": record["link_id"]}
+            batch.add(t.link_payments, {"payment_id": payment_id, **place})
 
 
 def _place(message: Message) -> Row:

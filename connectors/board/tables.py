@@ -79,6 +79,14 @@ link_events = Table(
     _text("record"),
 )
 
+# For what came lately, of all links.
+Index("link_events_received", link_events.c.received_at, link_events.c.provider)
+
+# To find a link by one of its payments.
+link_payments = Table(
+    "link_payments", metadata, _key("payment_id"), _key("provider"), _key("link_id")
+)
+
 orders = Table(
     "orders",
     metadata,
@@ -151,6 +159,17 @@ dead_letters = Table(
     Column("body", LargeBinary),
 )
 Index("dead_letters_newest", *(dead_letters.c[n] for n in ("at", "partition", "offset")))
+
+# Who published which dead letter once more; `partition` and `offset` are the letter's.
+replays = Table(
+    "replays",
+    metadata,
+    _key("event_id"),
+    *_position(),
+    _long("at"),
+    _text("record"),
+)
+Index("replays_letter", replays.c.partition, replays.c.offset)
 
 # Records of the topics above that could not be decoded or stored.
 unreadable = Table(

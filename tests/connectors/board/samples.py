@@ -150,6 +150,16 @@ class Make:
             "origin": "callbacks.peach/0/1",
         }
 
+    def replay(self, event_id: str, letter: str = "dead-letters/0/0") -> r.Replay:
+        return {
+            "event_id": event_id,
+            "letter": letter,
+            "to": "callbacks.ping",
+            "reason": "no JSON",
+            "by": "ada",
+            "at": AT,
+        }
+
     def message(self, topic: Topic[Any], record: Any) -> Message:
         """`record` on `topic`: a record is encoded, bytes are taken as they are."""
         encode = topic.codec.encode if topic.codec and isinstance(record, dict) else bytes

@@ -40,7 +40,7 @@ def one_of_everything() -> list[Message]:
             make.status(version=1),
             make.status(version=2, status="OPENED", changed_at=5),
             make.status(version=3, status="PAID", changed_at=9),
-            make.status("link-2"),
+            make.status("link-2", payment_ids=["p1", "p2"]),
         ),
         make.message(topics.LINK_EVENTS, make.event("e1")),
         make.message(topics.ORDERS, make.order("o1", version=1)),
@@ -49,6 +49,7 @@ def one_of_everything() -> list[Message]:
         make.message(topics.SETTLEMENT, make.settlement("s1", "o1", "EXPECTED")),
         make.message(topics.ANOMALIES, make.anomaly("a1")),
         make.message(topics.NOTICES, make.notice("n1")),
+        make.message(topics.REPLAYS, make.replay("r1")),
         make.raw(topics.DEAD_LETTERS, b"no json", {"reason": "no JSON", "stage": "normalize"}),
         make.raw(topics.LINK_EVENTS, b"\x00broken"),
     ]
@@ -85,6 +86,8 @@ def test_every_topic_read_makes_a_row(store: Store) -> None:
         "anomalies": 1,
         "notices": 1,
         "dead_letters": 1,
+        "link_payments": 2,
+        "replays": 1,
         "unreadable": 1,
     }
     assert {message.topic for message in EVERYTHING} == set(rows.TOPICS)
