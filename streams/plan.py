@@ -1,5 +1,6 @@
 """What `linkstatus up` will run, and with which settings."""
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ def plan(settings: Settings, cluster: Cluster, with_sandbox: bool) -> Plan:
     settings.sandbox.port = child.free_port(settings.sandbox.port)
     settings.edge_url = f"http://127.0.0.1:{settings.http.port}"
     simulated = _without_credentials(settings) if with_sandbox else []
+    wanted = {"web": True, "work": True, "lookup": True, "settle": settings.settle}
+    names = [name for name, runs in {**wanted, "sandbox": with_sandbox}.items() if runs]
+    fixed = {"web": settings.http.port, "sandbox": settings.sandbox.port}
+    ports = {name: fixed.get(name) or child.free_port() for name in names}
     environment = {
         "LINKSTATUS_BROKERS": cluster.brokers,
         # For the commands in other terminals: those have not the environment of this one.
@@ -37,12 +42,14 @@ def plan(settings: Settings, cluster: Cluster, with_sandbox: bool) -> Plan:
         "LINKSTATUS_EDGE_URL": settings.edge_url,
         "LINKSTATUS_SANDBOX__PORT": str(settings.sandbox.port),
         "LINKSTATUS_BOARD__TOKEN": _token(settings),
+        "LINKSTATUS_BOARD__PROCESSES": json.dumps(
+            {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        ),
         **wiring.sandbox_environment(settings, simulated),
         **_impatience(settings, simulated),
     }
-    wanted = {"web": True, "work": True, "lookup": True, "settle": settings.settle}
-    names = [name for name, runs in {**wanted, "sandbox": with_sandbox}.items() if runs]
-    return Plan(environment, [_child(name, settings, environment) for name in names], simulated)
+    children = [_child(name, port, settings, environment) for name, port in ports.items()]
+    return Plan(environment, children, simulated)
 
 
 def _impatience(settings: Settings, simulated: list[str]) -> dict[str, str]:
@@ -52,9 +59,7 @@ def _impatience(settings: Settings, simulated: list[str]) -> dict[str, str]:
     return {"LINKSTATUS_POLLING__FIRST_SECONDS": "5"}
 
 
-def _child(name: str, settings: Settings, environment: Mapping[str, str]) -> Child:
-    ports = {"web": settings.http.port, "sandbox": settings.sandbox.port}
-    port = ports.get(name) or child.free_port()
+def _child(name: str, port: int, settings: Settings, environment: Mapping[str, str]) -> Child:
     # Only the web process is for others; the rest serves its probes to this machine alone.
     host = settings.http.host if name == "web" else "127.0.0.1"
     own = {"LINKSTATUS_HTTP__HOST": host, "LINKSTATUS_HTTP__PORT": str(port)}

@@ -92,7 +92,10 @@ class Http(BaseModel):
 
 
 class Board(BaseModel):
+    """`processes` are those whose health the page shows: name to address, as http://host:port."""
+
     token: SecretStr | None = None
+    processes: dict[str, str] = {}
 
 
 class Sandbox(BaseModel):

@@ -210,10 +210,11 @@ class _Up:
 
     def _announce(self, the: Plan) -> None:
         url, data = self._settings.edge_url, self._settings.data_dir
+        token = the.environment["LINKSTATUS_BOARD__TOKEN"]
         lines = [
-            f"page      {url}/",
+            f"page      {url}/?token={token}",
             f"callbacks {url}/callbacks/{{provider}}",
-            f"token     {the.environment['LINKSTATUS_BOARD__TOKEN']}  (for acting, as bearer)",
+            f"token     {token}  (that address signs a browser in; programs send it as bearer)",
             f"kafka     {the.environment['LINKSTATUS_BROKERS']}",
             f"sandbox   http://127.0.0.1:{self._settings.sandbox.port}"
             f"  simulates {', '.join(the.simulated) or 'nothing'}",

@@ -66,7 +66,7 @@ def board(settings: Settings) -> None:
     from connectors.board import run_board
     from streams import schema_ids
 
-    schema_ids.read(settings.cluster(), settings.schema_registry_url)
+    schema_ids.prepare(settings)
     _run(settings, "board", run_board(_board_config(settings)))
 
 
@@ -289,4 +289,5 @@ def _board_config(settings: Settings) -> BoardConfig:
         address=settings.address(),
         token=token.get_secret_value() if token else None,
         registry=settings.schema_registry_url is None,
+        processes=settings.board.processes,
     )

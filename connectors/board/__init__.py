@@ -4,23 +4,31 @@
 """
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from connectors import process
 from connectors.board import registry, stream
-from connectors.board.access import Access, Guard, SecurityHeaders, TokenNeeded
+from connectors.board.access import Access, TokenNeeded
+from connectors.board.acts import Acts
 from connectors.board.api import Api, UnavailableAs503
+from connectors.board.guard import Guard, SecurityHeaders, sign_in
+from connectors.board.health import Watch
 from connectors.board.materialize import Materializer
-from connectors.board.page import STATIC, FirstPage
+from connectors.board.pages import STATIC, Pages, wants_page
+from connectors.board.raw import RawRecords
+from connectors.board.replaying import Replays
 from connectors.board.store import Store, StoreUnavailable
+from connectors.board.views import Sources, Views
 from connectors.kafka import Cluster
 
 __all__ = [
@@ -40,7 +48,9 @@ _STOP_SEEN_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class BoardConfig:
-    """What the board needs: `database_url` is SQLAlchemy's, `token` opens it off loopback."""
+    """What the board needs: `database_url` is SQLAlchemy's, `token` opens it off loopback and lets
+    act; `processes` are the addresses of those whose health it shows.
+    """
 
     cluster: Cluster
     providers: tuple[str, ...]
@@ -49,6 +59,7 @@ class BoardConfig:
     token: str | None = None
     # Whether `/registry` is served: not beside a registry of another's.
     registry: bool = True
+    processes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +71,17 @@ class Board:
     store: Store
     hub: stream.Hub
     materializer: Materializer
+    watch: Watch
 
     async def follow(self) -> None:
-        """Keeps the store up to date, forever. Raises StoreUnavailable when the database fails."""
+        """Keeps the store up to date and looks after the processes, forever. Raises
+        StoreUnavailable when the database fails.
+        """
+        watching = asyncio.create_task(self.watch.run())
         try:
             await self.materializer.run()
         finally:
+            watching.cancel()
             self.store.close()
 
     def why_not(self) -> str | None:
@@ -84,29 +100,73 @@ def open_board(config: BoardConfig) -> Board:
     access = Access(config.address.host, config.token)
     store = Store(config.database_url)
     hub = stream.Hub()
-    return Board(config, access, store, hub, Materializer(config.cluster, store, hub))
+    materializer = Materializer(config.cluster, store, hub)
+    return Board(config, access, store, hub, materializer, Watch(config.processes))
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def routes(board: Board) -> list[BaseRoute]:
     """The board's routes, each behind its access rules; probes are not among them."""
-    guard = [Middleware(Guard, access=board.access), Middleware(UnavailableAs503)]
-    api = Api(board.store, board.config.providers)
-    page = FirstPage(board.store, board.config.providers)
-    schemas = registry.endpoints(board.config.providers, board.config.cluster.prefix)
-    endpoints = {
-        "/": page.show,
-        "/links": api.links,
-        "/links/{provider}/{link_id:path}": api.link,
-        "/orders/{provider}/{order_id:path}": api.order,
-        "/anomalies": api.anomalies,
-        "/dead-letters": api.dead_letters,
-        "/stream": stream.endpoint(board.hub),
-        **(schemas if board.config.registry else {}),
-    }
+    pages = Pages()
+    guard = [
+        Middleware(Guard, access=board.access, pages=pages),
+        Middleware(UnavailableAs503),
+    ]
     return [
-        *(Route(path, endpoint, middleware=guard) for path, endpoint in endpoints.items()),
+        Route("/sign-in", sign_in(board.access, pages), methods=["GET", "POST"]),
+        *(
+            Route(path, endpoint, methods=[method], middleware=guard)
+            for (method, path), endpoint in _endpoints(board, pages).items()
+        ),
         Mount("/static", StaticFiles(directory=STATIC), middleware=guard),
     ]
+
+
+def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
+    cluster, providers = board.config.cluster, board.config.providers
+    api = Api(board.store, providers)
+    sources = Sources(
+        store=board.store,
+        providers=providers,
+        access=board.access,
+        watch=board.watch,
+        raw=RawRecords(cluster),
+        replays=Replays(cluster),
+        trouble=board.why_not,
+    )
+    views = Views(pages, sources)
+    acts = Acts(views)
+    reading: dict[str, Endpoint] = {
+        "/": views.overview,
+        "/links": _either(views.links, api.links),
+        "/links/{provider}/{link_id:path}": _either(views.link, api.link),
+        "/orders": _either(views.orders, api.orders),
+        "/orders/{provider}/{order_id:path}": _either(views.order, api.order),
+        "/anomalies": _either(views.anomalies, api.anomalies),
+        "/dead-letters": _either(views.dead_letters, api.dead_letters),
+        "/dead-letters/replay": acts.ask,
+        "/dead-letters/{partition:int}/{offset:int}": views.dead_letter,
+        "/processes": views.processes,
+        "/stream": stream.endpoint(board.hub),
+        **(registry.endpoints(providers, cluster.prefix) if board.config.registry else {}),
+    }
+    return {
+        **{("GET", path): endpoint for path, endpoint in reading.items()},
+        ("POST", "/dead-letters/replay"): acts.replay,
+    }
+
+
+def _either(page: Endpoint, data: Endpoint) -> Endpoint:
+    """The page for browsers, the data for programs, at one address."""
+
+    async def endpoint(request: Request) -> Response:
+        answer = await (page if wants_page(request) else data)(request)
+        answer.headers["Vary"] = "Accept"
+        return answer
+
+    return endpoint
 
 
 def application(board: Board, probes: Iterable[BaseRoute]) -> Starlette:

@@ -19,6 +19,8 @@ _SECRET_NAMES = (
     "cardNumber",
     "card.cvv",
     "cvv",
+    "cvc",
+    "securityCode",
     "token",
     "access_token",
     "client_secret",
@@ -32,6 +34,9 @@ _IN_JSON = re.compile(
     rb'("(?:[^"\\]*\.)?(?:' + _ALTERNATIVES + rb')"\s*:\s*)("(?:[^"\\]|\\.)*"?|[^\s,}\]]+)', re.I
 )
 _IN_FORM = re.compile(rb"((?:^|&)(?:[^&=]*\.)?(?:" + _ALTERNATIVES + rb")=)[^&]*", re.I)
+
+# A card's number wherever it stands: its issuer's digit, its length, and its check digit.
+_CARD = re.compile(rb"(?<![0-9])[2-6][0-9]{13,18}(?![0-9])")
 
 Change = Callable[[Any], Any]
 
@@ -113,7 +118,16 @@ def masked_headers(headers: list[list[str]]) -> dict[str, str]:
 def masked_body(body: bytes) -> bytes:
     """The body with secret values replaced, be it JSON, form-encoded or broken."""
     body = _IN_JSON.sub(rb'\1"' + MASK.encode() + b'"', body)
-    return _IN_FORM.sub(rb"\1" + MASK.encode(), body)
+    body = _IN_FORM.sub(rb"\1" + MASK.encode(), body)
+    return _CARD.sub(_without_card, body)
+
+
+def _without_card(found: re.Match[bytes]) -> bytes:
+    """What looks like a card's number but for its first six and last four digits."""
+    number = found[0]
+    digits = [int(digit) for digit in number.decode()][::-1]
+    check = sum(digits[::2]) + sum(sum(divmod(2 * digit, 10)) for digit in digits[1::2])
+    return number[:6] + MASK.encode() + number[-4:] if check % 10 == 0 else number
 
 
 def body_json(body: bytes | None) -> dict[str, Any]:

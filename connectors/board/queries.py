@@ -50,20 +50,21 @@ def cursor_types(table: Table) -> tuple[type, ...]:
 def links(store: Store, where: Mapping[str, str], limit: int, after: Cursor | None) -> Page:
     """Link statuses; `where` may name provider, status, order_id."""
     conditions = [t.link_status.c[name] == storable(value) for name, value in where.items()]
-    return _records(store, t.link_status, conditions, limit, after)
+    return records(store, t.link_status, conditions, limit, after)
 
 
 def anomalies(store: Store, limit: int, after: Cursor | None = None) -> Page:
-    return _records(store, t.anomalies, [], limit, after)
+    return records(store, t.anomalies, [], limit, after)
 
 
-def orders(store: Store, limit: int, after: Cursor | None = None) -> Page:
-    return _records(store, t.orders, [], limit, after)
-
-
-def dead_letters(store: Store, limit: int, after: Cursor | None = None) -> Page:
+def dead_letters(
+    store: Store,
+    limit: int,
+    after: Cursor | None = None,
+    conditions: Sequence[ColumnElement[bool]] = (),
+) -> Page:
     """Dead letters as mappings of their columns."""
-    rows, following = _page(store, t.dead_letters, [], limit, after)
+    rows, following = _page(store, t.dead_letters, conditions, limit, after)
     return Page([{**row, "headers": json.loads(row["headers"])} for row in rows], following)
 
 
@@ -133,13 +134,14 @@ def _is(table: Table, provider: str, **identity: str) -> list[ColumnElement[bool
     return [table.c.provider == storable(provider), table.c[name] == storable(value)]
 
 
-def _records(
+def records(
     store: Store,
     table: Table,
     conditions: Sequence[ColumnElement[bool]],
     limit: int,
     after: Cursor | None,
 ) -> Page:
+    """Records of a table that keeps them whole."""
     rows, following = _page(store, table, conditions, limit, after)
     return Page([json.loads(row["record"]) for row in rows], following)
 

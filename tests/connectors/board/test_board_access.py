@@ -4,7 +4,15 @@ import httpx
 import pytest
 
 from connectors import process
-from connectors.board import Board, BoardConfig, TokenNeeded, application, open_board, run_board
+from connectors.board import (
+    Board,
+    BoardConfig,
+    TokenNeeded,
+    access,
+    application,
+    open_board,
+    run_board,
+)
 from connectors.board.access import Access
 from connectors.kafka import Cluster
 from connectors.process import Address
@@ -97,8 +105,78 @@ async def test_every_answer_carries_the_security_headers(
     headers = (await client.get(path)).headers
     assert headers["content-security-policy"].startswith("default-src 'self';")
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert "unsafe" not in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["referrer-policy"] == "same-origin"
 
 
 async def test_reading_cannot_be_written(client: httpx.AsyncClient, board: Board) -> None:
     assert (await client.post("/links", json={})).status_code == 405
+
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+COOKIE = {"Cookie": f"{access.COOKIE}={Access('127.0.0.1', TOKEN).cookie()}"}
+HERE = "http://127.0.0.1:8080"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (BEARER, 422),
+        (BEARER | {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}, 422),
+        (COOKIE | {"Sec-Fetch-Site": "same-origin"}, 422),
+        (COOKIE | {"Sec-Fetch-Site": "same-origin", "Origin": "null"}, 422),
+        (COOKIE | {"Origin": HERE}, 422),
+        ({}, 401),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Authorization": f"Basic {TOKEN}"}, 401),
+        ({"Cookie": f"{access.COOKIE}=guess", "Origin": HERE}, 401),
+        ({"Origin": HERE, "Sec-Fetch-Site": "same-origin"}, 401),
+        (COOKIE, 403),
+        (COOKIE | {"Sec-Fetch-Site": "cross-site"}, 403),
+        (COOKIE | {"Sec-Fetch-Site": "same-site", "Origin": HERE}, 403),
+        (COOKIE | {"Sec-Fetch-Site": "none"}, 403),
+        (COOKIE | {"Origin": "http://127.0.0.1:9999"}, 403),
+        (COOKIE | {"Origin": "https://evil.example"}, 403),
+        (COOKIE | {"Origin": "null"}, 403),
+        (COOKIE | {"Origin": "http://[oops"}, 403),
+    ],
+)
+async def test_acting_needs_the_token_and_a_browser_our_own_page(
+    client: httpx.AsyncClient, headers: dict[str, str], status: int
+) -> None:
+    """On loopback too, where reading is open. 422 is the act itself, which is asked for wrongly."""
+    answer = await client.post("/dead-letters/replay", data={"place": "x"}, headers=headers)
+    assert answer.status_code == status
+
+
+async def test_without_a_token_nobody_acts(database_url: str) -> None:
+    board = open_board(config(database_url, "127.0.0.1", None))
+    transport = httpx.ASGITransport(application(board, []))
+    nothing = {"Cookie": f"{access.COOKIE}={board.access.cookie()}", "Origin": HERE}
+    async with httpx.AsyncClient(transport=transport, base_url=HERE) as client:
+        for headers in (nothing, {"Authorization": "Bearer "}, {}):
+            answer = await client.post("/dead-letters/replay", headers=headers)
+            assert answer.status_code == 401
+
+
+async def test_a_browser_off_loopback_is_shown_where_to_sign_in(remote: httpx.AsyncClient) -> None:
+    answer = await remote.get("/links", headers={"Accept": "text/html"})
+    assert answer.status_code == 401
+    assert 'action="/sign-in"' in answer.text
+    assert "dead" not in answer.text.lower()
+    assert (await remote.get("/static/board.css")).status_code == 200
+
+
+async def test_signing_in_takes_the_token_from_our_own_page_only(
+    remote: httpx.AsyncClient,
+) -> None:
+    own = {"Origin": "http://board.example:8080"}
+    wrong = await remote.post("/sign-in", data={"token": "guess"}, headers=own)
+    assert (wrong.status_code, "set-cookie" in wrong.headers) == (401, False)
+    foreign = {"Origin": "https://evil.example"}
+    forged = await remote.post("/sign-in", data={"token": TOKEN}, headers=foreign)
+    assert (forged.status_code, "set-cookie" in forged.headers) == (403, False)
+    answer = await remote.post("/sign-in", data={"token": f" {TOKEN} "}, headers=own)
+    assert answer.status_code == 303
+    assert (await remote.get("/links")).status_code == 200

@@ -1,0 +1,99 @@
+"""What a request asks for: filters, a limit and where to go on, for programs and pages alike."""
+
+import base64
+import json
+from collections.abc import Collection, Mapping
+from typing import get_args
+
+from sqlalchemy import Table
+from starlette.requests import Request
+
+from connectors.board import queries
+from connectors.letters.letter import BadPlace, Wanted, place
+from connectors.letters.moment import BadMoment, moment
+from schemas.records import AnomalyKind, OrderState, Status
+
+STATUSES: tuple[str, ...] = get_args(Status)
+STATES: tuple[str, ...] = get_args(OrderState)
+KINDS: tuple[str, ...] = get_args(AnomalyKind)
+_DEFAULT_LIMIT = 50
+_LONGEST = 200
+
+
+class BadParameter(ValueError):
+    """A query parameter is wrong; `name` says which, the message why."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"{name}: {why}")
+        self.name = name
+
+
+def one_of(request: Request, words: Mapping[str, Collection[str] | None]) -> dict[str, str]:
+    """The parameters that are given, each one of its words (None: any). Raises BadParameter."""
+    # An empty value is an empty field of a form: no filter.
+    given = {name: v for name in words if (v := request.query_params.get(name))}
+    for name, value in given.items():
+        known = words[name]
+        if known is not None and value not in known:
+            raise BadParameter(name, f"is not one of {', '.join(known)}")
+    return given
+
+
+def only(request: Request, known: Collection[str]) -> None:
+    """Refuses a parameter that nobody knows: a misspelt filter would show too much."""
+    for name in request.query_params:
+        if name not in known:
+            raise BadParameter(name, f"no such parameter; there are {', '.join(sorted(known))}")
+
+
+def wanted(given: Mapping[str, str], now: int) -> Wanted:
+    """Which dead letters are meant. Raises BadParameter."""
+
+    def at(name: str) -> int | None:
+        try:
+            return moment(text, now) if (text := given.get(name)) else None
+        except BadMoment as error:
+            raise BadParameter(name, str(error)) from None
+
+    try:
+        places = [place(text)] if (text := given.get("place")) else []
+    except BadPlace as error:
+        raise BadParameter("place", str(error)) from None
+    return Wanted(
+        places=places,
+        reason=given.get("reason", "")[:_LONGEST],
+        stage=given.get("stage", ""),
+        provider=given.get("provider", ""),
+        since=at("since"),
+        until=at("until"),
+    )
+
+
+def limit(request: Request, most: int) -> int:
+    """`limit`, else 50. Raises BadParameter."""
+    text = request.query_params.get("limit") or str(min(_DEFAULT_LIMIT, most))
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= most):
+        raise BadParameter("limit", f"is not a whole number from 1 to {most}")
+    return int(text)
+
+
+def cursor(position: queries.Cursor) -> str:
+    """The position as `cursor` takes it."""
+    packed = json.dumps(position, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+
+def after(request: Request, table: Table) -> queries.Cursor | None:
+    """Where to go on. Raises BadParameter."""
+    text = request.query_params.get("cursor")
+    if not text:
+        return None
+    expected = queries.cursor_types(table)
+    try:
+        position = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True))
+        fits = [type(part) for part in position] == list(expected)
+    except (ValueError, TypeError):
+        fits = False
+    if not fits or any(isinstance(part, int) and abs(part) >= 2**63 for part in position):
+        raise BadParameter("cursor", "is not one that an earlier answer gave as `next`")
+    return tuple(position)

@@ -1,0 +1,151 @@
+"""Lists narrowed by what a person remembers: part of an id, a kind, a time. Blocking."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_, union
+
+from connectors.board import queries
+from connectors.board import tables as t
+from connectors.board.lately import unreplayed
+from connectors.board.queries import Cursor, Page
+from connectors.board.rows import storable
+from connectors.board.store import Store
+from connectors.letters.letter import Place, Wanted
+from schemas.records import Replay
+
+_LAST = "\U0010ffff"
+
+
+def links(
+    store: Store,
+    providers: Sequence[str],
+    where: Mapping[str, str],
+    search: str,
+    limit: int,
+    after: Cursor | None,
+) -> Page:
+    """Links by provider, status and order, and by how their id, their order's id or one of their
+    payments' ids begins.
+    """
+    conditions = [t.link_status.c[name] == storable(value) for name, value in where.items()]
+    if search:
+        conditions.append(_found(store, providers, storable(search)))
+    return queries.records(store, t.link_status, conditions, limit, after)
+
+
+def orders(
+    store: Store, where: Mapping[str, str], search: str, limit: int, after: Cursor | None
+) -> Page:
+    """Orders by provider and state, and by how their id begins."""
+    c = t.orders.c
+    conditions = [c[name] == storable(value) for name, value in where.items()]
+    if search:
+        conditions.append(_begins(store, c.order_id, storable(search)))
+    return queries.records(store, t.orders, conditions, limit, after)
+
+
+def anomalies(store: Store, where: Mapping[str, str], limit: int, after: Cursor | None) -> Page:
+    """Anomalies by provider and kind."""
+    conditions = [t.anomalies.c[name] == storable(value) for name, value in where.items()]
+    return queries.records(store, t.anomalies, conditions, limit, after)
+
+
+class Letters(NamedTuple):
+    """Dead letters, newest first, with `replays` each; `number` is how many there are in all."""
+
+    page: Page
+    number: int
+
+
+def letters(
+    store: Store, wanted: Wanted, *, fresh: bool, limit: int, after: Cursor | None
+) -> Letters:
+    """Those that are wanted; `fresh` leaves out what somebody has replayed."""
+    conditions = _wanted(wanted, fresh)
+    number = select(func.count()).select_from(t.dead_letters).where(*conditions)
+    page = queries.dead_letters(store, limit, after, conditions)
+    with store.reading() as connection:
+        count = connection.scalar(number) or 0
+    told = _replays(store, [Place(row["partition"], row["offset"]) for row in page.rows])
+    rows = [
+        {**row, "replays": told.get(Place(row["partition"], row["offset"]), [])}
+        for row in page.rows
+    ]
+    return Letters(Page(rows, page.next), count)
+
+
+def letters_by_reason(store: Store, wanted: Wanted, *, fresh: bool) -> list[tuple[str, str, int]]:
+    """Origin's topic, reason and number of those that are wanted, the most first."""
+    c = t.dead_letters.c
+    query = select(c.origin, c.reason).where(*_wanted(wanted, fresh))
+    found: dict[tuple[str, str], int] = {}
+    with store.reading() as connection:
+        for origin, reason in connection.execute(query):
+            kind = origin.rsplit("/", 2)[0], reason
+            found[kind] = found.get(kind, 0) + 1
+    return sorted(((*kind, count) for kind, count in found.items()), key=lambda row: -row[2])
+
+
+def _wanted(wanted: Wanted, fresh: bool) -> list[ColumnElement[bool]]:
+    """As `Wanted.includes`, in SQL; a link is told with its provider."""
+    c = t.dead_letters.c
+    asked: list[ColumnElement[bool] | None] = [
+        or_(*(and_(c.partition == p, c.offset == o) for p, o in wanted.places))
+        if wanted.places
+        else None,
+        func.lower(c.reason).contains(storable(wanted.reason).lower(), autoescape=True)
+        if wanted.reason
+        else None,
+        c.stage == storable(wanted.stage) if wanted.stage else None,
+        _of_provider(storable(wanted.provider)) if wanted.provider else None,
+        c.key == f"{wanted.provider}:{wanted.link_id}".encode() if wanted.link_id else None,
+        c.at >= wanted.since if wanted.since is not None else None,
+        c.at < wanted.until if wanted.until is not None else None,
+        unreplayed() if fresh else None,
+    ]
+    return [condition for condition in asked if condition is not None]
+
+
+def _of_provider(provider: str) -> ColumnElement[bool]:
+    c = t.dead_letters.c
+    raw = c.origin.startswith(f"callbacks.{provider}/", autoescape=True)
+    key = provider.encode()
+    by_key = and_(c.key >= key + b":", c.key < key + b";")
+    return or_(raw, and_(~c.origin.startswith("callbacks."), by_key))
+
+
+def _replays(store: Store, places: list[Place]) -> dict[Place, list[Replay]]:
+    if not places:
+        return {}
+    c = t.replays.c
+    query = select(c.partition, c.offset, c.record).where(
+        or_(*(and_(c.partition == p, c.offset == o) for p, o in places))
+    )
+    found: dict[Place, list[Replay]] = {}
+    with store.reading() as connection:
+        for partition, offset, record in connection.execute(query.order_by(c.at)):
+            found.setdefault(Place(partition, offset), []).append(json.loads(record))
+    return found
+
+
+def _found(store: Store, providers: Sequence[str], search: str) -> ColumnElement[bool]:
+    """Each part has its index; the three together would not."""
+    links, payments = t.link_status.c, t.link_payments.c
+    matching = union(
+        select(links.provider, links.link_id).where(
+            links.provider.in_(providers), _begins(store, links.link_id, search)
+        ),
+        select(links.provider, links.link_id).where(_begins(store, links.order_id, search)),
+        select(payments.provider, payments.link_id).where(
+            _begins(store, payments.payment_id, search)
+        ),
+    )
+    return tuple_(links.provider, links.link_id).in_(matching)
+
+
+def _begins(store: Store, column: Any, search: str) -> ColumnElement[bool]:
+    # PostgreSQL compares by the database's collation, where ranges are none of prefixes.
+    own = column.collate("C") if store.engine.dialect.name == "postgresql" else column
+    return and_(own >= search, own < search + _LAST)

@@ -1,0 +1,120 @@
+"""What came lately, and what of it a person should see: counted for the first page. Blocking."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, and_, exists, func, select
+
+from connectors.board import queries
+from connectors.board import tables as t
+from connectors.board.store import Store
+
+MINUTES = 60
+_MINUTE = 60_000_000
+_DAY = 86_400_000_000
+_REASONS = 4
+
+
+class Group(NamedTuple):
+    """Things of one kind: how many, and when the last of them came (microseconds, UTC)."""
+
+    word: str
+    number: int
+    last_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """What a provider told within the last hour, by minute, the latest last."""
+
+    by_minute: list[int] = field(default_factory=lambda: [0] * MINUTES)
+    last_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lately:
+    """One look at the store."""
+
+    at: int
+    links: dict[str, dict[str, int]]
+    totals: dict[str, int]
+    coming: dict[str, Coming]
+    anomalies: list[Group]
+    letters: list[Group]
+    letters_open: int
+    orders_failed: int
+
+
+def unreplayed() -> ColumnElement[bool]:
+    """Holds of a dead letter that nobody has replayed."""
+    letter, again = t.dead_letters.c, t.replays.c
+    return ~exists().where(and_(again.partition == letter.partition, again.offset == letter.offset))
+
+
+def look(store: Store, now: int) -> Lately:
+    """Counts it all; `now` in microseconds."""
+    letters, letters_open = _letters(store)
+    return Lately(
+        at=now,
+        links=queries.counts(store),
+        totals=queries.totals(store),
+        coming=_coming(store, now),
+        anomalies=_anomalies(store, now - _DAY),
+        letters=letters,
+        letters_open=letters_open,
+        orders_failed=_orders_failed(store),
+    )
+
+
+def _coming(store: Store, now: int) -> dict[str, Coming]:
+    events = t.link_events.c
+    first = now // _MINUTE - MINUTES + 1
+    minute = events.received_at // _MINUTE
+    counted = (
+        select(events.provider, minute, func.count(), func.max(events.received_at))
+        .where(
+            events.received_at >= first * _MINUTE, events.received_at < (first + MINUTES) * _MINUTE
+        )
+        .group_by(events.provider, minute)
+        .order_by(minute)
+    )
+    found: dict[str, Coming] = {}
+    with store.reading() as connection:
+        for provider, at, number, last in connection.execute(counted):
+            series = found.get(provider, Coming()).by_minute
+            series[int(at) - first] = number
+            found[provider] = Coming(series, last)
+    return found
+
+
+def _anomalies(store: Store, since: int) -> list[Group]:
+    c = t.anomalies.c
+    grouped = (
+        select(c.kind, func.count(), func.max(c.at))
+        .where(c.at >= since)
+        .group_by(c.kind)
+        .order_by(func.max(c.at).desc())
+    )
+    with store.reading() as connection:
+        return [Group(*row) for row in connection.execute(grouped)]
+
+
+def _letters(store: Store) -> tuple[list[Group], int]:
+    c = t.dead_letters.c
+    grouped = (
+        select(c.reason, func.count(), func.max(c.at))
+        .where(unreplayed())
+        .group_by(c.reason)
+        .order_by(func.count().desc())
+        .limit(_REASONS)
+    )
+    number = select(func.count()).select_from(t.dead_letters).where(unreplayed())
+    with store.reading() as connection:
+        groups = [Group(*row) for row in connection.execute(grouped)]
+        return groups, connection.scalar(number) or 0
+
+
+def _orders_failed(store: Store) -> int:
+    number = select(func.count()).select_from(t.orders).where(t.orders.c.state == "FAILED")
+    with store.reading() as connection:
+        return connection.scalar(number) or 0

@@ -1,0 +1,61 @@
+"""Rendering: templates, what they may call, and whether a page or data is asked for."""
+
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from connectors.board import words
+from connectors.board.advice import ANOMALIES
+from connectors.board.lapse import lapse
+from connectors.board.present import rfc3339
+
+_FOLDER = Path(__file__).parent
+STATIC = _FOLDER / "static"
+
+
+def wants_page(request: Request) -> bool:
+    """Whether this is a browser that shows the answer to a person; programs get JSON."""
+    return "text/html" in request.headers.get("accept", "")
+
+
+class Pages:
+    """The templates."""
+
+    def __init__(self) -> None:
+        self._environment = _environment()
+
+    def render(self, template: str, **content: Any) -> str:
+        return self._environment.get_template(template).render(content)
+
+    def answer(
+        self, request: Request, template: str, status: HTTPStatus, **content: Any
+    ) -> Response:
+        """A page of its own, without what only those who may read see."""
+        text = self.render(template, path=request.url.path, **content)
+        return HTMLResponse(text, status, {"Vary": "Accept"})
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        age=words.age, rfc3339=rfc3339, segment=lambda text: quote(text, safe="")
+    )
+    environment.globals.update(
+        money=words.money,
+        took=words.took,
+        many=words.many,
+        lapse=lapse,
+        advice=lambda kind: ANOMALIES.get(kind, ANOMALIES["UNKNOWN"]),
+    )
+    return environment

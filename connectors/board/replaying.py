@@ -1,0 +1,73 @@
+"""Replays that somebody asked for on the page: one at a time, with what became of it."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaException
+
+from connectors.kafka import Cluster
+from connectors.letters import reading
+from connectors.letters.letter import Wanted
+from connectors.letters.reading import NoSuchLetter
+from connectors.letters.replay import PER_SECOND, NotReplayed, fresh, replay
+
+log = logging.getLogger(__name__)
+
+
+class Busy(Exception):
+    """Another replay is under way."""
+
+
+@dataclass(slots=True)
+class Errand:
+    """One replay. `chosen` is None until they are counted; `over` says how it ended."""
+
+    by: str
+    chosen: int | None = None
+    done: int = 0
+    over: str = ""
+    failed: bool = False
+
+
+class Replays:
+    """Runs replays in the background, at a rate that leaves the rest its share."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._task: asyncio.Task[None] | None = None
+        self.latest: Errand | None = None
+
+    def start(self, wanted: Wanted, by: str, *, again: bool) -> "asyncio.Task[None]":
+        """Begins to publish the wanted ones once more; `again` includes those that were before.
+        Raises Busy.
+        """
+        if self._task and not self._task.done():
+            raise Busy
+        self.latest = errand = Errand(by)
+        self._task = asyncio.create_task(asyncio.to_thread(self._run, errand, wanted, again))
+        return self._task
+
+    def _run(self, errand: Errand, wanted: Wanted, again: bool) -> None:
+        try:
+            sent = self._replayed(errand, wanted, again)
+        except (KafkaException, NoSuchLetter, NotReplayed) as error:
+            log.warning("a replay by %r ended early: %s", errand.by, error)
+            errand.failed, errand.over = True, str(error)
+        else:
+            errand.over = f"{sent} published again"
+
+    def _replayed(self, errand: Errand, wanted: Wanted, again: bool) -> int:
+        # All of them first: what dies once more comes back to the topic that is read here.
+        chosen = list(reading.letters(self._cluster, wanted))
+        if not again:
+            notes = reading.replays(self._cluster)
+            chosen = list(fresh(chosen, (note["letter"] for note in notes)))
+        errand.chosen = len(chosen)
+        log.info("replaying %d dead letters for %r", len(chosen), errand.by)
+
+        def count(more: int) -> None:
+            errand.done += more
+
+        sent = replay(self._cluster, chosen, errand.by, per_second=PER_SECOND, done=count)
+        return sent.total()

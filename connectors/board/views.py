@@ -1,0 +1,214 @@
+"""The pages: each is one template over a few questions to the store."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from sqlalchemy import Table
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from connectors.board import asking, chart, finding, lately, queries
+from connectors.board import tables as t
+from connectors.board.access import Access
+from connectors.board.advice import problems
+from connectors.board.api import dead_letter_json
+from connectors.board.health import Watch, micros_now
+from connectors.board.pages import Pages
+from connectors.board.raw import RawRecords
+from connectors.board.replaying import Replays
+from connectors.board.store import Store
+from connectors.board.story import decisions, story
+from connectors.letters.letter import Wanted, place
+
+_LISTED = 50
+_NEWEST = 12
+# Counting a million links takes part of a second: do it once for everybody who looks, and spend at
+# most a tenth of the time on it.
+_KEPT_SECONDS = 1.0
+_REST = 10
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Content = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the pages are made of. `trouble` says why the store is not up to date, or None."""
+
+    store: Store
+    providers: Sequence[str]
+    access: Access
+    watch: Watch
+    raw: RawRecords
+    replays: Replays
+    trouble: Callable[[], str | None]
+
+
+class Views:
+    """The endpoints, as methods that take a request."""
+
+    def __init__(self, pages: Pages, sources: Sources) -> None:
+        self._pages = pages
+        self.sources = sources
+        self._lately: lately.Lately | None = None
+        self._lately_until = 0.0
+
+    async def overview(self, request: Request) -> Response:
+        return await self.page(request, "overview.html", self._overview)
+
+    async def links(self, request: Request) -> Response:
+        words = {"provider": None, "status": asking.STATUSES, "order_id": None}
+        return await self._list(request, "links.html", t.link_status, words, self._links)
+
+    async def orders(self, request: Request) -> Response:
+        words = {"provider": None, "state": asking.STATES}
+        return await self._list(request, "orders.html", t.orders, words, self._orders)
+
+    async def anomalies(self, request: Request) -> Response:
+        words = {"provider": None, "kind": asking.KINDS}
+        return await self._list(request, "anomalies.html", t.anomalies, words, self._anomalies)
+
+    async def dead_letters(self, request: Request) -> Response:
+        words = dict.fromkeys(("provider", "reason", "stage", "since", "until", "place"))
+        shown = {**words, "show": ("open", "all")}
+        return await self._list(request, "dead_letters.html", t.dead_letters, shown, self._letters)
+
+    async def processes(self, request: Request) -> Response:
+        return await self.page(request, "processes.html", dict)
+
+    async def link(self, request: Request) -> Response:
+        return await self.page(request, "link.html", lambda: self._link(**request.path_params))
+
+    async def order(self, request: Request) -> Response:
+        return await self.page(request, "order.html", lambda: self._order(**request.path_params))
+
+    async def dead_letter(self, request: Request) -> Response:
+        return await self.page(
+            request, "dead_letter.html", lambda: self._letter(**request.path_params)
+        )
+
+    async def _list(
+        self,
+        request: Request,
+        template: str,
+        table: Table,
+        words: Mapping[str, Any],
+        look: Callable[[dict[str, str], str, queries.Cursor | None], Content],
+    ) -> Response:
+        def content() -> Content:
+            # A page shows what it can: a wrong word is told, and narrows nothing.
+            wrong, asked, after = "", {}, None
+            search = request.query_params.get("q", "").strip()
+            try:
+                asked = asking.one_of(request, words)
+                after = asking.after(request, table)
+                found = look(asked, search, after)
+            except asking.BadParameter as error:
+                wrong, asked = str(error), {}
+                found = look({}, search, None)
+            further: queries.Cursor | None = found.pop("further")
+            return {
+                **found,
+                **{"asked": asked, "search": search, "wrong": wrong, "further": None},
+                **({"further": asking.cursor(further)} if further else {}),
+            }
+
+        return await self.page(request, template, content)
+
+    async def page(
+        self, request: Request, template: str, look: Callable[[], Content | None]
+    ) -> Response:
+        def render() -> Response:
+            content = look()
+            frame = self._frame(request)
+            if content is None:
+                text = self._pages.render("missing.html", **frame)
+                return HTMLResponse(text, HTTPStatus.NOT_FOUND)
+            return HTMLResponse(self._pages.render(template, **frame, **content))
+
+        return await asyncio.to_thread(render)
+
+    def _frame(self, request: Request) -> Content:
+        """What every page has."""
+        seen, watch = self._counted(), self.sources.watch
+        return {
+            "path": request.url.path,
+            "lately": seen,
+            "problems": problems(seen, watch.seen, self.sources.trouble()),
+            "processes": watch.seen,
+            "lag": chart.line(list(watch.lags)),
+            "providers": list(dict.fromkeys((*self.sources.providers, *sorted(seen.links)))),
+            "may_act": self.sources.access.has_cookie(request),
+            "has_token": bool(self.sources.access.token),
+            "errand": self.sources.replays.latest,
+        }
+
+    def _counted(self) -> lately.Lately:
+        began = time.monotonic()
+        if self._lately is None or began >= self._lately_until:
+            self._lately = lately.look(self.sources.store, micros_now())
+            now = time.monotonic()
+            self._lately_until = now + max(_KEPT_SECONDS, _REST * (now - began))
+        return self._lately
+
+    def _overview(self) -> Content:
+        seen, store = self._counted(), self.sources.store
+        none = lately.Coming()
+        return {
+            "links": queries.links(store, {}, _NEWEST, None).rows,
+            "flow": {
+                name: (coming, chart.bars(coming.by_minute))
+                for name in self.sources.providers
+                for coming in [seen.coming.get(name, none)]
+            },
+        }
+
+    def _links(self, asked: dict[str, str], search: str, after: queries.Cursor | None) -> Content:
+        store, providers = self.sources.store, self.sources.providers
+        found = finding.links(store, providers, asked, search, _LISTED, after)
+        return {"links": found.rows, "further": found.next, "statuses": asking.STATUSES}
+
+    def _orders(self, asked: dict[str, str], search: str, after: queries.Cursor | None) -> Content:
+        found = finding.orders(self.sources.store, asked, search, _LISTED, after)
+        return {"orders": found.rows, "further": found.next, "states": asking.STATES}
+
+    def _anomalies(self, asked: dict[str, str], _: str, after: queries.Cursor | None) -> Content:
+        found = finding.anomalies(self.sources.store, asked, _LISTED, after)
+        return {"anomalies": found.rows, "further": found.next, "kinds": asking.KINDS}
+
+    def _letters(self, asked: dict[str, str], _: str, after: queries.Cursor | None) -> Content:
+        store, fresh = self.sources.store, asked.get("show") != "all"
+        wanted = asking.wanted(asked, micros_now())
+        found = finding.letters(store, wanted, fresh=fresh, limit=_LISTED, after=after)
+        narrowed = {name: value for name, value in asked.items() if name != "show"}
+        return {
+            "letters": found.page.rows,
+            "further": found.page.next,
+            "count": found.number,
+            "fresh": fresh,
+            "narrowed": narrowed,
+            "reasons": finding.letters_by_reason(store, wanted, fresh=fresh)[:8],
+        }
+
+    def _link(self, provider: str, link_id: str) -> Content | None:
+        found = queries.link(self.sources.store, provider, link_id)
+        if found is None:
+            return None
+        order = queries.order(self.sources.store, provider, found.status["order_id"])
+        return {"link": found.status, **story(found, order, self.sources.raw)}
+
+    def _order(self, provider: str, order_id: str) -> Content | None:
+        found = queries.order(self.sources.store, provider, order_id)
+        return found and {"order": found, "decisions": decisions(found)}
+
+    def _letter(self, partition: int, offset: int) -> Content | None:
+        wanted = Wanted(places=[place(f"{partition}/{offset}")])
+        found = finding.letters(self.sources.store, wanted, fresh=False, limit=1, after=None)
+        if not found.page.rows:
+            return None
+        row = found.page.rows[0]
+        return {"letter": {**dead_letter_json(row), "micros": row["at"]}, "replays": row["replays"]}
