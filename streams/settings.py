@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     FilePath,
+    HttpUrl,
     SecretStr,
     ValidationError,
     create_model,
@@ -95,7 +96,7 @@ class Board(BaseModel):
     """`processes` are those whose health the page shows: name to address, as http://host:port."""
 
     token: SecretStr | None = None
-    processes: dict[str, str] = {}
+    processes: dict[str, HttpUrl] = {}
 
 
 class Sandbox(BaseModel):

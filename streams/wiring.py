@@ -289,5 +289,5 @@ def _board_config(settings: Settings) -> BoardConfig:
         address=settings.address(),
         token=token.get_secret_value() if token else None,
         registry=settings.schema_registry_url is None,
-        processes=settings.board.processes,
+        processes={name: str(url).rstrip("/") for name, url in settings.board.processes.items()},
     )

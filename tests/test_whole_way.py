@@ -246,6 +246,24 @@ def test_the_first_page_shows_links(system: System) -> None:
     assert "peach" in page.text
 
 
+def test_the_page_looks_after_every_process(system: System) -> None:
+    browser = {"Accept": "text/html"}
+
+    def ready() -> list[str]:
+        page = httpx.get(f"{system.url}/processes", headers=browser).text
+        return re.findall(r'scope="row">(\w+)</th>\s*<td class="state"><span[^>]*>ready<', page)
+
+    until_sync(lambda: len(ready()) == 5, "all to be ready")
+    assert ready() == ["web", "work", "lookup", "settle", "sandbox"]
+
+
+def test_up_prints_an_address_that_signs_a_browser_in(system: System) -> None:
+    (address,) = re.findall(r"^page +(http\S+)$", system.output(), re.MULTILINE)
+    answer = httpx.get(address)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert "samesite=strict" in answer.headers["set-cookie"].lower()
+
+
 def test_a_whole_play_ends_as_foretold(system: System) -> None:
     played = system.run("sandbox", "play", "--links", "24", "--seed", "7")
     assert played.returncode == 0, played.stdout + played.stderr

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from connectors.board import asking, finding
+from connectors.board.forms import BadForm, fields
 from connectors.board.health import micros_now
 from connectors.board.pages import wants_page
 from connectors.board.present import rfc3339
@@ -16,7 +17,6 @@ from connectors.board.replaying import Busy
 from connectors.board.views import Views
 
 _FILTERS = ("provider", "reason", "stage", "since", "until", "place")
-_MOST_FIELDS = 20
 _LONGEST_NAME = 100
 # A short one is done when the page comes back.
 _PATIENCE_SECONDS = 3.0
@@ -49,15 +49,16 @@ class Acts:
 
     async def replay(self, request: Request) -> Response:
         """`POST /dead-letters/replay`: publishes those that are named or chosen once more."""
-        async with request.form(max_files=0, max_fields=_MOST_FIELDS) as form:
-            given = {name: v for name in (*_FILTERS, "by") if isinstance(v := form.get(name), str)}
         try:
+            given = await fields(request)
             wanted = asking.wanted(given, micros_now())
             errand = self._from.replays.start(
                 wanted, _who(request, given), again=bool(wanted.places)
             )
         except asking.BadParameter as error:
             return JSONResponse({"error": str(error), "field": error.name}, 422)
+        except BadForm as error:
+            return JSONResponse({"error": str(error)}, 422)
         except Busy:
             return JSONResponse({"error": "another replay is under way"}, HTTPStatus.CONFLICT)
         with contextlib.suppress(TimeoutError):

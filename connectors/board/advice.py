@@ -63,7 +63,8 @@ ANOMALIES: dict[AnomalyKind, tuple[str, str]] = {
     "UNKNOWN": ("A kind this version does not know.", "Update the board."),
 }
 
-# Each problem's word; the first are the most urgent.
+# What cannot wait until the morning: goods leave for money that went back.
+_GRAVE: frozenset[AnomalyKind] = frozenset({"PAYMENT_REVERSED"})
 _LAG_WORTH_TELLING = 5000
 
 
@@ -162,5 +163,5 @@ def _of_anomalies(lately: Lately) -> list[Problem]:
         href = f"/anomalies?{urlencode({'kind': kind})}"
         what = means if count == 1 else f"{count:,}× {means}"
         word = kind.replace("_", " ")
-        found.append(Problem(word, what, cure, href, grave=False, last_at=last_at))
+        found.append(Problem(word, what, cure, href, grave=kind in _GRAVE, last_at=last_at))
     return found

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connectors.board import asking, finding, queries
 from connectors.board import tables as t
+from connectors.board.health import micros_now
 from connectors.board.lapse import lapse
 from connectors.board.present import as_json, body_json, masked_headers, rfc3339
 from connectors.board.store import Store, StoreUnavailable
@@ -48,6 +49,7 @@ class Api:
             "status": asking.STATUSES,
             "state": asking.STATES,
             "order_id": None,
+            **dict.fromkeys(("reason", "stage", "since", "until", "place")),
         }
 
     async def link(self, request: Request) -> Response:
@@ -108,8 +110,16 @@ class Api:
         return await self._answer_page(
             request,
             t.dead_letters,
-            (),
-            lambda _, limit, after: queries.dead_letters(self._store, limit, after),
+            ("provider", "reason", "stage", "since", "until", "place"),
+            lambda where, limit, after: (
+                finding.letters(
+                    self._store,
+                    asking.wanted(where, micros_now()),
+                    fresh=False,
+                    limit=limit,
+                    after=after,
+                ).page
+            ),
             dead_letter_json,
         )
 
@@ -127,9 +137,9 @@ class Api:
             where = asking.one_of(request, {name: self._words[name] for name in filters})
             limit = asking.limit(request, most)
             after = asking.after(request, table)
+            rows, following = await asyncio.to_thread(ask, where, limit, after)
         except asking.BadParameter as error:
             return JSONResponse({"error": str(error), "field": error.name}, 422)
-        rows, following = await asyncio.to_thread(ask, where, limit, after)
         return JSONResponse(
             {
                 name: [show(row) for row in rows],
@@ -167,6 +177,7 @@ def dead_letter_json(row: dict[str, Any]) -> dict[str, Any]:
         "origin": row["origin"],
         "headers": masked_headers(row["headers"]),
         "body": body_json(row["body"]),
+        "replays": [as_json(codec.REPLAY, replay) for replay in row["replays"]],
     }
 
 

@@ -9,13 +9,13 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connectors.board.access import COOKIE, Access, is_own_page
+from connectors.board.forms import BadForm, fields
 from connectors.board.pages import Pages, wants_page
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 # What the page for signing in looks like says nothing of anybody.
 _OPEN = frozenset({"/static/board.css", "/static/icon.svg"})
-_MOST_FORM_FIELDS = 20
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
@@ -98,9 +98,11 @@ def sign_in(access: Access, pages: Pages) -> Endpoint:
         # Else another site could sign a browser in, to watch what it does here.
         if not is_own_page(request):
             return _REFUSALS[HTTPStatus.FORBIDDEN]()
-        async with request.form(max_files=0, max_fields=_MOST_FORM_FIELDS) as form:
-            given = form.get("token")
-        if not (isinstance(given, str) and access.is_token(given.strip())):
+        try:
+            given = (await fields(request)).get("token", "")
+        except BadForm:
+            given = ""
+        if not access.is_token(given.strip()):
             return pages.answer(request, "sign_in.html", HTTPStatus.UNAUTHORIZED, wrong=True)
         return _with_cookie(RedirectResponse("/", HTTPStatus.SEE_OTHER), request, access)
 

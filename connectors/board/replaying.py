@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaException
 
@@ -13,6 +14,8 @@ from connectors.letters.reading import NoSuchLetter
 from connectors.letters.replay import PER_SECOND, NotReplayed, fresh, replay
 
 log = logging.getLogger(__name__)
+
+_TOLD_SECONDS = 600.0
 
 
 class Busy(Exception):
@@ -28,6 +31,12 @@ class Errand:
     done: int = 0
     over: str = ""
     failed: bool = False
+    began_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def worth_telling(self) -> bool:
+        """Whether it is under way, or was a while ago."""
+        return not self.over or time.monotonic() - self.began_at < _TOLD_SECONDS
 
 
 class Replays:

@@ -110,6 +110,7 @@ def test_help_imports_nothing_heavy() -> None:
     [
         ("LINKSTATUS_HTTP__PORT", "eighty", "LINKSTATUS_HTTP__PORT"),
         ("LINKSTATUS_PARTITIONS", "0", "LINKSTATUS_PARTITIONS"),
+        ("LINKSTATUS_BOARD__PROCESSES", '{"work": "work:1"}', "LINKSTATUS_BOARD__PROCESSES"),
         ("UNRELATED", "", "LINKSTATUS_BROKERS"),
     ],
 )

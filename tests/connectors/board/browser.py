@@ -160,11 +160,14 @@ async def browsing() -> AsyncIterator[Page]:
             async with connect(await _address(Path(profile)), max_size=None) as socket:
                 page = Page(socket)
                 listening = asyncio.create_task(page.listen())
-                for domain in ("Page", "Runtime", "Log", "Network"):
-                    await page.tell(f"{domain}.enable")
-                await page.look()
-                yield page
-                listening.cancel()
+                try:
+                    for domain in ("Page", "Runtime", "Log", "Network"):
+                        await page.tell(f"{domain}.enable")
+                    await page.look()
+                    yield page
+                finally:
+                    listening.cancel()
+                    await asyncio.gather(listening, return_exceptions=True)
         finally:
             process.terminate()
             process.wait(_PATIENCE)

@@ -180,3 +180,12 @@ async def test_signing_in_takes_the_token_from_our_own_page_only(
     answer = await remote.post("/sign-in", data={"token": f" {TOKEN} "}, headers=own)
     assert answer.status_code == 303
     assert (await remote.get("/links")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/dead-letters/replay"])
+@pytest.mark.parametrize("body", [b"token=" + 10_000 * b"x", b"\xff=\xff", b"a=1&" * 30])
+async def test_a_form_is_read_no_further_than_ours_go(
+    client: httpx.AsyncClient, path: str, body: bytes
+) -> None:
+    answer = await client.post(path, content=body, headers=BEARER | {"Origin": HERE})
+    assert answer.status_code == (401 if path == "/sign-in" else 422)
