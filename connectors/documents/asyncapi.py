@@ -24,6 +24,7 @@ _KEYS = {
     "payment": "provider:payment_id",
     "order": "provider:order_id",
     "schema": "The id, in digits.",
+    "dead letter": "partition/offset of the dead letter",
     "as received": "provider:link_id where the body names a link cheaply, else none",
 }
 _TEXTS = {
@@ -37,11 +38,13 @@ _TEXTS = {
     "stage": "Which stage refused the record.",
     "reason": "Why, in words.",
     "origin": "Where the record stood: topic/partition/offset.",
+    "replay-of": "Of a replay: topic/partition/offset of the dead letter.",
+    "replay-id": "Of a replay: the event_id of the Replay that says who asked for it.",
     "event-id": "By which consumers drop repeats.",
 }
 _CALLBACK_HEADERS = (
     *("provider", "source", "verified", "received-at", "content-type", "callback-id"),
-    "traceparent",
+    *("traceparent", "replay-of", "replay-id"),
 )
 _LETTER_HEADERS = (*_CALLBACK_HEADERS, "stage", "reason", "origin")
 

@@ -21,8 +21,8 @@ _PART: Schema = {"type": "string", "minLength": 1}
 
 def document(providers: Collection[str]) -> dict[str, Any]:
     """The OpenAPI document of an installation with these providers."""
-    rows = components([*_ROWS, codec.SETTLEMENT, codec.ANOMALY])
-    rows["Order"] = _order(rows.pop("OrderStatus"))
+    rows = components([*_ROWS, codec.SETTLEMENT, codec.ANOMALY, codec.REPLAY])
+    rows["Order"] = _order(rows["OrderStatus"])
     return {
         "openapi": "3.1.0",
         "info": {"title": "linkstatus", "version": "1", "description": _TITLE},
@@ -66,6 +66,15 @@ def _paths() -> dict[str, dict[str, Any]]:
         "/links/{provider}/{link_id}": {
             "get": _board("A link's status with its timeline", {"allOf": link}, 404, 503)
         },
+        "/orders": {
+            "get": _page(
+                "The orders, newest first",
+                "orders",
+                "OrderStatus",
+                _query("provider", reference("Provider")),
+                _query("state", reference("OrderState")),
+            )
+        },
         "/orders/{provider}/{order_id}": {
             "get": _board("An order with its close and settlement", reference("Order"), 404, 503)
         },
@@ -74,9 +83,14 @@ def _paths() -> dict[str, dict[str, Any]]:
         },
         "/dead-letters": {
             "get": _page(
-                "What no rule understands, newest first", "dead_letters", "DeadLetter", most=100
+                "What no rule understands, newest first",
+                "dead_letters",
+                "DeadLetter",
+                *_chosen(),
+                most=100,
             )
         },
+        "/dead-letters/replay": {"get": _counting(), "post": _replaying()},
         "/stream": {
             "get": {
                 "tags": ["board"],
@@ -148,6 +162,48 @@ def _page(
     return {"parameters": [*parameters, limit, cursor], **_board(summary, page, 422, 503)}
 
 
+def _chosen() -> list[dict[str, Any]]:
+    """What narrows dead letters."""
+    return [
+        _query("provider", reference("Provider")),
+        {**_query("reason", _TEXT), "description": "A part of it, in any case"},
+        _query("stage", _TEXT),
+        *({**_query(name, _TEXT), "description": _MOMENT} for name in ("since", "until")),
+        {**_query("place", _TEXT), "description": "partition/offset"},
+    ]
+
+
+def _counting() -> dict[str, Any]:
+    answer = _object({"count": {"type": "integer"}}, "count")
+    what = "How many dead letters a replay with these words would publish; it does nothing"
+    return {"parameters": _chosen(), **_board(what, answer, 422, 503)}
+
+
+def _replaying() -> dict[str, Any]:
+    words = {one["name"]: one["schema"] for one in _chosen()}
+    form = {"type": "object", "properties": {**words, "by": _TEXT}}
+    told = _object(
+        {
+            "chosen": {"type": ["integer", "null"]},
+            "published": {"type": "integer"},
+            "failed": {"type": "boolean"},
+            "said": _TEXT,
+        },
+        *("chosen", "published", "failed", "said"),
+    )
+    answers = {
+        "200": {"description": "Done", "content": _json(told)},
+        "202": {"description": "Under way, at a limited rate", "content": _json(told)},
+    }
+    return {
+        "tags": ["board"],
+        "summary": "Publishes dead letters once more; without a word that narrows, all of them",
+        "security": [{"bearer": []}],
+        "requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": form}}},
+        "responses": {**answers, **_answers(401, 403, 409, 422, 503)},
+    }
+
+
 def _board(summary: str, answer: Schema, *statuses: int) -> dict[str, Any]:
     found = {"200": {"description": summary, "content": _json(answer)}}
     return {
@@ -205,6 +261,8 @@ def _registration() -> Schema:
     schema["properties"]["currency"]["anyOf"][0]["pattern"] = "^[A-Z]{3}$"
     return schema
 
+
+_MOMENT = "How long ago, such as 2h or 3d, or a time in RFC 3339"
 
 _LATER = {"503": _response("later")}
 
@@ -267,8 +325,10 @@ _DEAD_LETTER = _object(
             "description": "As received; what is no text in base64. Secrets are masked.",
             **_object({"size": {"type": "integer"}, "text": _MAYBE_TEXT, "base64": _TEXT}, "size"),
         },
+        "replays": {"type": "array", "items": reference("Replay")},
     },
     *("topic", "partition", "offset", "at", "key", "reason", "stage", "origin", "headers", "body"),
+    "replays",
 )
 
 _FIELD_ERRORS = _object(

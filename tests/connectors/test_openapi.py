@@ -126,6 +126,7 @@ def test_the_document_names_every_route_and_no_other(tmp_path: Path) -> None:
     served.board.store.close()
     paths = {route.path.replace(":path", "") for route in served.app.routes}  # type: ignore[attr-defined]
     apart = {"/", "/static", "/openapi.json", "/callbacks/{rest}"}
+    apart |= {"/processes", "/sign-in", "/dead-letters/{partition:int}/{offset:int}"}  # pages
     assert apart <= paths
     callbacks = {"/callbacks/{provider}", "/callbacks/{provider}/{token}"}
     assert (paths - apart) | callbacks == DOCUMENT["paths"].keys()

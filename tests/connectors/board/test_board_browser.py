@@ -73,7 +73,8 @@ async def serving(cluster: Cluster, database_url: str) -> AsyncIterator[World]:
     url = f"http://{address.host}:{address.port}"
     nobody = f"http://127.0.0.1:{child.free_port()}"
     config = BoardConfig(
-        cluster, PROVIDERS, database_url, address, TOKEN, {"board": url, "settle": nobody}
+        *(cluster, PROVIDERS, database_url, address, TOKEN),
+        processes={"board": url, "settle": nobody},
     )
     board = open_board(config)
     server = process.http_server(application(board, process.probes(board.why_not)), address)
