@@ -49,7 +49,7 @@ def upgrade(engine: Engine) -> None:
     with engine.begin() as connection:
         _lock(connection)
         # Whoever waited for the lock finds nothing left to do.
-        command.upgrade(_config(connection), "head")
+        command.upgrade(config(connection), "head")
 
 
 def _lock(connection: Connection) -> None:
@@ -59,7 +59,8 @@ def _lock(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _config(connection: Connection | None = None) -> Config:
+def config(connection: Connection | None = None) -> Config:
+    """What Alembic's own commands need, to be run on this connection."""
     config = Config()
     # Alembic reads it as an ini file would be, where % begins an interpolation.
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
@@ -69,7 +70,7 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
+    return ScriptDirectory.from_config(config())
 
 
 def write_revision(what: str) -> Path:
@@ -78,7 +79,7 @@ def write_revision(what: str) -> Path:
     upgrade(engine)
     with engine.connect() as connection:
         number = f"{int(newest()) + 1:04}"
-        written = command.revision(_config(connection), what, autogenerate=True, rev_id=number)
+        written = command.revision(config(connection), what, autogenerate=True, rev_id=number)
     engine.dispose()
     if written is None or isinstance(written, list):
         raise RuntimeError("Alembic wrote no revision")

@@ -50,9 +50,9 @@ def _expected(error: Exception) -> int | None:
 
     from connectors.board.access import TokenNeeded
     from connectors.board.store import StoreUnavailable
-    from connectors.reaching import Refused as RefusedByCluster
     from connectors.letters.reading import NoSuchLetter
     from connectors.letters.replay import NotReplayed
+    from connectors.reaching import Refused as RefusedByCluster
     from schemas.codec import SchemaAway
     from streams.cli.terminal import Failed
     from streams.embedded import BrokerFailed

@@ -10,13 +10,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Column, MetaData, Text, create_engine, inspect, text
+from sqlalchemy import Column, MetaData, Text, create_engine, inspect, select, text
 
 from connectors.board import migrate, queries
 from connectors.board import tables as t
 from connectors.board.keep import keep
+from connectors.board.rows import read as rows_of
 from connectors.board.store import Store, StoreUnavailable
 from tests.connectors.board.conftest import EACH_DATABASE, NewDatabase
 from tests.connectors.board.samples import Make
@@ -74,6 +76,25 @@ def test_a_database_from_before_the_revisions_is_taken_over(
         assert (differences(store), store.revision()) == ([], migrate.newest())
         assert queries.link(store, "ping", "link-1") is not None
         assert store.positions() == {("link-status", 0): 1}
+
+
+@EACH_DATABASE
+def test_links_of_before_are_found_by_their_payments(new_database: NewDatabase, make: Make) -> None:
+    url = new_database()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(migrate.config(connection), "0001")
+    with closing(Store(url, upgrade=False)) as old, old.engine.begin() as connection:
+        links = [make.status(f"link-{n}", payment_ids=[f"pay-{n}", "of both"]) for n in (1, 2)]
+        rows = rows_of(make.statuses(*links, make.status("link-3"))).rows[t.link_status]
+        connection.execute(t.link_status.insert(), rows)
+    with closing(Store(url)) as store:
+        with store.reading() as connection:
+            found = {tuple(row) for row in connection.execute(select(t.link_payments))}
+        assert differences(store) == []
+    engine.dispose()
+    own = {(f"pay-{n}", "ping", f"link-{n}") for n in (1, 2)}
+    assert found == own | {("of both", "ping", f"link-{n}") for n in (1, 2)}
 
 
 @EACH_DATABASE
