@@ -25,6 +25,10 @@ _SENT: dict[str, tuple[t.Topic[Any], ...]] = {
 }
 
 
+# Those who meet schemas of other releases.
+_READERS = ("board", "lookup", "settle", "tail", "web", "work")
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Acl:
     """One thing that one process may do. READ and WRITE include DESCRIBE, as with Kafka."""
@@ -36,9 +40,9 @@ class Acl:
     prefixed: bool = False
 
 
-def acls(providers: Mapping[str, Provider], prefix: str) -> list[Acl]:
-    """All of an installation. `web` is receive and board; `care` is `linkstatus topics` and
-    `doctor`; `tail` reads for people.
+def acls(providers: Mapping[str, Provider], prefix: str, *, registry: bool = False) -> list[Acl]:
+    """All of an installation, with an external schema registry or without. `web` is receive and
+    board; `care` is `linkstatus topics` and `doctor`; `tail` reads for people.
     """
     found = {
         *_receive("receive", providers),
@@ -49,6 +53,10 @@ def acls(providers: Mapping[str, Provider], prefix: str) -> list[Acl]:
         *_lookup(providers),
         *_settle(),
         *_for_people(providers),
+        *(acl for process in _READERS for acl in _schemas(process, notes=registry)),
+        *_schemas("care", notes=True),
+        # With a registry the ids that it gives are noted by whoever writes.
+        *(_schemas("receive", notes=True) if registry else ()),
     }
     return sorted(
         Acl(acl.process, acl.operation, acl.resource, prefix + acl.name, acl.prefixed)
@@ -99,6 +107,13 @@ def _settle() -> Iterator[Acl]:
     yield from _topics("settle", "READ", [t.ORDER_CLOSE.name, t.SETTLEMENT.name])
     yield from _topics("settle", "WRITE", [t.ORDER_UPDATES.name, t.DEAD_LETTERS.name])
     yield Acl("settle", "READ", "group", "settle")
+
+
+def _schemas(process: str, *, notes: bool) -> Iterator[Acl]:
+    yield from _topics(process, "READ", [t.SCHEMAS.name])
+    yield Acl(process, "DESCRIBE", "group", "linkstatus-schemas")
+    if notes:
+        yield from _topics(process, "WRITE", [t.SCHEMAS.name])
 
 
 def _for_people(providers: Iterable[str]) -> Iterator[Acl]:

@@ -59,7 +59,8 @@ def print_acls(
     from streams import acls, running
 
     settings = running.settings()
-    found = acls.acls(settings.providers(), settings.topic_prefix)
+    registry = settings.schema_registry_url is not None
+    found = acls.acls(settings.providers(), settings.topic_prefix, registry=registry)
     for line in acls.commands(found, settings.brokers or "BROKERS", principal):
         print(line)
 

@@ -33,7 +33,7 @@ from connectors.kafka import Cluster
 from connectors.registry import PROVIDERS
 from schemas.codec import LOOKUP_REQUEST
 from schemas.topics import message_key
-from streams import admin, child, wiring
+from streams import admin, child, schema_ids, wiring
 from streams.acls import Acl, Operation, Resource, acls, commands
 from streams.cli.terminal import Failed
 from streams.settings import load
@@ -98,6 +98,7 @@ class Installation:
             self.secured.add_user(name, password)
         self.allow(acl for acl in EVERY if acl.process != "web")
         admin.create(self.cluster("care"), wiring.topics(), partitions=1, replication=1)
+        schema_ids.note_own(self.cluster("care"))
         for name in (*PROCESSES, "sandbox"):
             argv = [sys.executable, "-m", "streams.cli", name]
             log = self.folder / f"{name}.log"
@@ -195,7 +196,7 @@ def let_everything_flow(installation: Installation) -> None:
     httpx.post(f"{edge}/callbacks/ipint", content=b'{"invoice_id":"U1","status":"EXPLODED"}')
     httpx.post(f"{edge}/links", json={"provider": "peach", "link_id": "R1"}).raise_for_status()
     # Each process meets a record that it cannot read, and each provider is asked about a link.
-    for topic in ("lookups", "settlement"):
+    for topic in ("link-events", "lookups", "settlement"):
         write_all(installation.operator, topic, [(b"ping:B1", b"\x00broken")])
     for provider in PROVIDERS:
         key = message_key(provider, "asked")
@@ -231,10 +232,11 @@ def is_needed(acl: Acl, asked: set[tuple[str, str, str, str]]) -> bool:
 def test_each_process_does_its_work_with_just_its_acls(installation: Installation) -> None:
     let_everything_flow(installation)
     installation.see("/links?status=PAID", lambda page: len(page["links"]) == 4)
-    installation.see("/dead-letters", lambda page: len(page["dead_letters"]) == 3)
+    installation.see("/dead-letters", lambda page: len(page["dead_letters"]) == 4)
     assert admin.check(installation.cluster("care"), wiring.topics(), 1, 1) == []
     for topic in wiring.topics():
         list(records(installation.cluster("tail"), topic.name, True, True))
+    assert schema_ids.notes(installation.cluster("tail"))
     mine = [acl for acl in EVERY if acl.process != "web"]
 
     def unneeded() -> list[Acl]:
@@ -280,6 +282,13 @@ def test_without_one_of_its_acls_a_process_is_denied_and_goes_on_once_it_has_it(
         "/links?limit=100", lambda page: "later" in {row["link_id"] for row in page["links"]}
     )
     until_sync(lambda: installation.send("peach", "expired") == 200, "the edge to take callbacks")
+
+
+def test_with_a_registry_whoever_writes_may_note_its_ids() -> None:
+    more = set(acls(load().providers(), PREFIX, registry=True)) - set(EVERY)
+    assert {acl.name for acl in more} == {PREFIX + "schemas", PREFIX + "linkstatus-schemas"}
+    writing = {acl.process for acl in more if acl.operation == "WRITE"}
+    assert writing == {*PROCESSES, "web", "tail"}
 
 
 def test_the_printed_commands_say_the_same() -> None:
