@@ -26,16 +26,16 @@ async def insist(
 
 
 async def dead_letter(
-    publisher: Publishes, record: ConsumerRecord, stage: str, reason: str
+    publisher: Publishes, topic: str, record: ConsumerRecord, stage: str, reason: str
 ) -> None:
     """Publishes a record nobody can use to the dead letters, as received, with where it came from
-    and why.
+    and why. `topic` is the record's, without the installation's prefix.
     """
     headers = [
         *record.headers,
         ("stage", stage.encode()),
         ("reason", reason.encode(errors="replace")),
-        ("origin", f"{record.topic}/{record.partition}/{record.offset}".encode()),
+        ("origin", f"{topic}/{record.partition}/{record.offset}".encode()),
     ]
     # aiokafka refuses a record that has neither key nor value.
     value = record.value if record.key else record.value or b""

@@ -27,6 +27,11 @@ _SENT: dict[str, tuple[t.Topic[Any], ...]] = {
 
 # Those who meet schemas of other releases.
 _READERS = ("board", "lookup", "settle", "tail", "web", "work")
+# What is read by somebody who dead-letters what he cannot read.
+_LETTERED = (
+    *(t.LINKS, t.ORDER_UPDATES, t.PAYMENT_EVENTS, t.LINK_EVENTS, t.ORDER_EVENTS),
+    *(t.LOOKUPS, t.ORDER_CLOSE, t.SETTLEMENT),
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,16 +47,18 @@ class Acl:
 
 def acls(providers: Mapping[str, Provider], prefix: str, *, registry: bool = False) -> list[Acl]:
     """All of an installation, with an external schema registry or without. `web` is receive and
-    board; `care` is `linkstatus topics` and `doctor`; `tail` reads for people.
+    board; `care` is `linkstatus topics` and `doctor`; `tail` reads for people, and `replay` is
+    `linkstatus dead-letters`.
     """
     found = {
         *_receive("receive", providers),
-        *_board("board"),
+        *_board("board", providers),
         *_receive("web", providers),
-        *_board("web"),
+        *_board("web", providers),
         *_work(providers),
         *_lookup(providers),
         *_settle(),
+        *_replaying("replay", providers),
         *_for_people(providers),
         *(acl for process in _READERS for acl in _schemas(process, notes=registry)),
         *_schemas("care", notes=True),
@@ -76,9 +83,22 @@ def _receive(process: str, providers: Iterable[str]) -> Iterator[Acl]:
     yield from _topics(process, "WRITE", [*_raw(providers), t.LINKS.name])
 
 
-def _board(process: str) -> Iterator[Acl]:
+def _board(process: str, providers: Iterable[str]) -> Iterator[Acl]:
     # It keeps its positions in its database: no group.
     yield from _topics(process, "READ", BOARD_TOPICS)
+    # What stood behind an event is read where it came from.
+    yield from _topics(process, "READ", [*_raw(providers), t.LINKS.name])
+    yield Acl(process, "DESCRIBE", "group", "linkstatus-raw")
+    yield from _replaying(process, providers)
+
+
+def _replaying(process: str, providers: Iterable[str]) -> Iterator[Acl]:
+    yield from _topics(process, "READ", [t.DEAD_LETTERS.name, t.REPLAYS.name])
+    origins = [*_raw(providers), *(topic.name for topic in _LETTERED)]
+    yield from _topics(process, "WRITE", [*origins, t.REPLAYS.name])
+    yield Acl(process, "DESCRIBE", "group", "linkstatus-letters")
+    # Each replay has an id of its own.
+    yield Acl(process, "WRITE", "transactional-id", "linkstatus-replay-", prefixed=True)
 
 
 def _work(providers: Mapping[str, Provider]) -> Iterator[Acl]:

@@ -18,7 +18,7 @@ from connectors.provider import Answer, Provider
 from connectors.publish import Publishes
 from schemas.codec import LOOKUP_REQUEST, BadRecord
 from schemas.records import LookupRequest
-from schemas.topics import callbacks, message_key
+from schemas.topics import LOOKUPS, callbacks, message_key
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Desk:
                 raise BadRecord(f"its key and its provider {request['provider']!r} disagree")
         except BadRecord as error:
             self._count("broken")
-            await dead_letter(self._publisher, taken.record, "lookup", str(error))
+            await self._dead_letter(taken, str(error))
             return taken.done()
         if self._refused(request):
             return taken.done()
@@ -147,7 +147,7 @@ class Desk:
             log.exception("%s: a lookup broke", self._provider.name)
             self._count("broken")
             for ticket in question.tickets:
-                await dead_letter(self._publisher, ticket.record, "lookup", repr(error))
+                await self._dead_letter(ticket, repr(error))
             self._finish(question)
             return None
         self._count("answered")
@@ -173,6 +173,9 @@ class Desk:
         key = message_key(name, question.request["link_id"])
         described = headers(self._provider, question, answer, final)
         await insist(self._publisher, callbacks(name).name, key, answer.body, described)
+
+    async def _dead_letter(self, taken: Taken, reason: str) -> None:
+        await dead_letter(self._publisher, LOOKUPS.name, taken.record, "lookup", reason)
 
     def _finish(self, question: Question) -> None:
         question.done()

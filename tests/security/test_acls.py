@@ -30,6 +30,9 @@ from confluent_kafka.admin import (
 
 from connectors import examples
 from connectors.kafka import Cluster
+from connectors.letters import reading
+from connectors.letters.letter import Wanted
+from connectors.letters.replay import fresh, replay
 from connectors.registry import PROVIDERS
 from schemas.codec import LOOKUP_REQUEST
 from schemas.topics import message_key
@@ -43,6 +46,7 @@ from tests.security.secured import Secured, environment
 from tests.waiting import until_sync
 
 PREFIX = "own."
+TOKEN = "a token for acting"
 PROCESSES = ("receive", "work", "lookup", "settle", "board")
 EVERY = acls(load().providers(), PREFIX)
 _TYPES: dict[Resource, ResourceType] = {
@@ -50,6 +54,12 @@ _TYPES: dict[Resource, ResourceType] = {
     "group": ResourceType.GROUP,
     "transactional-id": ResourceType.TRANSACTIONAL_ID,
 }
+# Whatever is read by somebody who dead-letters what is broken in it.
+BREAKABLE = (
+    *(f"callbacks.{name}" for name in PROVIDERS),
+    *("links", "order-updates", "payment-events", "link-events", "order-events"),
+    *("lookups", "order-close", "settlement"),
+)
 # As Kafka's tool spells them.
 _OPERATIONS: dict[str, Operation] = {
     "Read": "READ",
@@ -93,7 +103,7 @@ class Installation:
 
     def start(self) -> "Installation":
         self.admin = AdminClient(self.operator.librdkafka())
-        self.password = {name: uuid4().hex for name in (*PROCESSES, "care", "tail")}
+        self.password = {name: uuid4().hex for name in (*PROCESSES, "care", "replay", "tail")}
         for name, password in self.password.items():
             self.secured.add_user(name, password)
         self.allow(acl for acl in EVERY if acl.process != "web")
@@ -130,6 +140,7 @@ class Installation:
             "LINKSTATUS_DATA_DIR": str(self.folder),
             "LINKSTATUS_SANDBOX__PORT": str(port),
             "LINKSTATUS_HTTP__PORT": str(port),
+            "LINKSTATUS_BOARD__TOKEN": TOKEN,
         }
 
     def url(self, name: str) -> str:
@@ -156,7 +167,16 @@ class Installation:
             assert len(future.result(20)) == 1
 
     def see(self, path: str, condition: Callable[[Any], bool]) -> None:
-        until_sync(lambda: condition(httpx.get(self.url("board") + path).json()), path)
+        seen: list[Any] = [None]
+
+        def holds() -> bool:
+            seen[:] = [httpx.get(self.url("board") + path).json()]
+            return condition(seen[0])
+
+        try:
+            until_sync(holds, path)
+        except AssertionError as error:
+            raise AssertionError(f"{error}, last seen {str(seen)[:10000]}") from None
 
     def asked(self) -> list[tuple[str, str, str, str, str]]:
         """What the authorizer decided: principal, decision, operation, resource, name."""
@@ -196,11 +216,35 @@ def let_everything_flow(installation: Installation) -> None:
     httpx.post(f"{edge}/callbacks/ipint", content=b'{"invoice_id":"U1","status":"EXPLODED"}')
     httpx.post(f"{edge}/links", json={"provider": "peach", "link_id": "R1"}).raise_for_status()
     # Each process meets a record that it cannot read, and each provider is asked about a link.
-    for topic in ("link-events", "lookups", "settlement"):
+    for topic in BREAKABLE:
         write_all(installation.operator, topic, [(b"ping:B1", b"\x00broken")])
     for provider in PROVIDERS:
         key = message_key(provider, "asked")
         write_all(installation.operator, "lookups", [(key, question(provider))])
+
+
+def replay_everything(installation: Installation) -> None:
+    """From the page, and from the command line: what is broken comes back each time."""
+    broken = len(BREAKABLE) + 1
+    installation.see("/dead-letters?limit=100", lambda page: len(page["dead_letters"]) == broken)
+    acting = {"authorization": f"Bearer {TOKEN}", "accept": "application/json"}
+    url = f"{installation.url('board')}/dead-letters/replay"
+    told = httpx.post(url, data={"stage": ""}, headers=acting, timeout=30).raise_for_status()
+    assert told.json()["chosen"] == broken, told.text
+    again = 2 * broken
+    installation.see("/dead-letters?limit=100", lambda page: len(page["dead_letters"]) == again)
+    cluster = installation.cluster("replay")
+    known = [note["letter"] for note in reading.replays(cluster)]
+    letters = list(fresh(reading.letters(cluster, Wanted()), known))
+    assert replay(cluster, letters, "somebody", per_second=1000).total() == broken
+
+
+def look_behind_everything(installation: Installation) -> None:
+    """A link's page shows the raw record behind each of its events."""
+    board = installation.url("board")
+    for row in httpx.get(f"{board}/links?limit=100").json()["links"]:
+        page = f"{board}/links/{row['provider']}/{row['link_id']}"
+        httpx.get(page, headers={"accept": "text/html"}, timeout=30).raise_for_status()
 
 
 def question(provider: str) -> bytes:
@@ -232,7 +276,8 @@ def is_needed(acl: Acl, asked: set[tuple[str, str, str, str]]) -> bool:
 def test_each_process_does_its_work_with_just_its_acls(installation: Installation) -> None:
     let_everything_flow(installation)
     installation.see("/links?status=PAID", lambda page: len(page["links"]) == 4)
-    installation.see("/dead-letters", lambda page: len(page["dead_letters"]) == 4)
+    replay_everything(installation)
+    look_behind_everything(installation)
     assert admin.check(installation.cluster("care"), wiring.topics(), 1, 1) == []
     for topic in wiring.topics():
         list(records(installation.cluster("tail"), topic.name, True, True))
