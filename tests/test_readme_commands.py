@@ -20,7 +20,7 @@ from tests.waiting import until_sync
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 # Not to be run by the tests that they run, or in minutes only; their recipes are looked at.
-LONG = ("make test", "make test-fast", "make lint", "make chaos", "make bench")
+LONG = ("make test", "make test-fast", "make test-pythons", "make lint", "make chaos", "make bench")
 # Its own test is below.
 STARTING = ("make up", "source .venv/bin/activate")
 # The play comes last: a rebuild right after it may tell two payments of the same moment apart
@@ -109,7 +109,7 @@ def test_the_recipe_of_a_long_one_is_one(command: str) -> None:
         [*command.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert said.returncode == 0, said.stderr
-    assert re.search(r"-m (pytest|tests\.)", said.stdout), said.stdout
+    assert re.search(r"-m (pytest|nox|tests\.)", said.stdout), said.stdout
 
 
 def test_make_up_starts_everything(tmp_path: Path) -> None:
