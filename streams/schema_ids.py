@@ -29,10 +29,12 @@ from streams.settings import BadSettings, Settings
 
 log = logging.getLogger(__name__)
 
+GROUP = "linkstatus-schemas"
 _SECONDS = 15.0
 # An id that nobody knew is not asked for again so soon: junk may come in numbers.
 _UNKNOWN_SECONDS = 10.0
 _UNKNOWN_KEPT = 1_000
+_NO_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
 
 
 class CannotNote(Exception):
@@ -87,7 +89,7 @@ def notes(cluster: Cluster) -> dict[int, str] | None:
     consumer = Consumer(
         {
             **cluster.librdkafka(),
-            "group.id": f"{cluster.prefix}linkstatus-schemas",
+            "group.id": cluster.prefix + GROUP,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 10,
@@ -95,9 +97,14 @@ def notes(cluster: Cluster) -> dict[int, str] | None:
     )
     try:
         name = cluster.topic(SCHEMAS.name)
-        partitions = consumer.list_topics(name, timeout=_SECONDS).topics[name].partitions
-        consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for number in partitions])
-        return dict(_noted(consumer, set(partitions))) if partitions else None
+        topic = consumer.list_topics(name, timeout=_SECONDS).topics[name]
+        if topic.error is not None:
+            if topic.error.code() in _NO_TOPIC:
+                return None
+            raise KafkaException(topic.error)
+        numbers = set(topic.partitions)
+        consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for number in numbers])
+        return dict(_noted(consumer, numbers))
     finally:
         consumer.close()
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
+from confluent_kafka import Consumer, KafkaError
 
 from connectors.kafka import Cluster
 from schemas import codec
@@ -79,6 +81,24 @@ def test_a_consumer_finds_them_too(kafka: Cluster) -> None:
     write_all(kafka, ANOMALIES.name, [(b"k", numbered(41))])
     with consume(ANOMALIES, group="g", cluster=kafka, until_end=True) as records:
         assert [record.value for record in records] == [RECORD]
+
+
+def test_a_reader_without_the_right_to_see_the_notes_calls_nothing_junk(
+    kafka: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denied = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+    class Metadata:
+        topics: ClassVar = {kafka.topic("schemas"): SimpleNamespace(error=denied, partitions={})}
+
+    class Denied(Consumer):
+        def list_topics(self, *_: object, **__: object) -> Any:
+            return Metadata
+
+    monkeypatch.setattr(schema_ids, "Consumer", Denied)
+    schema_ids.read(kafka)
+    with pytest.raises(SchemaAway, match="TOPIC_AUTHORIZATION_FAILED"):
+        codec.ANOMALY.decode(numbered(41))
 
 
 def test_while_kafka_is_away_a_record_is_not_called_junk() -> None:
