@@ -97,8 +97,9 @@ class Page:
             await asyncio.sleep(0.02)
 
     async def shows(self, text: str) -> None:
-        """Waits until the page shows the text."""
-        await self.until(f"document.body.innerText.includes({json.dumps(text)})")
+        """Waits until the page shows the text, and its scripts have begun to listen."""
+        shown = f"document.body.innerText.includes({json.dumps(text)})"
+        await self.until(f"document.readyState === 'complete' && {shown}")
 
     async def text(self) -> str:
         shown: str = await self.value("document.body.innerText")

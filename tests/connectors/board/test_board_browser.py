@@ -178,6 +178,7 @@ async def test_a_dead_letter_is_replayed_by_clicking(world: World, page: Page) -
     await page.press("Enter")
     await page.shows("That is not the token")
     page.complaints.clear()  # of the 401
+    await page.until("document.activeElement.name === 'token'")
     await page.write(TOKEN)
     await page.press("Enter")
     await page.until("location.pathname === '/'")
