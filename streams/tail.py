@@ -25,6 +25,8 @@ def _consumer(cluster: Cluster) -> Consumer:
     return Consumer(
         {
             **cluster.librdkafka(),
+            # Each vain try to connect would be a line: how it ends is said once.
+            "log_level": 0,
             # Asked for by the client, joined by nobody: partitions are assigned by hand.
             "group.id": f"{cluster.prefix}linkstatus-tail",
             "enable.auto.commit": False,

@@ -1,7 +1,7 @@
 """The commands that talk to a running system: `send`, `status`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -43,29 +43,37 @@ def send(
 def status(
     provider: _Provider,
     link_id: Annotated[str, typer.Argument(help="The provider's id of the link.")],
-    json: Annotated[bool, typer.Option("--json", help="As the board answers.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="The board's answer, with its `order`, on one line.")
+    ] = False,
 ) -> None:
-    """What is known of a link, with its timeline; asks the board."""
+    """Draws a link's life, from the first word of it to its settlement; asks the board.
+
+    Each line: when we learned of it, how long after the first, what, from whom, in which words.
+    `>` marks what raised the status. What is `verified` was signed, or said by the provider's own
+    API on our asking; a `claim` is neither.
+    """
     from urllib.parse import quote
 
-    import httpx
-
     from streams import running
-    from streams.cli.terminal import Failed
+    from streams.cli import drawing, life
+    from streams.cli.asking import Board
+    from streams.cli.errors import Failed
+    from streams.cli.terminal import as_json
 
     _known(provider)
-    settings = running.settings()
-    token = settings.board.token
-    answer = httpx.get(
-        f"{settings.edge_url}/links/{provider}/{quote(link_id, safe='')}",
-        headers={"authorization": f"Bearer {token.get_secret_value()}"} if token else {},
-        timeout=10.0,
-        trust_env=False,
-    )
-    if answer.status_code == httpx.codes.NOT_FOUND:
-        raise Failed(f"nothing is known of {provider} link {link_id}")
-    answer.raise_for_status()
-    print(answer.text.strip() if json else _shown(answer.json()))
+    with Board(running.settings()) as board:
+        link = board.get(f"/links/{provider}/{quote(link_id, safe='')}")
+        if link is None:
+            raise Failed(
+                f"nothing is known of {provider} link {link_id}",
+                "`linkstatus links list` shows the newest",
+            )
+        order = board.get(f"/orders/{provider}/{quote(link['order_id'], safe='')}")
+    if json:
+        print(as_json({**link, "order": order}))
+    else:
+        drawing.console().print(life.drawn(link, order))
 
 
 def _known(provider: str) -> None:
@@ -96,26 +104,3 @@ def _callback(
 
 
 _FORM = "application/x-www-form-urlencoded"
-
-
-def _shown(link: dict[str, Any]) -> str:
-    """The status as a table of its fields, then the timeline."""
-    from streams.cli.terminal import harmless
-
-    timeline, _ = link.pop("timeline"), link.pop("anomaly_details")
-    lines = [
-        f"{name:18} {_plain(value)}" for name, value in link.items() if value not in (None, [], {})
-    ]
-    for event in timeline:
-        trust = "verified" if event.get("verified") else "claimed"
-        lines.append(
-            f"  {event.get('received_at')}  {event.get('status'):10}  {trust:8}"
-            f"  {event.get('source')}  {event.get('provider_status')}"
-        )
-    return "\n".join(map(harmless, lines))
-
-
-def _plain(value: Any) -> str:
-    from streams.cli.terminal import as_json
-
-    return value if isinstance(value, str) else as_json(value)

@@ -1,20 +1,18 @@
-"""The commands for links that the merchant created: `links add`."""
+"""The commands for links: `links add` those you created, `links list` those that are known."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-links = typer.Typer(help="Links that you created at a provider.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from rich.table import Table
+
+links = typer.Typer(help="Links: register yours, list what is known.", no_args_is_help=True)
 
 
 def add_to(app: typer.Typer) -> None:
     app.add_typer(links, name="links", rich_help_panel="Use")
-
-
-@links.callback()
-def group() -> None:
-    """Keeps `links add` a command of a group, as long as there is only one."""
 
 
 @links.command()
@@ -47,3 +45,56 @@ def add(
     say(f"{len(good)} {'good' if dry_run else 'registered'}, {len(rejected)} rejected")
     if rejected:
         raise Failed("not every row is a link that can be registered")
+
+
+@links.command("list")
+def list_(
+    provider: Annotated[str | None, typer.Option(help="Only of this one.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only these: PAID, PROCESSING, …")] = None,
+    order: Annotated[str | None, typer.Option(help="Only of the order of this id.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """The links the board knows, what changed last first.
+
+    Example: linkstatus links list --status PROCESSING --limit 100
+    """
+    from streams import running
+    from streams.cli import drawing
+    from streams.cli.asking import Board
+    from streams.cli.terminal import as_json, say
+
+    named = {"provider": provider, "status": status and status.upper(), "order_id": order}
+    with Board(running.settings()) as board:
+        found = list(board.links({name: value for name, value in named.items() if value}, limit))
+    if json:
+        for link in found:
+            print(as_json(link))
+    elif found:
+        drawing.console().print(_table(found))
+    else:
+        say("none")
+
+
+def _table(found: list[dict[str, Any]]) -> "Table":
+    """One line a link, and one below it for its anomalies."""
+    from datetime import UTC, datetime
+
+    from streams.cli.drawing import asked, grid, moment, roughly, status_style, text
+
+    table = grid("age", "provider", "link", "status", "amount")
+    for column in table.columns:
+        column.no_wrap = True
+    now = datetime.now(UTC)
+    for link in found:
+        changed = moment(link["changed_at"])
+        table.add_row(
+            roughly(now - changed) if changed else "",
+            link["provider"],
+            text(link["link_id"]),
+            text(link["status"], status_style(link["status"])),
+            asked(link),
+        )
+        if link["anomalies"]:
+            table.add_row("", "", text("! " + " ".join(link["anomalies"]), "bold red"))
+    return table

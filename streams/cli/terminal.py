@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-
-class Failed(Exception):
-    """The command could not do what was asked; the message says why."""
+from streams.cli.errors import Failed as Failed
 
 
 def say(text: str) -> None:

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from connectors.kafka import Cluster
 from connectors.reaching import Refused, check, explain
-from streams import cli
+from streams.cli import errors
 from tests.security.secured import PASSWORD, PLAIN_PASSWORD, Secured, environment
 from tests.system import System
 
@@ -108,7 +108,9 @@ def test_what_a_client_only_calls_unreachable_is_explained(
     for name, value in environment(secured.scram(password="wrong")).items():
         monkeypatch.setenv(name, value)
     unreachable = KafkaException(KafkaError(KafkaError._TRANSPORT, "Failed to get metadata"))
-    assert re.search("Failed to get metadata: .*SASL_PASSWORD", cli._in_words(unreachable))
+    ending = errors.ending_of(unreachable)
+    assert ending is not None
+    assert re.search("refuses us: .*SASL_PASSWORD", ending.hint or "")
 
 
 def test_the_embedded_broker_is_not_meant_by_security_settings(tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""Asking the board, where a running system keeps it."""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import httpx
+
+from streams.settings import Settings
+
+_TIMEOUT_SECONDS = 10.0
+# The most that the board gives at once.
+_PAGE = 500
+
+
+class Board:
+    """The query API at LINKSTATUS_EDGE_URL. Raises httpx.HTTPError."""
+
+    def __init__(self, settings: Settings) -> None:
+        token = settings.board.token
+        self._client = httpx.Client(
+            base_url=settings.edge_url,
+            headers={"authorization": f"Bearer {token.get_secret_value()}"} if token else {},
+            timeout=_TIMEOUT_SECONDS,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> "Board":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """The answer in JSON; None for 404."""
+        answer = self._client.get(path, params=parameters)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        return answer.raise_for_status().json()
+
+    def links(self, where: Mapping[str, str], limit: int) -> Iterator[Any]:
+        """Links, what changed last first."""
+        return islice(self._links({**where, "limit": str(min(limit, _PAGE))}), limit)
+
+    def _links(self, asked: dict[str, str]) -> Iterator[Any]:
+        while True:
+            page = self.get("/links", **asked)
+            yield from page["links"]
+            if page["next"] is None:
+                return
+            asked = {**asked, "cursor": page["next"]}
