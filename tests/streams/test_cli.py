@@ -143,7 +143,7 @@ def test_an_unreachable_cluster_ends_with_1_and_without_a_traceback(tmp_path: Pa
         text=True,
     )
     assert result.returncode == 1
-    assert "wrong brokers" in result.stdout
+    assert "wrong  brokers" in result.stdout
     assert "LINKSTATUS_BROKERS" in result.stdout
     assert "Traceback" not in result.stderr
 
