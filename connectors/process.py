@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -52,8 +53,21 @@ class ServiceEnded(RuntimeError):
     """A service that never ends did: nothing else says that it failed."""
 
 
+class CannotListen(OSError):
+    """The address is not free, or not ours."""
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: `run` ends it together with everything else."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # it has logged why; ending the process is not its business
+            where = f"{self.config.host}:{self.config.port}"
+            raise CannotListen(
+                f"cannot listen on {where}; choose another port with --port, or see what has this"
+            ) from None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -107,6 +107,8 @@ class Sandbox(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(default=8090, ge=0, le=65535)
     speed: float = Field(default=60.0, gt=0)
+    # Somebody else's receiver, to be called instead of the edge; `{provider}` in it is replaced.
+    callback_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]\S*$")
 
 
 class Lookups(BaseModel):

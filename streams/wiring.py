@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,25 +17,31 @@ from schemas.topics import Topic, all_topics
 from streams.settings import BadSettings, Settings
 
 if TYPE_CHECKING:
+    from random import Random
+
     from pydantic import SecretStr
 
     from connectors.board import BoardConfig
     from connectors.kafka import Cluster
     from connectors.order_api import OrderApi
     from connectors.sandbox.play import PlayResult
+    from connectors.sandbox.send import Post, Reply
     from connectors.sandbox.sites import SandboxConfig
     from streams.rebuild import Rebuild
 
 Service = Callable[[], Awaitable[None]]
 
 
-class Callback(NamedTuple):
-    """What `send` posts. `example` is the name of one of the provider's own, if it is that."""
+class Sending(NamedTuple):
+    """What `send` is asked for. `signed_url` and `to` name a receiver that is not our edge."""
 
-    body: bytes
-    content_type: str
-    example: str | None = None
+    posts: Sequence[Post]
     repeat: int = 1
+    chance: Random | None = None
+    delay: float = 0.0
+    token: str | None = None
+    to: str | None = None
+    signed_url: str | None = None
 
 
 def topics() -> tuple[Topic[Any], ...]:
@@ -167,23 +174,31 @@ def play(settings: Settings, links: int, seed: int, wait_seconds: float) -> Play
     )
 
 
-def send(settings: Settings, provider: str, callback: Callback, token: str | None) -> list[int]:
-    """Posts a callback as the provider would; the status codes of the answers."""
-    from connectors.sandbox.send import send
-    from connectors.sandbox.sites import signing_as_configured
+def send(
+    settings: Settings, provider: str, sending: Sending, tell: Callable[[Reply], None]
+) -> None:
+    """Posts callbacks as the provider would, and tells what came of each."""
+    from connectors.sandbox.send import agree, arranged, send
+    from connectors.sandbox.sites import sandbox_of, signing_as_configured
 
-    tokens = {provider: token} if token else {}
-    sandbox = _sandbox_config(settings, tokens)
-    return asyncio.run(
-        send(
-            signing_as_configured(sandbox, provider, settings.provider_config(provider)),
+    config = settings.provider_config(provider)
+    sandbox = _sandbox_config(settings, {provider: sending.token} if sending.token else {})
+    # `send` is for the edge, wherever the sandbox itself calls.
+    sandbox = replace(sandbox, callback_url=sending.to)
+    ours = None if sending.to else sandbox_of(provider).signed_url(config)
+
+    async def perform() -> None:
+        await agree(sandbox, provider, sending.posts)
+        await send(
+            signing_as_configured(sandbox, provider, config),
             provider,
-            callback.body,
-            callback.content_type,
-            repeat=callback.repeat,
-            example=callback.example,
+            arranged(sending.posts, sending.repeat, sending.chance),
+            tell,
+            delay=sending.delay,
+            signed_url=sending.signed_url or ours,
         )
-    )
+
+    asyncio.run(perform())
 
 
 async def _web(settings: Settings) -> None:
@@ -275,6 +290,7 @@ def _sandbox_config(
         secrets=load_secrets(settings.data_dir),
         speed=settings.sandbox.speed,
         path_tokens={**known, **(path_tokens or {})},
+        callback_url=settings.sandbox.callback_url,
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 from streams import child
 from streams.child import free_port
 from tests.system import System
-from tests.test_readme import COMMANDS, README, ROOT
+from tests.test_readme import COMMANDS, README, RECEIVER, ROOT
 from tests.waiting import until_sync
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -30,7 +30,7 @@ SHORT = sorted(
         command
         for command in COMMANDS
         # kcat has its test in test_whole_way.
-        if command not in (*LONG, *STARTING) and not command.startswith("kcat")
+        if command not in (*LONG, *STARTING, *RECEIVER) and not command.startswith("kcat")
     ),
     key=lambda command: "play" in command,
 )

@@ -103,16 +103,18 @@ class Sandbox(sim.Simulator):
     def signing(config: PeachConfig) -> dict[str, str]:
         if not config.webhook_secrets:
             return {}
-        secret = config.webhook_secrets[0].get_secret_value()
-        return {"webhook_secret": secret, "webhook_url": config.webhook_url or ""}
+        return {"webhook_secret": config.webhook_secrets[0].get_secret_value()}
+
+    @staticmethod
+    def signed_url(config: PeachConfig) -> str | None:
+        return config.webhook_url
 
     @staticmethod
     def sign(site: sim.Site, callback: Callback, url: str, now: int) -> dict[str, str]:
         if b'"paymentId"' not in callback.body and any(n in callback.body for n in UNSIGNED):
             return {}
         timestamp = str(now // SECOND)
-        configured = site.secrets.get("webhook_url", url)
-        message = f"{timestamp}.{callback.id}.{configured}.".encode() + callback.body
+        message = f"{timestamp}.{callback.id}.{url}.".encode() + callback.body
         secret = site.secrets["webhook_secret"].encode()
         return {
             "x-webhook-signature-algorithm": "HMACSHA256",

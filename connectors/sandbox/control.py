@@ -102,6 +102,7 @@ class Control:
         self._world.stage(scenario, body.run, body.hold)
         return JSONResponse(
             {
+                "elsewhere": self._world.elsewhere,
                 "registrations": [
                     link.registration for link in scenario.links if link.registration
                 ],

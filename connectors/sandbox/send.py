@@ -1,6 +1,13 @@
-"""Posts one callback as a provider would: signed where it signs."""
+"""Posts callbacks as a provider would: signed where it signs, and if asked again and again, in any
+order.
+"""
 
+import asyncio
 import contextlib
+import time
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import NamedTuple
 
 import httpx
 
@@ -8,31 +15,82 @@ from connectors.sandbox.deliver import now_micros, signed_headers
 from connectors.sandbox.simulator import Callback
 from connectors.sandbox.sites import SandboxConfig, sandbox_of
 
+_SHOWN = 200
+
+
+class Post(NamedTuple):
+    """One callback. `example` is the name of one of the provider's own, if it is that."""
+
+    name: str
+    body: bytes
+    content_type: str = "application/json"
+    example: str | None = None
+
+
+class Reply(NamedTuple):
+    """What came of it: the status answered, or None and why there was none."""
+
+    name: str
+    status: int | None
+    acknowledged: bool
+    seconds: float
+    said: str
+
+
+def arranged(posts: Sequence[Post], repeat: int, chance: Random | None) -> list[Post]:
+    """Each so often, one round after the other; with `chance` in any order."""
+    made = list(posts) * repeat
+    if chance is not None:
+        chance.shuffle(made)
+    return made
+
 
 async def send(
     config: SandboxConfig,
     provider: str,
-    body: bytes,
-    content_type: str = "application/json",
+    posts: Sequence[Post],
+    tell: Callable[[Reply], None],
     *,
-    repeat: int = 1,
-    example: str | None = None,
-) -> list[int]:
-    """Posts `body` to the edge so often; the status codes answered. Raises httpx.HTTPError.
+    delay: float = 0.0,
+    signed_url: str | None = None,
+) -> None:
+    """Posts one after the other, `delay` seconds apart. Raises httpx.ConnectError.
 
-    With `example`, the simulated provider is first told to agree: its link of the seed's examples
-    gets that status, so that a lookup confirms what is sent. It is no error if it is not there.
-    """
-    callback = Callback(body, content_type)
+    `signed_url` is what the receiver takes for its own URL, if it is not the one called."""
+    site, sandbox = config.site(provider), sandbox_of(provider)
     async with httpx.AsyncClient(timeout=30.0, trust_env=False) as client:
-        if example is not None:
-            with contextlib.suppress(httpx.HTTPError):
-                seed = {"provider": provider, "status": example}
-                await client.post(f"{config.base_url}/control/seed", json=seed)
-        site, sandbox = config.site(provider), sandbox_of(provider)
-        answers = []
-        for _ in range(repeat):
-            headers = signed_headers(sandbox, site, callback, site.callback_url, now_micros())
-            response = await client.post(site.callback_url, content=body, headers=headers)
-            answers.append(response.status_code)
-    return answers
+        for number, post in enumerate(posts):
+            if number:
+                await asyncio.sleep(delay)
+            callback = Callback(post.body, post.content_type)
+            url = signed_url or site.callback_url
+            headers = signed_headers(sandbox, site, callback, url, now_micros())
+            started = time.monotonic()
+            status, said = await _posted(client, site.callback_url, post.body, headers)
+            known = status is not None and status in sandbox.ACKNOWLEDGED
+            tell(Reply(post.name, status, known, time.monotonic() - started, said))
+
+
+async def _posted(
+    client: httpx.AsyncClient, url: str, body: bytes, headers: httpx.Headers
+) -> tuple[int | None, str]:
+    try:
+        response = await client.post(url, content=body, headers=headers)
+    except httpx.ConnectError:
+        raise  # nobody is there: neither will be for the next
+    except httpx.TransportError as error:
+        return None, repr(error)
+    return response.status_code, response.text[:_SHOWN].strip()
+
+
+async def agree(config: SandboxConfig, provider: str, posts: Sequence[Post]) -> None:
+    """Tells the simulated provider what is said in its name, so that a lookup confirms it.
+
+    Its link of the seed's examples gets the status of each example, in this order, and keeps the
+    last. It is no error if the sandbox is not there."""
+    async with httpx.AsyncClient(timeout=30.0, trust_env=False) as client:
+        with contextlib.suppress(httpx.HTTPError):
+            for post in posts:
+                if post.example is not None:
+                    seed = {"provider": provider, "status": post.example}
+                    await client.post(f"{config.base_url}/control/seed", json=seed)

@@ -156,6 +156,11 @@ class Simulator:
         return {}
 
     @staticmethod
+    def signed_url(config: Any) -> str | None:
+        """The URL that the pipeline expects to be signed, where its own settings name one."""
+        return None
+
+    @staticmethod
     def sign(site: Site, callback: Callback, url: str, now: int) -> dict[str, str]:
         """The headers that prove the callback, as the vendor's documents describe them."""
         return {}

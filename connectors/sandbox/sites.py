@@ -61,7 +61,8 @@ class SandboxConfig:
     """What the sandbox needs to run, and `send` to sign as it does.
 
     `speed` divides the waits between deliveries and between confirmations. `path_tokens` are the
-    secret parts of the callback URLs, by provider.
+    secret parts of the callback URLs, by provider. `callback_url` is where somebody else's receiver
+    is called instead of the edge; `{provider}` in it stands for the provider's name.
     """
 
     address: Address
@@ -70,6 +71,7 @@ class SandboxConfig:
     secrets: Secrets
     speed: float = 60.0
     path_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
+    callback_url: str | None = None
 
     @property
     def base_url(self) -> str:
@@ -77,9 +79,14 @@ class SandboxConfig:
 
     def site(self, provider: str) -> Site:
         """The provider's place in this sandbox."""
+        secrets = self.secrets.by_provider[provider]
+        return Site(self.base_url, self._callback_url(provider), secrets, self.speed)
+
+    def _callback_url(self, provider: str) -> str:
+        if self.callback_url is not None:
+            return self.callback_url.replace("{provider}", provider)
         token = self.path_tokens.get(provider)
-        url = f"{self.edge_url.rstrip('/')}/callbacks/{provider}" + (f"/{token}" if token else "")
-        return Site(self.base_url, url, self.secrets.by_provider[provider], self.speed)
+        return f"{self.edge_url.rstrip('/')}/callbacks/{provider}" + (f"/{token}" if token else "")
 
 
 def signing_as_configured(config: SandboxConfig, provider: str, settings: Any) -> SandboxConfig:

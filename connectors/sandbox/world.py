@@ -31,6 +31,8 @@ class World:
 
     def __init__(self, config: SandboxConfig, store: Store) -> None:
         self.store = store
+        # Whether the callbacks go to somebody else's receiver.
+        self.elsewhere = config.callback_url is not None
         self.simulators = {
             name: sandbox_of(name)(config.site(name), store.of(name)) for name in PROVIDERS
         }

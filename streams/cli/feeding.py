@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from streams.wiring import Callback
+    from connectors.sandbox.send import Post, Reply
 
 _Provider = Annotated[str, typer.Argument(help="ping, peach, truelayer or ipint.")]
 
@@ -18,26 +18,85 @@ def add_to(app: typer.Typer) -> None:
 
 def send(
     provider: _Provider,
-    file: Annotated[Path | None, typer.Argument(help="The body; - is standard input.")] = None,
-    example: Annotated[
-        str | None, typer.Option(help="One of the provider's own examples, by name.")
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Bodies; - is stdin."),
     ] = None,
-    repeat: Annotated[int, typer.Option(min=1, help="Send it so often.")] = 1,
+    example: Annotated[
+        list[str] | None, typer.Option(help="One of the provider's own, by name; or several.")
+    ] = None,
+    examples: Annotated[bool, typer.Option("--examples", help="Only list their names.")] = False,
+    repeat: Annotated[int, typer.Option(min=1, help="Send each so often.")] = 1,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="In any order.")] = False,
+    seed: Annotated[int | None, typer.Option(help="The same seed shuffles the same way.")] = None,
+    delay: Annotated[float, typer.Option(min=0, help="Seconds between two.")] = 0.0,
+    to: Annotated[
+        str | None, typer.Option(metavar="URL", help="Your own receiver instead of our edge.")
+    ] = None,
+    signed_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The URL that is signed, if not the one called."),
+    ] = None,
     token: Annotated[str | None, typer.Option(help="The secret part of the callback URL.")] = None,
     content_type: Annotated[str | None, typer.Option(help="Default: by the body's look.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object for each callback.")
+    ] = False,
 ) -> None:
-    """Posts a callback to the edge, signed where the provider signs: with the secret that is set,
-    else with the sandbox's.
+    """Posts callbacks as the provider would, signed where it signs: with the secret that is set,
+    else with the sandbox's (`linkstatus sandbox env` prints what a receiver needs to judge them).
+
+    Ends with 1 unless each is acknowledged, which is what that provider takes for it.
+
+    Examples:
+
+    linkstatus send ping --example completed
+
+    linkstatus send truelayer --example payment_settled --repeat 3 --delay 0.5
+
+    linkstatus send peach body.json other.json --repeat 5 --shuffle
+
+    linkstatus send ipint --example completed --to http://127.0.0.1:3000/hooks/ipint
     """
+    from random import Random
+
+    from connectors import examples as ours
     from streams import running, wiring
-    from streams.cli.terminal import Failed
+    from streams.cli.errors import Failed
+    from streams.cli.terminal import as_json, harmless
 
     _known(provider)
-    callback = _callback(provider, file, example, content_type)._replace(repeat=repeat)
-    for code in (answers := wiring.send(running.settings(), provider, callback, token)):
-        print(code)
-    if any(code != 200 for code in answers):
-        raise Failed("not acknowledged")
+    if examples:
+        print(*ours.names(provider), sep="\n")
+        return
+    posts = _posts(provider, files or [], example or [], content_type)
+    chance = Random(seed) if shuffle or seed is not None else None  # noqa: S311 - a way to try
+    sending = wiring.Sending(posts, repeat, chance, delay, token, to, signed_url)
+    width = max(len(post.name) for post in posts)
+    refused: list[Reply] = []
+
+    def tell(reply: "Reply") -> None:
+        if not reply.acknowledged:
+            refused.append(reply)
+        took = f"{reply.seconds * 1000:6.0f} ms"
+        said = "" if reply.acknowledged else f"  {reply.said}".rstrip()
+        line = f"{reply.name:{width}} {took}  {reply.status or 'no answer'}{said}"
+        print(as_json(reply._asdict()) if json else harmless(line), flush=True)
+
+    wiring.send(running.settings(), provider, sending, tell)
+    if refused:
+        total = len(posts) * repeat
+        raise Failed(f"{len(refused)} of {total} not acknowledged", _hint(provider, refused, to))
+
+
+def _hint(provider: str, refused: list["Reply"], to: str | None) -> str | None:
+    if to or not any(reply.status == 401 for reply in refused):
+        return None
+    name = provider.upper()
+    return (
+        f"401 is a wrong signature or a wrong path: LINKSTATUS_{name}__… must be as at the edge, "
+        f"and --token or LINKSTATUS_{name}__PATH_TOKEN the token of its URL"
+    )
 
 
 def status(
@@ -83,24 +142,29 @@ def _known(provider: str) -> None:
         raise typer.BadParameter(f"{provider} is not one of {', '.join(PROVIDERS)}")
 
 
-def _callback(
-    provider: str, file: Path | None, example: str | None, content_type: str | None
-) -> "Callback":
+def _posts(
+    provider: str, files: list[Path], named: list[str], content_type: str | None
+) -> list["Post"]:
     from connectors import examples
-    from streams.cli.terminal import Failed
-    from streams.wiring import Callback
+    from connectors.sandbox.send import Post
+    from streams.cli.errors import Failed
 
-    if (file is None) == (example is None):
-        raise Failed(f"name a file, or --example with one of {', '.join(examples.names(provider))}")
-    if file is not None:
+    if not (files or named):
+        raise Failed(f"name files, or --example with one of {', '.join(examples.names(provider))}")
+    posts = []
+    for file in files:
+        if str(file) != "-" and not file.is_file():
+            raise typer.BadParameter(f"there is no file {file}")
         body = typer.get_binary_stream("stdin").read() if str(file) == "-" else file.read_bytes()
         looks = "application/json" if body.lstrip()[:1] in b"{[" else _FORM
-        return Callback(body, content_type or looks)
-    try:
-        kind = examples.content_type(provider, example or "")
-    except KeyError as error:
-        raise Failed(str(error.args[0])) from None
-    return Callback(examples.body(provider, example or ""), content_type or kind, example)
+        posts.append(Post(file.name, body, content_type or looks))
+    for name in named:
+        try:
+            kind = examples.content_type(provider, name)
+        except KeyError as error:
+            raise typer.BadParameter(str(error.args[0])) from None
+        posts.append(Post(name, examples.body(provider, name), content_type or kind, name))
+    return posts
 
 
 _FORM = "application/x-www-form-urlencoded"

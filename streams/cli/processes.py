@@ -1,9 +1,12 @@
 """The commands that run things."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from connectors.sandbox.play import PlayResult
 
 Port = Annotated[int | None, typer.Option(help="HTTP port; default: the setting HTTP__PORT.")]
 
@@ -77,14 +80,38 @@ _WAIT_SECONDS = 120.0
 def run_sandbox(
     context: typer.Context,
     port: Annotated[int | None, typer.Option(help="Default: the setting SANDBOX__PORT.")] = None,
+    callbacks_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Call this receiver instead of our edge; {provider} in it is replaced.",
+        ),
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(min=0.001, help="60 makes seconds of a provider's minutes.")
+    ] = None,
 ) -> None:
-    """The four providers, simulated: APIs, signatures, retries and disorder."""
+    """The four providers, simulated: APIs, signatures, retries and disorder.
+
+    It can try a receiver of your own, in three terminals:
+
+    linkstatus sandbox --callbacks-to 'http://127.0.0.1:3000/hooks/{provider}'
+
+    linkstatus sandbox env
+
+    linkstatus sandbox play --links 50
+
+    `env` prints where the simulated APIs are, and the secrets your receiver judges signatures with.
+    """
     from streams import running, wiring
 
     if context.invoked_subcommand is None:
         settings = running.settings()
-        if port is not None:
-            settings.sandbox.port = port
+        given = {"port": port, "callback_url": callbacks_to, "speed": speed}
+        changes = {name: value for name, value in given.items() if value is not None}
+        if callbacks_to is not None and not callbacks_to.startswith(("http://", "https://")):
+            raise typer.BadParameter(f"{callbacks_to} is no http:// or https:// URL")
+        settings.sandbox = settings.sandbox.model_copy(update=changes)
         wiring.sandbox(settings)
 
 
@@ -93,30 +120,62 @@ def play(
     links: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = _LINKS,
     seed: Annotated[int, typer.Option(help="The same seed plays the same lives.")] = 1,
     wait: Annotated[float, typer.Option(help="Seconds to wait for agreement.")] = _WAIT_SECONDS,
+    json: Annotated[
+        bool, typer.Option("--json", help="One object: what must be known, and what is.")
+    ] = False,
 ) -> None:
     """Lives whole lives of links at the four providers and compares the board with the outcome.
 
-    Callbacks come late, repeated and out of order. Needs a running `linkstatus up`.
+    Callbacks come late, repeated and out of order. Needs a running `linkstatus up`; or, for a
+    receiver of your own, `linkstatus sandbox --callbacks-to URL`: then it says what must be known
+    in the end, and whether all callbacks were acknowledged.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from streams import running, wiring
-    from streams.cli.terminal import Failed, say
+    from streams.cli.errors import Failed
+    from streams.cli.terminal import say
 
     say(f"playing {links} links with seed {seed} …")
     result = wiring.play(running.settings(), links, seed, wait)
-    table = Table("", "provider")
-    for heading in ("link or order", "must be", "is"):
-        table.add_column(heading, overflow="fold")
-    for row in result.rows:
-        mark = "✓" if row.agrees else "✗"
-        table.add_row(mark, row.provider, f"{row.kind[:-1]} {row.id}", row.expected, row.seen)
-    Console().print(table)
+    _show(result, json)
     agreeing = sum(row.agrees for row in result.rows)
-    say(f"{agreeing} of {len(result.rows)} agree after {result.seconds:.1f} s")
+    if not result.elsewhere:
+        say(f"{agreeing} of {len(result.rows)} agree after {result.seconds:.1f} s")
+    elif not result.undelivered:
+        say(f"all callbacks acknowledged after {result.seconds:.1f} s")
     if not result.agrees:
-        raise Failed(f"the board does not agree; {result.undelivered} callbacks undelivered")
+        disagreeing = "" if result.elsewhere else "the board does not agree; "
+        raise Failed(f"{disagreeing}{result.undelivered} callbacks undelivered")
+
+
+def _show(result: "PlayResult", json: bool) -> None:
+    from dataclasses import asdict
+
+    from streams.cli.drawing import console, grid, text
+    from streams.cli.terminal import as_json
+
+    if json:
+        said = {
+            "agrees": result.agrees,
+            "undelivered": result.undelivered,
+            "seconds": round(result.seconds, 3),
+            "rows": [asdict(row) for row in result.rows],
+            "must_be": {kind: result.planned[kind] for kind in ("links", "orders")},
+        }
+        print(as_json(said))
+        return
+    table = grid("", "provider", "link or order", "must be", *([] if result.elsewhere else ["is"]))
+    table.columns[1].no_wrap = True
+    for row in result.rows:
+        cells = [text(row.provider), text(f"{row.kind[:-1]} {row.id}"), text(row.expected)]
+        if result.elsewhere:
+            table.add_row("", *cells)
+        elif row.agrees:
+            # What is as it must be needs no saying twice.
+            seen = "" if row.seen == row.expected else row.seen
+            table.add_row(text("✓", "green"), *cells, text(seen))
+        else:
+            table.add_row(text("✗", "bold red"), *cells, text(row.seen, "red"))
+    console().print(table)
 
 
 @sandbox.command("env")

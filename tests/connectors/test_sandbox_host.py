@@ -20,7 +20,7 @@ from connectors import examples
 from connectors.process import Address
 from connectors.registry import PROVIDERS
 from connectors.sandbox.deliver import now_micros
-from connectors.sandbox.send import send
+from connectors.sandbox.send import Post, Reply, agree, send
 from connectors.sandbox.server import make_app
 from connectors.sandbox.sites import SandboxConfig, load_secrets
 from connectors.sandbox.store import Store
@@ -177,6 +177,20 @@ async def test_the_control_api_says_what_is_wrong(
             assert (response.status_code, bool(response.text)) == (status, True)
 
 
+async def posted(
+    config: SandboxConfig, provider: str, *posts: Post, signed_url: str | None = None
+) -> list[Reply]:
+    replies: list[Reply] = []
+    await agree(config, provider, posts)
+    await send(config, provider, posts, replies.append, signed_url=signed_url)
+    return replies
+
+
+def example(provider: str, name: str) -> Post:
+    body, kind = examples.body(provider, name), examples.content_type(provider, name)
+    return Post(name, body, kind, name)
+
+
 async def test_an_example_is_sent_as_the_provider_sends_it(
     tmp_path: Path, receiver: tuple[Receiver, str]
 ) -> None:
@@ -185,13 +199,15 @@ async def test_an_example_is_sent_as_the_provider_sends_it(
     async with hosted(tmp_path, url) as host:
         for provider in PROVIDERS:
             for name in examples.names(provider):
-                body, kind = examples.body(provider, name), examples.content_type(provider, name)
+                post = example(provider, name)
                 taken.received.clear()
-                answers = await send(host.config, provider, body, kind, repeat=2, example=name)
-                assert answers == [200, 200]
-                assert [(p, b) for p, b, _ in taken.received] == [(provider, body)] * 2
+                answers = await posted(host.config, provider, post, post)
+                assert [(reply.status, reply.acknowledged) for reply in answers] == [
+                    (200, True)
+                ] * 2
+                assert [(p, b) for p, b, _ in taken.received] == [(provider, post.body)] * 2
                 headers = taken.received[0][2]
-                assert headers["content-type"] == kind
+                assert headers["content-type"] == post.content_type
                 unsigned = name.startswith(("batch", "configuration"))
                 assert provider not in proofs or (proofs[provider] in headers) is not unsigned
 
@@ -203,10 +219,39 @@ async def test_an_example_can_be_sent_without_a_sandbox(
     address = Address(*closed.getsockname())
     closed.close()
     config = SandboxConfig(address, tmp_path, receiver[1], load_secrets(tmp_path))
-    assert await send(config, "ping", b"{}", example="completed") == [200]
+    (reply,) = await posted(config, "ping", example("ping", "completed"))
+    assert reply.status == 200
     lost = replace(config, edge_url=config.base_url)
     with pytest.raises(httpx.ConnectError):
-        await send(lost, "ping", b"{}")
+        await posted(lost, "ping", example("ping", "completed"))
+
+
+async def test_the_simulated_provider_keeps_what_was_said_last(
+    tmp_path: Path, receiver: tuple[Receiver, str]
+) -> None:
+    """So that a lookup confirms the end of a life, in whatever order its callbacks are sent."""
+    async with hosted(tmp_path, receiver[1]) as host:
+        await agree(
+            host.config, "ping", [example("ping", name) for name in ("expired", "completed")]
+        )
+        ping = host.config.secrets.by_provider["ping"]
+        headers = {"tenant_id": ping["tenant_id"], "x-api-secret": ping["api_secret"]}
+        links = "/ping/payment_links/api/v1/payment_links"
+        (link,) = (await host.client.get(links, headers=headers)).json()
+        assert link["status"] == "COMPLETED"
+
+
+async def test_what_each_provider_takes_for_an_acknowledgement_counts(
+    tmp_path: Path, receiver: tuple[Receiver, str]
+) -> None:
+    taken, url = receiver
+    config = SandboxConfig(Address("127.0.0.1", 9), tmp_path, url, load_secrets(tmp_path))
+    known = {}
+    for provider, name in (("peach", "completed"), ("truelayer", "payment_settled")):
+        taken.answers = [204]
+        (reply,) = await posted(config, provider, example(provider, name))
+        known[provider] = (reply.status, reply.acknowledged)
+    assert known == {"peach": (204, False), "truelayer": (204, True)}
 
 
 async def test_a_play_delivers_every_callback_and_no_other(

@@ -89,7 +89,8 @@ def test_what_is_sent_by_hand_is_signed_with_the_secrets_the_pipeline_has(tmp_pa
         mine = signing_as_configured(config, provider.name, provider.config)
         callback = Callback(b'{"paymentId": "1", "status": "opened"}')
         sandbox, site = sandbox_of(provider.name), mine.site(provider.name)
-        headers = signed_headers(sandbox, site, callback, site.callback_url, 1)
+        signed = sandbox.signed_url(provider.config) or site.callback_url
+        headers = signed_headers(sandbox, site, callback, signed, 1)
         inbound = Inbound("/", dict(headers), callback.body)
         assert provider.authenticate(inbound, None, 1) is (provider.name == "peach")
         theirs = config.site(provider.name)

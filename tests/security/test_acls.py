@@ -34,6 +34,7 @@ from connectors.letters import reading
 from connectors.letters.letter import Wanted
 from connectors.letters.replay import fresh, replay
 from connectors.registry import PROVIDERS
+from connectors.sandbox.send import Post, Reply
 from schemas.codec import LOOKUP_REQUEST
 from schemas.topics import message_key
 from streams import admin, child, schema_ids, wiring
@@ -151,11 +152,11 @@ class Installation:
 
     def send(self, provider: str, name: str) -> int:
         """What the edge answers to a provider's example."""
-        callback = wiring.Callback(
-            examples.body(provider, name), examples.content_type(provider, name), name
-        )
-        settings = load(**self._places)
-        return wiring.send(settings, provider, callback, None)[0]
+        body, kind = examples.body(provider, name), examples.content_type(provider, name)
+        sending = wiring.Sending([Post(name, body, kind, name)])
+        replies: list[Reply] = []
+        wiring.send(load(**self._places), provider, sending, replies.append)
+        return replies[0].status or 0
 
     def allow(self, some: Iterable[Acl]) -> None:
         for future in self.admin.create_acls([AclBinding(*as_kafka(acl)) for acl in some]).values():
