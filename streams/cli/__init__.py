@@ -21,6 +21,7 @@ app = typer.Typer(
     help="One trustworthy status per payment link, from the callbacks of many providers.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for part in (processes, feeding, linking, records, letters, cluster, rebuilding, doctor):

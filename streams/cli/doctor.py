@@ -26,6 +26,9 @@ def doctor(
     Each provider whose credentials are set is asked for a link that never was: that changes
     nothing there, and shows whether it takes the credentials and what time it has. Ends with 1
     when something is wrong, and names the settings to change; a note is no fault.
+
+        linkstatus doctor
+        linkstatus doctor --json --offline
     """
     from streams import checkup, running
     from streams.cli.errors import Failed

@@ -5,10 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streams.cli import completing
+
 if TYPE_CHECKING:
     from connectors.sandbox.send import Post, Reply
 
-_Provider = Annotated[str, typer.Argument(help="ping, peach, truelayer or ipint.")]
+_Provider = Annotated[
+    str,
+    typer.Argument(help="ping, peach, truelayer or ipint.", autocompletion=completing.providers),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,7 +28,11 @@ def send(
         typer.Argument(help="Bodies; - is stdin."),
     ] = None,
     example: Annotated[
-        list[str] | None, typer.Option(help="One of the provider's own, by name; or several.")
+        list[str] | None,
+        typer.Option(
+            help="One of the provider's own, by name; or several.",
+            autocompletion=completing.examples,
+        ),
     ] = None,
     examples: Annotated[bool, typer.Option("--examples", help="Only list their names.")] = False,
     repeat: Annotated[int, typer.Option(min=1, help="Send each so often.")] = 1,
@@ -43,20 +52,15 @@ def send(
         bool, typer.Option("--json", help="One JSON object for each callback.")
     ] = False,
 ) -> None:
-    """Posts callbacks as the provider would, signed where it signs: with the secret that is set,
-    else with the sandbox's (`linkstatus sandbox env` prints what a receiver needs to judge them).
+    """Posts callbacks as the provider would, signed where it signs.
 
-    Ends with 1 unless each is acknowledged, which is what that provider takes for it.
+    With the secret that is set, else with the sandbox's: `linkstatus sandbox env` prints what a
+    receiver needs to judge those. Ends with 1 unless each is acknowledged, by what that provider
+    takes for it.
 
-    Examples:
-
-    linkstatus send ping --example completed
-
-    linkstatus send truelayer --example payment_settled --repeat 3 --delay 0.5
-
-    linkstatus send peach body.json other.json --repeat 5 --shuffle
-
-    linkstatus send ipint --example completed --to http://127.0.0.1:3000/hooks/ipint
+        linkstatus send ping --example completed
+        linkstatus send peach body.json other.json --repeat 5 --shuffle
+        linkstatus send ipint --example completed --to http://127.0.0.1:3000/ipint
     """
     from random import Random
 
@@ -106,11 +110,13 @@ def status(
         bool, typer.Option("--json", help="The board's answer, with its `order`, on one line.")
     ] = False,
 ) -> None:
-    """Draws a link's life, from the first word of it to its settlement; asks the board.
+    """Draws a link's life, from the first word of it to its settlement.
 
     Each line: when we learned of it, how long after the first, what, from whom, in which words.
     `>` marks what raised the status. What is `verified` was signed, or said by the provider's own
     API on our asking; a `claim` is neither.
+
+        linkstatus status ping a25cdd3b-f95f-4861-87e4-1ca0a6be748e
     """
     from urllib.parse import quote
 

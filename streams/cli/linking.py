@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streams.cli import completing
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -18,13 +20,17 @@ def add_to(app: typer.Typer) -> None:
 @links.command()
 def add(
     file: Annotated[Path, typer.Argument(help="CSV in UTF-8; its first line names the columns.")],
-    dry_run: Annotated[bool, typer.Option(help="Only say what would be rejected.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be rejected.")
+    ] = False,
 ) -> None:
     """Registers the links of a CSV file, as POST /links does: one a row.
 
     Columns: provider, link_id, and if you like order_id, amount (major units, with its currency),
     currency, expires_at (RFC 3339), links_in_order. Rows that are wrong are named with their line
     and the reason, all others are registered; the command then ends with 1.
+
+        linkstatus links add links.csv --dry-run
     """
     from connectors.registry import PROVIDERS
     from streams import registrations, running, schema_ids
@@ -49,15 +55,22 @@ def add(
 
 @links.command("list")
 def list_(
-    provider: Annotated[str | None, typer.Option(help="Only of this one.")] = None,
-    status: Annotated[str | None, typer.Option(help="Only these: PAID, PROCESSING, …")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Only of this one.", autocompletion=completing.providers)
+    ] = None,
+    status: Annotated[
+        str | None,
+        typer.Option(help="Only these: PAID, PROCESSING, …", autocompletion=completing.statuses),
+    ] = None,
     order: Annotated[str | None, typer.Option(help="Only of the order of this id.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """The links the board knows, what changed last first.
 
-    Example: linkstatus links list --status PROCESSING --limit 100
+    A line below a link names its anomalies.
+
+        linkstatus links list --provider ping --status PROCESSING --limit 100
     """
     from streams import running
     from streams.cli import drawing

@@ -20,10 +20,18 @@ def add_to(app: typer.Typer) -> None:
 def up(
     port: Annotated[int | None, typer.Option(help="Port of the edge and the board.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
-    no_sandbox: Annotated[bool, typer.Option(help="Without the simulated providers.")] = False,
+    no_sandbox: Annotated[
+        bool, typer.Option("--no-sandbox", help="Without the simulated providers.")
+    ] = False,
     seconds: Annotated[float | None, typer.Option("--for", hidden=True)] = None,
 ) -> None:
-    """Everything at once, on an embedded Apache Kafka unless BROKERS is set. Ctrl-C ends it."""
+    """Everything at once, on an embedded Apache Kafka unless BROKERS is set. Ctrl-C ends it.
+
+    Other commands, in another terminal but the same folder, find what runs by themselves. Another
+    installation beside it needs a port and a folder of its own:
+
+        linkstatus up --port 8081 --data-dir /tmp/another
+    """
     from streams import settings
     from streams.up import run
 
@@ -93,15 +101,12 @@ def run_sandbox(
 ) -> None:
     """The four providers, simulated: APIs, signatures, retries and disorder.
 
-    It can try a receiver of your own, in three terminals:
+    It can try a receiver of your own. `env` prints where the simulated APIs are, and the secrets
+    that signatures are judged with:
 
-    linkstatus sandbox --callbacks-to 'http://127.0.0.1:3000/hooks/{provider}'
-
-    linkstatus sandbox env
-
-    linkstatus sandbox play --links 50
-
-    `env` prints where the simulated APIs are, and the secrets your receiver judges signatures with.
+        linkstatus sandbox --callbacks-to 'http://127.0.0.1:3000/hooks/{provider}'
+        linkstatus sandbox env
+        linkstatus sandbox play --links 50
     """
     from streams import running, wiring
 
@@ -129,6 +134,8 @@ def play(
     Callbacks come late, repeated and out of order. Needs a running `linkstatus up`; or, for a
     receiver of your own, `linkstatus sandbox --callbacks-to URL`: then it says what must be known
     in the end, and whether all callbacks were acknowledged.
+
+        linkstatus sandbox play --links 200 --seed 7
     """
     from streams import running, wiring
     from streams.cli.errors import Failed
@@ -180,7 +187,12 @@ def _show(result: "PlayResult", json: bool) -> None:
 
 @sandbox.command("env")
 def environment() -> None:
-    """Prints the variables that point the other processes at this sandbox. They hold secrets."""
+    """Prints the variables that point the other processes at this sandbox.
+
+    They hold secrets: of nobody but the simulated providers, made for this data folder.
+
+        linkstatus sandbox env > sandbox.env
+    """
     from shlex import quote
 
     from connectors.registry import PROVIDERS

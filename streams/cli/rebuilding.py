@@ -22,6 +22,8 @@ def rebuild(
     The same records give the same links, orders, closes, settlements and event ids; a difference is
     named and ends the command with 1. Best while nothing comes in. Nothing is asked of a provider,
     nothing settled; the topics under the new prefix stay until you delete them.
+
+        linkstatus rebuild rebuilt.
     """
     from dataclasses import replace
 

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streams.cli import completing
+
 if TYPE_CHECKING:
     from connectors.kafka import Cluster
 
@@ -15,12 +17,28 @@ def add_to(app: typer.Typer) -> None:
 
 
 def tail(
-    topic: Annotated[str, typer.Argument(help="The topic's name, without the prefix.")],
+    topic: Annotated[
+        str,
+        typer.Argument(
+            help="The topic's name, without the prefix.", autocompletion=completing.topics
+        ),
+    ],
     json: _Json = False,
-    from_beginning: Annotated[bool, typer.Option(help="Not only what comes from now on.")] = False,
-    exit_at_end: Annotated[bool, typer.Option(help="End instead of waiting for more.")] = False,
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="Not only what comes from now on.")
+    ] = False,
+    exit_at_end: Annotated[
+        bool, typer.Option("--exit-at-end", help="End instead of waiting for more.")
+    ] = False,
 ) -> None:
-    """Prints a topic's records, decoded. Records of aborted transactions are not among them."""
+    """Prints a topic's records, decoded, as they come.
+
+    Those of aborted transactions are not among them. What is no Avro record of ours is shown as
+    text, or as base64 where it is none.
+
+        linkstatus tail order-close
+        linkstatus tail link-status --json --from-beginning --exit-at-end
+    """
     from streams import tail as reading
     from streams.cli.terminal import as_json
 
