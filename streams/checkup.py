@@ -11,8 +11,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from connectors.board import migrate, queries
-from connectors.board.access import is_loopback
 from connectors.board.store import Store, StoreUnavailable
+from connectors.loopback import is_loopback
 from connectors.reaching import explain
 from streams import admin, credentials, wiring
 from streams.finding import Finding, note, ok, wrong

@@ -14,9 +14,9 @@ import httpx
 from pydantic import SecretStr
 
 from connectors import examples
-from connectors.board.access import is_loopback
 from connectors.lane import CallFailed
 from connectors.lookup.answers import ask
+from connectors.loopback import is_loopback
 from connectors.outward import TooMuch, fetch, http_client
 from connectors.provider import (
     ApiRequest,
