@@ -1,5 +1,7 @@
 """Who may read the board, and what every answer carries."""
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 
@@ -27,12 +29,12 @@ def config(database_url: str, host: str, token: str | None) -> BoardConfig:
 
 
 @pytest.fixture
-async def remote(database_url: str) -> httpx.AsyncClient:
+async def remote(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     board = open_board(config(database_url, "0.0.0.0", TOKEN))
-    app = application(board, process.probes(lambda: None))
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://board.example:8080"
-    )
+    transport = httpx.ASGITransport(application(board, process.probes(lambda: None)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://board.example:8080") as it:
+        yield it
+    board.store.close()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1", "board.example"])
