@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from streams import child
 from tests.waiting import until_sync
 
 _PACKAGE = "postgresql-15"
@@ -100,6 +101,8 @@ class Postgres:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
+                # A run that is killed leaves no server behind.
+                preexec_fn=child._die_with(os.getpid()),
                 **self._as_user,
             )
 
