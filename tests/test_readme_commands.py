@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import httpx
 import pytest
 
 from streams import child
@@ -41,6 +42,8 @@ SAYS = {
     "linkstatus tail": "order-close",
     "linkstatus links add": "1 good",
     "linkstatus rebuild": "the same",
+    "linkstatus dead-letters list": "EXPLODED",
+    "linkstatus dead-letters replay": "1 dead letter",
     "curl -i": "200 OK",
     "curl http": '"status":"PAID"',
 }
@@ -49,6 +52,8 @@ SAYS = {
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     system = System(tmp_path_factory.mktemp("readme")).start()
+    unknown = b'{"invoice_id": "U1", "status": "EXPLODED"}'
+    httpx.post(f"{system.url}/callbacks/ipint", content=unknown).raise_for_status()
     yield system
     system.stop()
 
