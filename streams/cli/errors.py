@@ -68,7 +68,7 @@ def ending_of(error: Exception) -> Ending | None:
     if isinstance(error, BadSettings | Refused | TokenNeeded):
         return Ending(Exit.MISUSED, str(error))
     if isinstance(error, StoreUnavailable):
-        return Ending(Exit.AWAY, str(error), "LINKSTATUS_DATABASE_URL says where the database is")
+        return _of_database(error)
     undone = (
         *(AlreadyRunning, BadFile, BrokerFailed, CannotNote),
         *(NoSuchLetter, NotRegistered, NotReplayed, NotWritten),
@@ -76,6 +76,12 @@ def ending_of(error: Exception) -> Ending | None:
     if isinstance(error, undone):
         return Ending(Exit.NO, str(error))
     return _of_registry(error) or _of_kafka(error) or _of_http(error) or _of_system(error)
+
+
+def _of_database(error: Exception) -> Ending:
+    if _settings().database_url is None:  # a file of our own: nobody is away
+        return Ending(Exit.NO, str(error), "LINKSTATUS_DATA_DIR says where it is")
+    return Ending(Exit.AWAY, str(error), "LINKSTATUS_DATABASE_URL says where the database is")
 
 
 def _of_registry(error: Exception) -> Ending | None:

@@ -36,7 +36,7 @@ def unanswered(url: str) -> httpx.ConnectError:
         (Failed("no", "this"), Exit.NO, "no"),
         (BadSettings("LINKSTATUS_X: wrong"), Exit.MISUSED, "LINKSTATUS_X: wrong"),
         (TokenNeeded("a token"), Exit.MISUSED, "a token"),
-        (StoreUnavailable("no database"), Exit.AWAY, "no database"),
+        (StoreUnavailable("no database"), Exit.NO, "no database"),
         (KafkaException(KafkaError(KafkaError._TRANSPORT)), Exit.AWAY, "no Kafka broker answers"),
         (KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)), Exit.NO, "Kafka: "),
         (KafkaException("bad configuration"), Exit.NO, "bad configuration"),
@@ -59,6 +59,13 @@ def test_what_is_outside_of_us_ends_with_its_code(
     assert ending.code == code
     assert said in ending.message
     assert "?" not in ending.message  # no query: it may hold what nobody should read
+
+
+def test_a_database_of_our_own_is_not_away_and_a_server_is(shell: Shell) -> None:
+    shell.set(DATABASE_URL="postgresql+psycopg://somebody@127.0.0.1:9/links")
+    ending = errors.ending_of(StoreUnavailable("no database"))
+    assert ending is not None
+    assert (ending.code, "LINKSTATUS_DATABASE_URL" in str(ending.hint)) == (Exit.AWAY, True)
 
 
 def test_a_defect_of_ours_keeps_its_traceback(shell: Shell) -> None:
