@@ -7,6 +7,8 @@ PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 SEEDS ?= 3
 FIRST_SEED ?= 1
+# How many test files run beside each other, each with a broker of its own.
+JOBS ?= 2
 PYTEST := .venv/bin/python -m pytest
 
 help:
@@ -31,7 +33,8 @@ up: .venv/installed
 	@exec .venv/bin/linkstatus up
 
 test: .venv/installed
-	$(PYTEST) -m "not chaos and not bench and not contract"
+	$(PYTEST) -n $(JOBS) --dist loadfile -m "not alone and not chaos and not bench and not contract"
+	$(PYTEST) -m "alone and not chaos and not bench and not contract"
 
 test-fast: .venv/installed
 	$(PYTEST) -n auto --hypothesis-profile quick -m "not kafka and not slow and not style and not chaos and not bench and not contract"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.chaos.seed import run_seed
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.mark.timeout(300)

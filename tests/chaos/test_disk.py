@@ -22,7 +22,7 @@ from tests.chaos.system import ROOT
 from tests.reading import read_all
 from tests.waiting import until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.alone]
 
 # More than the 10 MB that the broker takes at once for the index of a partition.
 _FULL_AT = 11 << 20

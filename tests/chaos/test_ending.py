@@ -15,7 +15,7 @@ from tests.bench.processes import environment, serving
 from tests.chaos.system import ENDING_SECONDS
 from tests.waiting import until_sync
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.alone]
 
 _ASKED = 4.0
 

@@ -23,7 +23,7 @@ from tests.chaos.system import ROOT
 from tests.reading import read_all
 from tests.waiting import until_sync
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.alone]
 
 # The session of a stage's consumer lasts 10 s, and so does a transaction.
 _STANDSTILL_SECONDS = 13.0

@@ -13,7 +13,7 @@ from tests.chaos.system import ROOT
 from tests.reading import write_all
 from tests.waiting import until_sync
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.alone]
 
 _STALL_SECONDS = 4.0
 

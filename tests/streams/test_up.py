@@ -15,7 +15,7 @@ import pytest
 from streams import child
 from tests.waiting import until_sync
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.alone]
 
 ROOT = Path(__file__).parents[2]
 _READY_SECONDS = 90.0
