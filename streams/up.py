@@ -66,9 +66,14 @@ def _ending_on_signals() -> Iterator[None]:
 def run(settings: Settings, port: int | None, with_sandbox: bool, seconds: float | None) -> None:
     """Runs the system until a signal, or for `seconds` from when it is ready."""
     settings.data_dir = settings.data_dir.resolve()
-    settings.http.port = _free(settings.http.port if port is None else port)
+    wanted = settings.http.port if port is None else port
+    settings.http.port = _free(wanted)
+    kafka_port = _KAFKA_PORT
+    if wanted == 0:
+        # Two that start at the same moment would both find the usual ports free.
+        kafka_port = settings.sandbox.port = 0
     with running.holding(settings.data_dir):
-        up = _Up(settings, with_sandbox)
+        up = _Up(settings, with_sandbox, kafka_port)
         try:
             with _ending_on_signals():
                 up.start()
@@ -85,8 +90,9 @@ def _free(port: int) -> int:
 
 
 class _Up:
-    def __init__(self, settings: Settings, with_sandbox: bool) -> None:
+    def __init__(self, settings: Settings, with_sandbox: bool, kafka_port: int) -> None:
         self._settings = settings
+        self._kafka_port = kafka_port
         self._with_sandbox = with_sandbox
         self._console = Console(highlight=False)
         self._broker: Broker | None = None
@@ -157,7 +163,7 @@ class _Up:
                 "and the embedded broker speaks PLAINTEXT"
             )
         else:
-            port = child.free_port(_KAFKA_PORT)
+            port = child.free_port(self._kafka_port)
             self._broker = Broker(self._settings.data_dir, port=port, say=self._say)
             self._say("starting Apache Kafka …")
             self._broker.start()

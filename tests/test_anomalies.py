@@ -284,4 +284,5 @@ def test_an_order_that_ping_refuses_shows_on_the_board_with_its_words(
     order = system.see("/orders/ping/unknown-to-ping", lambda order: order["state"] == "FAILED")
     words = "CLOSE answered 404: not_found not found"
     assert order["failure"] == words
-    assert words in httpx.get(system.url).text
+    page = httpx.get(f"{system.url}/orders?state=FAILED", headers={"accept": "text/html"})
+    assert words in page.text

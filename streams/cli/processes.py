@@ -18,7 +18,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def up(
-    port: Annotated[int | None, typer.Option(help="Port of the edge and the board.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the edge and the board; 0: all ports are free ones.")
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
     no_sandbox: Annotated[
         bool, typer.Option("--no-sandbox", help="Without the simulated providers.")

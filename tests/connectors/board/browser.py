@@ -67,7 +67,9 @@ class Page:
                 self.complaints.append(told["params"]["exceptionDetails"]["text"])
             elif told["method"] == "Log.entryAdded":
                 entry = told["params"]["entry"]
-                if entry["level"] in ("warning", "error"):
+                # Answers that are no pages have no icon; browsers ask for one all the same.
+                asked = entry.get("url", "")
+                if entry["level"] in ("warning", "error") and not asked.endswith("/favicon.ico"):
                     self.complaints.append(entry["text"])
 
     async def tell(self, method: str, **parameters: Any) -> Any:
