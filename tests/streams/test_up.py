@@ -87,7 +87,7 @@ def test_one_command_takes_a_callback_ends_in_time_and_goes_on_later(up: Up) -> 
     up.start()
     page = re.search(r"page +(\S+)", up.text())
     assert page, up.text()
-    assert up.cli("send", "peach", "--example", "completed") == "200\n"
+    assert up.cli("send", "peach", "--example", "completed").split()[-1] == "200"
     status = ("tail", "link-status", "--from-beginning", "--exit-at-end", "--json")
     until_sync(lambda: '"status":"PAID"' in up.cli(*status), "the link to be paid")
     assert up.cli("doctor")
