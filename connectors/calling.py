@@ -1,8 +1,11 @@
-"""What the providers share when they ask their API: which answers count, OAuth tokens. No I/O."""
+"""What the providers share when they ask their API: which answers count, in which words it
+refuses, OAuth tokens. No I/O.
+"""
 
+import json
 from collections.abc import Generator, Mapping
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, StrictStr, StringConstraints, ValidationError
@@ -20,6 +23,7 @@ Url = Annotated[
 # Asking again later may cure these: no or an old token, a time-out, too many requests.
 _CURABLE = frozenset({401, 403, 408, 425, 429})
 _TOKEN_MARGIN = 60 * 1_000_000
+_LONGEST_WORDS = 500
 
 
 def path_part(identifier: str) -> str:
@@ -40,6 +44,27 @@ def together(bodies: Mapping[str, bytes]) -> bytes:
     """Several JSON bodies as one JSON object, each verbatim under its name."""
     return (
         b"{" + b",".join(b'"%s":%s' % (name.encode(), body) for name, body in bodies.items()) + b"}"
+    )
+
+
+def words(body: bytes) -> str:
+    """What an error says: `{"errors": [{"error", "description"}]}`, one such object, a `message`,
+    or whatever it is.
+    """
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return body[:_LONGEST_WORDS].decode(errors="replace")
+    errors = told.get("errors", [told]) if isinstance(told, dict) else [told]
+    said = "; ".join(_one(error) for error in errors) if isinstance(errors, list) else str(errors)
+    return said[:_LONGEST_WORDS]
+
+
+def _one(error: Any) -> str:
+    if not isinstance(error, dict):
+        return str(error)
+    return " ".join(
+        str(error[name]) for name in ("error", "message", "description") if error.get(name)
     )
 
 

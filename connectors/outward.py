@@ -4,8 +4,10 @@ next try.
 
 import asyncio
 import random
+from collections.abc import Generator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 
 import httpx
 
@@ -13,6 +15,8 @@ from connectors.provider import ApiRequest, ApiResponse
 
 MAX_ANSWER = 512 << 10
 _LONGEST_RETRY_AFTER = 3600.0
+
+Outcome = TypeVar("Outcome")
 
 
 class TooMuch(Exception):
@@ -47,6 +51,21 @@ async def fetch(client: httpx.AsyncClient, request: ApiRequest) -> ApiResponse:
                 raise TooMuch(f"{request.method} {response.url.path}: more than {MAX_ANSWER} bytes")
     headers = {name.lower(): value for name, value in response.headers.items()}
     return ApiResponse(response.status_code, body, headers)
+
+
+async def converse(
+    client: httpx.AsyncClient, requests: Generator[ApiRequest, ApiResponse, Outcome]
+) -> Outcome:
+    """Performs one request after the other, each told the answer to the one before; returns what
+    comes of it. Raises what `fetch` raises, and what the answers make `requests` raise.
+    """
+    try:
+        step = next(requests)
+        while True:
+            step = requests.send(await fetch(client, step))
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
 
 
 def backoff(attempts: int, first: float, longest: float) -> float:

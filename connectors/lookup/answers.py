@@ -8,7 +8,7 @@ import httpx
 
 from connectors.lane import CallFailed
 from connectors.lookup.questions import ENDINGS, Question
-from connectors.outward import TooMuch, fetch, retry_after
+from connectors.outward import TooMuch, converse, retry_after
 from connectors.provider import Answer, LookupRefused, Provider, Raw
 from schemas.records import LookupRequest
 
@@ -17,14 +17,8 @@ log = logging.getLogger(__name__)
 
 async def ask(provider: Provider, client: httpx.AsyncClient, request: LookupRequest) -> Answer:
     """The provider's answer. Raises CallFailed when a later try may bring one."""
-    lookup = provider.lookup(request, time.time_ns() // 1000)
     try:
-        step = next(lookup)
-        while True:
-            step = lookup.send(await fetch(client, step))
-    except StopIteration as end:
-        answer: Answer = end.value
-        return answer
+        return await converse(client, provider.lookup(request, time.time_ns() // 1000))
     except LookupRefused as error:
         raise CallFailed(str(error), retry_after(error.response)) from error
     except (httpx.TransportError, TimeoutError, TooMuch) as error:

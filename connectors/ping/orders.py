@@ -7,7 +7,6 @@ three mean "later".
 """
 
 import json
-from typing import Any
 
 from connectors import calling
 from connectors.order_api import Done, OrderAction, Refused, Verdict, Wait
@@ -17,7 +16,6 @@ from connectors.provider import ApiRequest, ApiResponse
 _PATHS: dict[OrderAction, str] = {"CLOSE": "close", "SPLIT": "split", "SETTLE": "settle"}
 # The request itself is wrong, or the order does not exist: no later try can help.
 _LASTING = frozenset({400, 404, 405, 410, 422})
-_LONGEST_REASON = 500
 
 
 class PingOrders:
@@ -48,24 +46,7 @@ class PingOrders:
     def judge(self, action: OrderAction, response: ApiResponse) -> Verdict:
         if 200 <= response.status < 300:
             return Done()
-        reason = f"{action} answered {response.status}: {_words(response.body)}"
+        reason = f"{action} answered {response.status}: {calling.words(response.body)}"
         if response.status in _LASTING:
             return Refused(reason)
         return Wait(reason, provider_down=response.status not in {403, 409})
-
-
-def _words(body: bytes) -> str:
-    """Ping's errors come as `{"errors": [{"error", "description"}]}` or as one such object."""
-    try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
-        return body[:_LONGEST_REASON].decode(errors="replace")
-    errors = told.get("errors", [told]) if isinstance(told, dict) else [told]
-    words = "; ".join(_one(error) for error in errors) if isinstance(errors, list) else str(errors)
-    return words[:_LONGEST_REASON]
-
-
-def _one(error: Any) -> str:
-    if not isinstance(error, dict):
-        return str(error)
-    return " ".join(str(error[name]) for name in ("error", "description") if error.get(name))
