@@ -1,7 +1,7 @@
 """Peach Payments (South Africa, Kenya, Mauritius): Payment Links.
 
-Vendor documents: "Payment Links webhooks", "Query payment", "Payment Links authentication",
-    "Checkout webhooks", "Checkout authentication", "Response codes".
+Vendor documents: "Payment Links webhooks", "Query payment", "Cancel link", "Payment
+    Links authentication", "Checkout webhooks", "Checkout authentication", "Response codes".
 
 Signature: opt-in. Header HMAC-SHA256 (hex) over `timestamp.webhookId.url.payload`, the url being
     the webhook URL as configured at Peach; a new secret takes effect at once, so several are
@@ -21,16 +21,17 @@ Quirks: the documents' own `completed` example has a trailing comma and is no JS
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import ClassVar
 
 from pydantic import SecretStr, model_validator
 
-from connectors import calling, reading
+from connectors import calling, cancel_api, reading
 from connectors.peach import checkout, links, signature
 from connectors.provider import (
     Answer,
     ApiRequest,
+    ApiResponse,
     BadSignature,
     Facts,
     Inbound,
@@ -125,11 +126,20 @@ class Peach:
         return bool(c.client_id and c.client_secret and c.merchant_id)
 
     def lookup(self, request: LookupRequest, now: int) -> Lookup:
-        url = f"{self.config.links_url}/api/payments/{calling.path_part(request['link_id'])}"
-        query = ApiRequest("GET", url, {"accept": "application/json"})
-        response = yield from self._token.call(self._token_request(), query, now)
+        response = yield from self._call("GET", request["link_id"], now)
         calling.succeeded(response, "GET payment")
         return Answer(response.status, response.body)
+
+    def cancel(self, link_id: str, now: int) -> cancel_api.Cancelling:
+        """Only while it is unpaid, `initiated` and has not expired; it cannot be undone."""
+        return cancel_api.judge((yield from self._call("DELETE", link_id, now)))
+
+    def _call(
+        self, method: str, link_id: str, now: int
+    ) -> Generator[ApiRequest, ApiResponse, ApiResponse]:
+        url = f"{self.config.links_url}/api/payments/{calling.path_part(link_id)}"
+        request = ApiRequest(method, url, {"accept": "application/json"})
+        return self._token.call(self._token_request(), request, now)
 
     def _token_request(self) -> ApiRequest:
         c = self.config

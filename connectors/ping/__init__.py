@@ -1,7 +1,8 @@
 """Ping Payments (Sweden): payment links of the Payment Links API, orders of the Payments API.
 
 Vendor documents: "Handling Responses and Callbacks", "Fetch a Full Representation of a Payment
-    Link", "Authentication", "Close, split and settle the PaymentOrder".
+    Link", "Authentication", "Close, split and settle the PaymentOrder". Cancelling a
+    link is as Ping's own SDKs do it.
 
 Signature: optional at Ping, its header and algorithm undocumented: scheme and header can be set
     (`signature`), and then what does not fit is refused. Signed or not, every callback is a claim
@@ -19,7 +20,7 @@ from typing import ClassVar, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
-from connectors import calling, reading
+from connectors import calling, cancel_api, reading
 from connectors.ping import signature
 from connectors.provider import (
     Answer,
@@ -124,27 +125,34 @@ class Ping:
 
     def lookup(self, request: LookupRequest, now: int) -> Lookup:
         link_path = f"payment_links/{calling.path_part(request['link_id'])}"
-        link = yield self._get(self.config.links_url, link_path)
+        link = yield self._call("GET", self.config.links_url, link_path)
         if not calling.succeeded(link, "GET payment link"):
             return Answer(link.status, link.body)
         bodies = {"payment_link": link.body}
         order_id = reading.first_identifier(link.body, "payment_order_id")
         if order_id:
             order_path = f"payment_orders/{calling.path_part(order_id)}"
-            order = yield self._get(self.config.payments_url, order_path)
+            order = yield self._call("GET", self.config.payments_url, order_path)
             # Without its order a link still has its status; only the currency is missing.
             if calling.succeeded(order, "GET payment order"):
                 bodies["payment_order"] = order.body
         return Answer(link.status, calling.together(bodies))
 
-    def _get(self, base: str, path: str) -> ApiRequest:
+    def cancel(self, link_id: str, now: int) -> cancel_api.Cancelling:
+        """204; 403 when it was cancelled before, or cannot be any more."""
+        path = f"payment_links/{calling.path_part(link_id)}/cancel"
+        return cancel_api.judge((yield self._call("PUT", self.config.links_url, path, b"{}")))
+
+    def _call(self, method: str, base: str, path: str, body: bytes = b"") -> ApiRequest:
         secret = self.config.api_secret
         headers = {
             "accept": "application/json",
             "tenant_id": self.config.tenant_id or "",
             "x-api-secret": secret.get_secret_value() if secret else "",
         }
-        return ApiRequest("GET", f"{base}/api/v1/{path}", headers)
+        if body:
+            headers["content-type"] = "application/json"
+        return ApiRequest(method, f"{base}/api/v1/{path}", headers, body)
 
 
 def _claim(raw: Raw) -> LinkEvent:
