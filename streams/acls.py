@@ -89,6 +89,8 @@ def _board(process: str, providers: Iterable[str]) -> Iterator[Acl]:
     # What stood behind an event is read where it came from.
     yield from _topics(process, "READ", [*_raw(providers), t.LINKS.name])
     yield Acl(process, "DESCRIBE", "group", "linkstatus-raw")
+    # Who asked for a link to be cancelled.
+    yield from _topics(process, "WRITE", [t.NOTICES.name])
     yield from _replaying(process, providers)
 
 

@@ -306,4 +306,6 @@ def _board_config(settings: Settings) -> BoardConfig:
         token=token.get_secret_value() if token else None,
         registry=settings.schema_registry_url is None,
         processes={name: str(url).rstrip("/") for name, url in settings.board.processes.items()},
+        apis=settings.providers(),
+        answer_seconds=settings.lookups.timeout_seconds,
     )

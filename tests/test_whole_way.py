@@ -15,12 +15,13 @@ import pytest
 from confluent_kafka import Producer
 
 from connectors.kafka import Cluster
-from schemas.codec import ANOMALY, LINK_STATUS
+from schemas.codec import ANOMALY, LINK_STATUS, NOTICE
 from schemas.topics import SHARED
 from streams.child import free_port
 from tests.confluent import deserialized
 from tests.kcat import Kcat
 from tests.reading import read_all, write_all
+from tests.sandboxing import Providers
 from tests.system import System
 from tests.waiting import until_sync
 
@@ -160,6 +161,33 @@ def test_a_link_is_registered_before_it_is_paid(system: System) -> None:
     row = system.see("/links/peach/R1", lambda r: r["status"] == "CREATED")
     assert (row["order_id"], row["registration"]["amount_minor"]) == ("O7", 1250)
     assert httpx.post(f"{system.url}/links", json=said).status_code == 422
+
+
+@pytest.mark.parametrize("provider", ["ping", "peach"])
+def test_a_link_is_cancelled_from_the_board(
+    system: System, cluster: Cluster, provider: str
+) -> None:
+    link_id = Providers(system).create(provider, f"{provider}-to-cancel")
+    path = f"/links/{provider}/{link_id}"
+    system.see(path, lambda r: r["status"] == "CREATED")
+    assert httpx.post(f"{system.url}{path}/cancel").status_code == 401
+    acting = {"authorization": f"Bearer {token(system)}"}
+    body = {"by": "Ada"}
+    told = httpx.post(f"{system.url}{path}/cancel", data=body, headers=acting, timeout=30)
+    assert (told.status_code, told.json()["outcome"], told.json()["noted"]) == (200, "DONE", True)
+    row = system.see(path, lambda r: r["status"] == "CANCELLED")
+    assert (row["verified"], row["claimed_status"], row["anomalies"]) == (True, None, [])
+    notices = [NOTICE.decode(m.value()) for m in read_all(cluster, "notices")]
+    (notice,) = [n for n in notices if (n["kind"], n["subject_id"]) == ("cancel asked", link_id)]
+    assert notice["status"] == "done"
+    assert notice["attributes"]["by"].startswith("Ada on the page, from ")
+    again = httpx.post(f"{system.url}{path}/cancel", headers=acting)
+    assert (again.status_code, again.json()) == (409, {"error": "the link is cancelled already"})
+
+
+def token(system: System) -> str:
+    (found,) = re.findall(r"^page +\S+[?]token=(\S+)$", system.output(), re.MULTILINE)
+    return str(found)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from connectors import process
-from connectors.board import registry, stream
+from connectors.board import cancelling, registry, stream
 from connectors.board.access import Access, TokenNeeded
 from connectors.board.acts import Acts
 from connectors.board.api import Api, UnavailableAs503
@@ -30,6 +30,7 @@ from connectors.board.replaying import Replays
 from connectors.board.store import Store, StoreUnavailable
 from connectors.board.views import Sources, Views
 from connectors.kafka import Cluster
+from connectors.provider import Provider
 
 __all__ = [
     "Access",
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 _STOP_SEEN_SECONDS = 0.1
+_CANCEL = "/links/{provider}/{link_id:path}/cancel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,9 @@ class BoardConfig:
     # Whether `/registry` is served: not beside a registry of another's.
     registry: bool = True
     processes: Mapping[str, str] = field(default_factory=dict)
+    # Those who may be asked to cancel a link, and how long they may take to answer.
+    apis: Mapping[str, Provider] = field(default_factory=dict)
+    answer_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,9 @@ def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
         watch=board.watch,
         raw=RawRecords(cluster),
         replays=Replays(cluster),
+        cancels=cancelling.Cancels(
+            board.config.apis, board.config.answer_seconds, partial(cancelling.keep, cluster)
+        ),
         trouble=board.why_not,
     )
     views = Views(pages, sources)
@@ -141,6 +149,7 @@ def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
     reading: dict[str, Endpoint] = {
         "/": views.overview,
         "/links": _either(views.links, api.links),
+        _CANCEL: acts.ask_cancel,
         "/links/{provider}/{link_id:path}": _either(views.link, api.link),
         "/orders": _either(views.orders, api.orders),
         "/orders/{provider}/{order_id:path}": _either(views.order, api.order),
@@ -155,6 +164,7 @@ def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
     return {
         **{("GET", path): endpoint for path, endpoint in reading.items()},
         ("POST", "/dead-letters/replay"): acts.replay,
+        ("POST", _CANCEL): acts.cancel,
     }
 
 

@@ -1,25 +1,35 @@
-"""What a person can set going on the page: replaying dead letters. Every act is a POST."""
+"""What a person can set going on the page: replaying dead letters, cancelling a link. Every act is
+a POST, after a page that says what it would do.
+"""
 
 import asyncio
 import contextlib
 from http import HTTPStatus
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from connectors.board import asking, finding
+from connectors.board import asking, cancelling, finding, queries
 from connectors.board.forms import BadForm, fields
 from connectors.board.health import micros_now
 from connectors.board.pages import wants_page
 from connectors.board.present import rfc3339
 from connectors.board.replaying import Busy
 from connectors.board.views import Views
+from connectors.cancel_api import Outcome
+from schemas.records import LinkStatus
 
 _FILTERS = ("provider", "reason", "stage", "since", "until", "place")
 _LONGEST_NAME = 100
 # A short one is done when the page comes back.
 _PATIENCE_SECONDS = 3.0
+_STATUSES: dict[Outcome, HTTPStatus] = {
+    "DONE": HTTPStatus.OK,
+    "REFUSED": HTTPStatus.CONFLICT,
+    "NOT_KNOWN": HTTPStatus.NOT_FOUND,
+    "LATER": HTTPStatus.SERVICE_UNAVAILABLE,
+}
 
 
 class Acts:
@@ -84,6 +94,51 @@ class Acts:
             },
             status,
         )
+
+    async def ask_cancel(self, request: Request) -> Response:
+        """`GET /links/{provider}/{link_id}/cancel`: what would be done, and whether it can be."""
+        link = await self._link(request)
+        why_not = link and self._from.cancels.why_not(link)
+        if wants_page(request):
+            shown = link and {"link": link, "why_not": why_not}
+            return await self._views.page(request, "cancel.html", lambda: shown)
+        if link is None:
+            return _no_such_link()
+        name = {"provider": link["provider"], "link_id": link["link_id"]}
+        return JSONResponse({**name, "status": link["status"], "why_not": why_not})
+
+    async def cancel(self, request: Request) -> Response:
+        """`POST /links/{provider}/{link_id}/cancel`: asks the provider to cancel the link."""
+        link = await self._link(request)
+        if link is None:
+            return _no_such_link()
+        name = "/".join(quote(link[part], safe="") for part in ("provider", "link_id"))
+        try:
+            by = _who(request, await fields(request))
+            if why_not := self._from.cancels.why_not(link):
+                if wants_page(request):
+                    return RedirectResponse(f"/links/{name}/cancel", HTTPStatus.SEE_OTHER)
+                return JSONResponse({"error": why_not}, HTTPStatus.CONFLICT)
+            told = await self._from.cancels.cancel(link, by)
+        except BadForm as error:
+            return JSONResponse({"error": str(error)}, 422)
+        except cancelling.Busy:
+            return JSONResponse({"error": "it is being cancelled already"}, HTTPStatus.CONFLICT)
+        if wants_page(request):
+            return RedirectResponse(f"/links/{name}", HTTPStatus.SEE_OTHER)
+        status = _STATUSES[told.outcome]
+        wrong = {} if status == HTTPStatus.OK else {"error": told.means}
+        answer = {"outcome": told.outcome, "said": told.said, "noted": told.noted}
+        return JSONResponse({**wrong, **answer}, status)
+
+    async def _link(self, request: Request) -> LinkStatus | None:
+        provider, link_id = request.path_params["provider"], request.path_params["link_id"]
+        found = await asyncio.to_thread(queries.link, self._from.store, provider, link_id)
+        return found and found.status
+
+
+def _no_such_link() -> Response:
+    return JSONResponse({"error": "no such link"}, HTTPStatus.NOT_FOUND)
 
 
 def _who(request: Request, given: dict[str, str]) -> str:

@@ -16,6 +16,7 @@ from connectors.board import tables as t
 from connectors.board.access import Access
 from connectors.board.advice import problems
 from connectors.board.api import dead_letter_json
+from connectors.board.cancelling import Cancels
 from connectors.board.health import Watch, micros_now
 from connectors.board.pages import Pages
 from connectors.board.raw import RawRecords
@@ -45,6 +46,7 @@ class Sources:
     watch: Watch
     raw: RawRecords
     replays: Replays
+    cancels: Cancels
     trouble: Callable[[], str | None]
 
 
@@ -199,7 +201,13 @@ class Views:
         if found is None:
             return None
         order = queries.order(self.sources.store, provider, found.status["order_id"])
-        return {"link": found.status, **story(found, order, self.sources.raw)}
+        cancels = self.sources.cancels
+        return {
+            "link": found.status,
+            "may_cancel": cancels.why_not(found.status) is None,
+            "cancelled": cancels.latest(found.status),
+            **story(found, order, self.sources.raw),
+        }
 
     def _order(self, provider: str, order_id: str) -> Content | None:
         found = queries.order(self.sources.store, provider, order_id)

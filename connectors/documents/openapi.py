@@ -3,9 +3,18 @@ the records' schemas and from the form that judges registrations.
 """
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, get_args
 
+from connectors.cancel_api import Outcome
 from connectors.documents.rows import Schema, components, reference
+from connectors.documents.shapes import (
+    DEAD_LETTER,
+    FIELD_ERRORS,
+    MAYBE_TEXT,
+    ORDER_DETAILS,
+    TEXT,
+    object_of,
+)
 from connectors.edge.links import LinkForm
 from schemas import codec
 
@@ -15,7 +24,6 @@ _TITLE = (
 )
 _CALLBACK = "A provider's callback; 200 with an empty body once it is kept"
 _ROWS = (codec.LINK_STATUS, codec.LINK_EVENT, codec.ORDER_STATUS, codec.ORDER_CLOSE)
-_TEXT: Schema = {"type": "string"}
 _PART: Schema = {"type": "string", "minLength": 1}
 
 
@@ -34,9 +42,9 @@ def document(providers: Collection[str]) -> dict[str, Any]:
             "schemas": {
                 "Provider": {"type": "string", "enum": sorted(providers)},
                 "Registration": _registration(),
-                "DeadLetter": _DEAD_LETTER,
-                "Error": _object({"error": _TEXT}, "error"),
-                "FieldErrors": _FIELD_ERRORS,
+                "DeadLetter": DEAD_LETTER,
+                "Error": object_of({"error": TEXT}, "error"),
+                "FieldErrors": FIELD_ERRORS,
                 **rows,
             },
         },
@@ -60,12 +68,13 @@ def _paths() -> dict[str, dict[str, Any]]:
                 "LinkStatus",
                 _query("provider", reference("Provider")),
                 _query("status", reference("Status")),
-                _query("order_id", _TEXT),
+                _query("order_id", TEXT),
             ),
         },
         "/links/{provider}/{link_id}": {
             "get": _board("A link's status with its timeline", {"allOf": link}, 404, 503)
         },
+        "/links/{provider}/{link_id}/cancel": {"get": _cancellable(), "post": _cancelling()},
         "/orders": {
             "get": _page(
                 "The orders, newest first",
@@ -132,7 +141,7 @@ def _callback(summary: str) -> dict[str, Any]:
 
 
 def _registering() -> dict[str, Any]:
-    taken = _object({"provider": reference("Provider"), "link_id": _TEXT}, "provider", "link_id")
+    taken = object_of({"provider": reference("Provider"), "link_id": TEXT}, "provider", "link_id")
     return {
         "tags": ["edge"],
         "summary": "Registers a link the merchant created",
@@ -155,7 +164,7 @@ def _page(
     summary: str, name: str, row: str, *parameters: dict[str, Any], most: int = 500
 ) -> dict[str, Any]:
     limit = _query("limit", {"type": "integer", "minimum": 1, "maximum": most})
-    cursor = {**_query("cursor", _TEXT), "description": "`next` of an earlier answer"}
+    cursor = {**_query("cursor", TEXT), "description": "`next` of an earlier answer"}
     page = _listing(**{name: row})
     page["required"].append("next")
     page["properties"]["next"] = {"type": ["string", "null"]}
@@ -166,28 +175,28 @@ def _chosen() -> list[dict[str, Any]]:
     """What narrows dead letters."""
     return [
         _query("provider", reference("Provider")),
-        {**_query("reason", _TEXT), "description": "A part of it, in any case"},
-        _query("stage", _TEXT),
-        *({**_query(name, _TEXT), "description": _MOMENT} for name in ("since", "until")),
-        {**_query("place", _TEXT), "description": "partition/offset"},
+        {**_query("reason", TEXT), "description": "A part of it, in any case"},
+        _query("stage", TEXT),
+        *({**_query(name, TEXT), "description": _MOMENT} for name in ("since", "until")),
+        {**_query("place", TEXT), "description": "partition/offset"},
     ]
 
 
 def _counting() -> dict[str, Any]:
-    answer = _object({"count": {"type": "integer"}}, "count")
+    answer = object_of({"count": {"type": "integer"}}, "count")
     what = "How many dead letters a replay with these words would publish; it does nothing"
     return {"parameters": _chosen(), **_board(what, answer, 422, 503)}
 
 
 def _replaying() -> dict[str, Any]:
     words = {one["name"]: one["schema"] for one in _chosen()}
-    form = {"type": "object", "properties": {**words, "by": _TEXT}}
-    told = _object(
+    form = {"type": "object", "properties": {**words, "by": TEXT}}
+    told = object_of(
         {
             "chosen": {"type": ["integer", "null"]},
             "published": {"type": "integer"},
             "failed": {"type": "boolean"},
-            "said": _TEXT,
+            "said": TEXT,
         },
         *("chosen", "published", "failed", "said"),
     )
@@ -201,6 +210,31 @@ def _replaying() -> dict[str, Any]:
         "security": [{"bearer": []}],
         "requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": form}}},
         "responses": {**answers, **_answers(401, 403, 409, 422, 503)},
+    }
+
+
+def _cancellable() -> dict[str, Any]:
+    link = {"provider": reference("Provider"), "link_id": TEXT, "status": reference("Status")}
+    answer = object_of({**link, "why_not": MAYBE_TEXT}, *link, "why_not")
+    return _board("Whether the link can be cancelled from here; it does nothing", answer, 404, 503)
+
+
+def _cancelling() -> dict[str, Any]:
+    form = {"type": "object", "properties": {"by": TEXT}}
+    outcome = {"type": "string", "enum": list(get_args(Outcome))}
+    answer = {"outcome": outcome, "said": TEXT, "noted": {"type": "boolean"}}
+    done = "The provider has cancelled it; its status follows with the callback or a lookup"
+    return {
+        "tags": ["board"],
+        "summary": "Asks the provider once to cancel the link for good; notices keeps who asked",
+        "description": "409: refused, or not to be cancelled. 404: unknown here, or there. 503: "
+        "no answer that counts; `said` and `noted` come with each answer of the provider.",
+        "security": [{"bearer": []}],
+        "requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": form}}},
+        "responses": {
+            "200": {"description": done, "content": _json(object_of(answer, *answer))},
+            **_answers(401, 403, 404, 409, 422, 503),
+        },
     }
 
 
@@ -236,21 +270,17 @@ def _json(schema: Schema) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
-def _object(properties: dict[str, Schema], *required: str) -> Schema:
-    return {"type": "object", "required": list(required), "properties": properties}
-
-
 def _listing(**rows: str) -> Schema:
     """An object of lists: each name with the kind of its rows."""
     lists: dict[str, Schema] = {
         name: {"type": "array", "items": reference(row)} for name, row in rows.items()
     }
-    return _object(lists, *lists)
+    return object_of(lists, *lists)
 
 
 def _order(row: Schema) -> Schema:
     """An order as it is answered: the row, with the events themselves where it says when."""
-    properties = {**row["properties"], **_ORDER_DETAILS}
+    properties = {**row["properties"], **ORDER_DETAILS}
     return {**row, "required": list(properties), "properties": properties}
 
 
@@ -271,24 +301,24 @@ _CALLBACK_BODY = {
     "content": {
         "application/json": {"schema": {}},
         "application/x-www-form-urlencoded": {
-            "schema": {"type": "object", "additionalProperties": _TEXT}
+            "schema": {"type": "object", "additionalProperties": TEXT}
         },
-        "text/plain": {"schema": _TEXT},
+        "text/plain": {"schema": TEXT},
     },
 }
 
 _MISSING = "There is none; in plain text where the id cannot be one, such as with a line feed in it"
 
 _RESPONSES = {
-    "text": {"description": "Why not", "content": {"text/plain": {"schema": _TEXT}}},
+    "text": {"description": "Why not", "content": {"text/plain": {"schema": TEXT}}},
     "later": {
         "description": "Cannot be taken now, to be sent again",
         "headers": {"retry-after": {"schema": {"type": "integer"}}},
-        "content": {"text/plain": {"schema": _TEXT}},
+        "content": {"text/plain": {"schema": TEXT}},
     },
     "refused": {
         "description": "Without what proves the sender: a signature, a token",
-        "content": {"text/plain": {"schema": _TEXT}, **_json(reference("Error"))},
+        "content": {"text/plain": {"schema": TEXT}, **_json(reference("Error"))},
     },
     "error": {"description": "What is wrong", "content": _json(reference("Error"))},
     "missing": {
@@ -300,44 +330,3 @@ _RESPONSES = {
         "content": {"application/vnd.schemaregistry.v1+json": {"schema": {}}},
     },
 }
-
-_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
-_MAYBE_TEXT: Schema = {"type": ["string", "null"]}
-
-_ORDER_DETAILS: dict[str, Schema] = {
-    "close": {"anyOf": [{"type": "null"}, reference("OrderClose")]},
-    "settlements": {"type": "array", "items": reference("Settlement")},
-    "lapse": {"type": "object", "description": "When it came into each state"},
-}
-
-_DEAD_LETTER = _object(
-    {
-        "topic": _TEXT,
-        "partition": {"type": "integer"},
-        "offset": {"type": "integer"},
-        "at": _TIME,
-        "key": _MAYBE_TEXT,
-        "reason": _MAYBE_TEXT,
-        "stage": _MAYBE_TEXT,
-        "origin": {**_MAYBE_TEXT, "description": "Where it came from: topic/partition/offset"},
-        "headers": {"type": "object", "additionalProperties": _TEXT},
-        "body": {
-            "description": "As received; what is no text in base64. Secrets are masked.",
-            **_object({"size": {"type": "integer"}, "text": _MAYBE_TEXT, "base64": _TEXT}, "size"),
-        },
-        "replays": {"type": "array", "items": reference("Replay")},
-    },
-    *("topic", "partition", "offset", "at", "key", "reason", "stage", "origin", "headers", "body"),
-    "replays",
-)
-
-_FIELD_ERRORS = _object(
-    {
-        "errors": {
-            "type": "array",
-            "minItems": 1,
-            "items": _object({"field": _TEXT, "message": _TEXT}, "field", "message"),
-        }
-    },
-    "errors",
-)

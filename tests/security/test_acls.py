@@ -248,6 +248,18 @@ def look_behind_everything(installation: Installation) -> None:
         httpx.get(page, headers={"accept": "text/html"}, timeout=30).raise_for_status()
 
 
+def cancel_a_link(installation: Installation) -> None:
+    """From the page, at Ping; who asked is noted."""
+    control = f"http://127.0.0.1:{installation.ports['sandbox']}/control/links"
+    created = httpx.post(control, json={"provider": "ping"}).raise_for_status()
+    path = f"/links/ping/{created.json()['link_id']}"
+    until_sync(lambda: httpx.get(installation.url("board") + path).status_code == 200, path)
+    acting = {"authorization": f"Bearer {TOKEN}"}
+    told = httpx.post(f"{installation.url('board')}{path}/cancel", headers=acting, timeout=30)
+    assert (told.status_code, told.json()["noted"]) == (200, True), told.text
+    installation.see(path, lambda row: row["status"] == "CANCELLED")
+
+
 def question(provider: str) -> bytes:
     return LOOKUP_REQUEST.encode(
         {
@@ -279,6 +291,7 @@ def test_each_process_does_its_work_with_just_its_acls(installation: Installatio
     installation.see("/links?status=PAID", lambda page: len(page["links"]) == 4)
     replay_everything(installation)
     look_behind_everything(installation)
+    cancel_a_link(installation)
     assert admin.check(installation.cluster("care"), wiring.topics(), 1, 1) == []
     for topic in wiring.topics():
         list(records(installation.cluster("tail"), topic.name, True, True))

@@ -21,7 +21,7 @@ from connectors.process import Address
 from tests.connectors.board.conftest import PROVIDERS, TOKEN
 
 PATHS = ["/", "/links", "/links/ping/x", "/orders/ping/x", "/anomalies", "/dead-letters"]
-PATHS += ["/stream", "/registry/subjects", "/static/board.js"]
+PATHS += ["/links/ping/x/cancel", "/stream", "/registry/subjects", "/static/board.js"]
 
 
 def config(database_url: str, host: str, token: str | None) -> BoardConfig:

@@ -14,6 +14,7 @@ from connectors import process
 from connectors.board import Board, BoardConfig, application, open_board, queries
 from connectors.kafka import Cluster
 from connectors.process import Address
+from connectors.provider import Provider
 from schemas import codec, topics
 from schemas.records import Replay
 from schemas.topics import Topic
@@ -21,6 +22,7 @@ from streams import child
 from tests.connectors.board.browser import Page, browsing, chromium
 from tests.connectors.board.conftest import PROVIDERS, TOKEN
 from tests.connectors.board.samples import Make
+from tests.connectors.board.test_board_cancelling import calling, ping
 from tests.reading import read_all
 from tests.waiting import until
 
@@ -68,13 +70,14 @@ class World:
 
 
 @asynccontextmanager
-async def serving(cluster: Cluster, database_url: str) -> AsyncIterator[World]:
+async def serving(cluster: Cluster, database_url: str, **apis: Provider) -> AsyncIterator[World]:
     address = Address("127.0.0.1", child.free_port())
     url = f"http://{address.host}:{address.port}"
     nobody = f"http://127.0.0.1:{child.free_port()}"
     config = BoardConfig(
         *(cluster, PROVIDERS, database_url, address, TOKEN),
         processes={"board": url, "settle": nobody},
+        apis=apis,
     )
     board = open_board(config)
     server = process.http_server(application(board, process.probes(board.why_not)), address)
@@ -231,6 +234,30 @@ async def test_another_page_on_this_machine_cannot_replay(world: World, page: Pa
         await page.shows("did not come from a page of this board")
     page.complaints.clear()  # of the 403
     assert read_all(world.cluster, "callbacks.ping") == []
+
+
+async def test_a_link_is_cancelled_by_clicking(
+    kafka: Cluster, database_url: str, page: Page
+) -> None:
+    async with calling() as api, serving(kafka, database_url, ping=ping(api)) as world:
+        world.link("l-9")
+        await page.go(f"{world.url}/?token={TOKEN}")
+        await page.click("a[href='/links/ping/l-9']")
+        await page.click("#link a.button")
+        await page.shows("cannot be undone")
+        await page.click("#cancel form a")  # leave it
+        await page.until("location.pathname === '/links/ping/l-9'")
+        assert api.asked == []
+        await page.click("#link a.button")
+        await page.click("input[name=by]")
+        await page.write("Ada")
+        await page.click("#cancel form button")
+        await page.shows("asked by Ada on the page, from 127.0.0.1: it is cancelled")
+        assert [path for _, path, _ in api.asked] == ["/api/v1/payment_links/l-9/cancel"]
+        assert len(read_all(kafka, "notices")) == 1
+        # The status itself is told by what follows.
+        world.link("l-9", status="CANCELLED", version=2)
+        await page.until("!document.querySelector('#link a.button')")
 
 
 async def test_every_page_fits_a_narrow_screen_light_and_dark(world: World, page: Page) -> None:

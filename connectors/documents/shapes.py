@@ -1,0 +1,51 @@
+"""What stands in several answers of the OpenAPI document, written by hand."""
+
+from connectors.documents.rows import Schema, reference
+
+TEXT: Schema = {"type": "string"}
+TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
+MAYBE_TEXT: Schema = {"type": ["string", "null"]}
+
+
+def object_of(properties: dict[str, Schema], *required: str) -> Schema:
+    """A JSON object; the required are named."""
+    return {"type": "object", "required": list(required), "properties": properties}
+
+
+ORDER_DETAILS: dict[str, Schema] = {
+    "close": {"anyOf": [{"type": "null"}, reference("OrderClose")]},
+    "settlements": {"type": "array", "items": reference("Settlement")},
+    "lapse": {"type": "object", "description": "When it came into each state"},
+}
+
+DEAD_LETTER = object_of(
+    {
+        "topic": TEXT,
+        "partition": {"type": "integer"},
+        "offset": {"type": "integer"},
+        "at": TIME,
+        "key": MAYBE_TEXT,
+        "reason": MAYBE_TEXT,
+        "stage": MAYBE_TEXT,
+        "origin": {**MAYBE_TEXT, "description": "Where it came from: topic/partition/offset"},
+        "headers": {"type": "object", "additionalProperties": TEXT},
+        "body": {
+            "description": "As received; what is no text in base64. Secrets are masked.",
+            **object_of({"size": {"type": "integer"}, "text": MAYBE_TEXT, "base64": TEXT}, "size"),
+        },
+        "replays": {"type": "array", "items": reference("Replay")},
+    },
+    *("topic", "partition", "offset", "at", "key", "reason", "stage", "origin", "headers", "body"),
+    "replays",
+)
+
+FIELD_ERRORS = object_of(
+    {
+        "errors": {
+            "type": "array",
+            "minItems": 1,
+            "items": object_of({"field": TEXT, "message": TEXT}, "field", "message"),
+        }
+    },
+    "errors",
+)
