@@ -220,6 +220,17 @@ def await_quiet(system: System, cluster: Cluster) -> None:
         )
 
 
+def test_at_rest_nothing_waits(system: System, cluster: Cluster) -> None:
+    """Markers of transactions stand behind the last records; they are no records."""
+    await_quiet(system, cluster)
+    for stage in STAGES:
+        until_sync(
+            lambda: metric(system, "work", "linkstatus_stage_lag_records", stage=stage) == 0,  # noqa: B023
+            f"{stage} to have nothing waiting",
+            45,
+        )
+
+
 def committed(system: System, stage: str) -> float:
     return metric(system, "work", "linkstatus_stage_records_total", stage=stage)
 

@@ -20,6 +20,10 @@ LAG = Gauge(
 )
 
 
+# Topic, partition, committed offset and end of each partition.
+_Places = tuple[tuple[str, int, int, int], ...]
+
+
 class Watchdog(Service):
     """Compares committed with end offsets. Ends the process with 1, for a supervisor to restart it,
     when a stage of this worker has had records waiting for `stall_seconds` and has committed
@@ -32,6 +36,9 @@ class Watchdog(Service):
         self._cluster = cluster
         self._stall_seconds = stall_seconds
         self._seen: dict[str, tuple[int, float]] = {}
+        self._last: dict[str, _Places] = {}
+        # Where nothing but markers of transactions stood behind the committed offsets.
+        self._empty: dict[str, _Places] = {}
 
     @Service.task
     async def _watch(self) -> None:
@@ -47,7 +54,8 @@ class Watchdog(Service):
             asked = await self.wait(asyncio.to_thread(self._waiting, stage))
             if asked.stopped:
                 return
-            waiting = int(asked.result)
+            places: _Places = asked.result
+            waiting = await self._real(stage, places)
         except KafkaException as error:
             # Nobody moves while the broker is away; that is no stall of ours.
             log.info("%s: lag unknown: %s", name, error)
@@ -57,7 +65,10 @@ class Watchdog(Service):
         committed, since = self._seen.get(name, (-1, now))
         if not waiting or committed != stage.committed:
             self._seen[name] = (stage.committed, now)
-        elif now - since > self._stall_seconds and await asyncio.to_thread(self._has_record, stage):
+        elif now - since > self._stall_seconds:
+            found = await asyncio.to_thread(self._has_record, stage)
+            if found is not True:
+                return
             log.critical(
                 "%s: %d records wait and nothing was committed for %.0f s: ending for a restart",
                 name,
@@ -66,22 +77,34 @@ class Watchdog(Service):
             )
             os._exit(1)
 
-    def _waiting(self, stage: Stage) -> int:
-        """Records between the committed and the end offsets of the partitions this worker holds."""
+    async def _real(self, stage: Stage, places: _Places) -> int:
+        """How many records wait. Markers take offsets too and are never committed: at rest, when
+        nothing has moved since the last look, somebody looks whether there is more than those.
+        """
+        name = stage.spec.name
+        waiting = sum(end - committed for _, _, committed, end in places)
+        at_rest, self._last[name] = self._last.get(name) == places, places
+        if waiting and at_rest and self._empty.get(name) != places:
+            asked = await self.wait(asyncio.to_thread(self._has_record, stage))
+            if not asked.stopped and asked.result is False:
+                self._empty[name] = places
+        return 0 if self._empty.get(name) == places else waiting
+
+    def _waiting(self, stage: Stage) -> _Places:
+        """The partitions that this worker holds."""
         client = self._client(stage, "read_committed")
         try:
-            total = 0
+            places = []
             for partition in self._committed(stage):
                 low, high = client.get_watermark_offsets(partition, timeout=5)
-                total += max(0, high - max(partition.offset, low))
-            return total
+                committed = min(max(partition.offset, low), high)
+                places.append((partition.topic, partition.partition, committed, high))
+            return tuple(places)
         finally:
             client.close()
 
-    def _has_record(self, stage: Stage) -> bool:
-        """Whether a record really waits: transaction markers take offsets too, and are never
-        committed.
-        """
+    def _has_record(self, stage: Stage) -> bool | None:
+        """Whether a record really waits, or only markers; None when it cannot be told."""
         client = self._client(stage, "read_committed")
         try:
             partitions = self._committed(stage)
@@ -91,12 +114,14 @@ class Watchdog(Service):
             ends = 0
             while ends < len(partitions):
                 found = client.consume(1, 5)
-                if not found or found[0].error() is None:
-                    return bool(found)
+                if not found:
+                    return None
+                if found[0].error() is None:
+                    return True
                 ends += 1
             return False
         except KafkaException:
-            return False
+            return None
         finally:
             client.close()
 

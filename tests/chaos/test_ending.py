@@ -50,7 +50,9 @@ def test_a_worker_ends_soon_while_the_broker_is_away(tmp_path: Path) -> None:
             until_sync(lambda: "lag unknown" in log.read_text(), "the watchdog to miss it", 60)
             started = time.monotonic()
         took = time.monotonic() - started
-        assert took < ENDING_SECONDS / 2
+        # A stage in a transaction is waited for, 8 s at most; the watchdog's question,
+        # 10 s, is not.
+        assert took < 10
         assert "Traceback" not in log.read_text()
     finally:
         broker.stop()
