@@ -21,7 +21,7 @@ Url = Annotated[
 ]
 
 # Asking again later may cure these: no or an old token, a time-out, too many requests.
-_CURABLE = frozenset({401, 403, 408, 425, 429})
+CURABLE = frozenset({401, 403, 408, 425, 429})
 _TOKEN_MARGIN = 60 * 1_000_000
 _LONGEST_WORDS = 500
 
@@ -35,7 +35,7 @@ def succeeded(response: ApiResponse, what: str) -> bool:
     """True for a success, False for a lasting no. Raises LookupRefused for what may be cured."""
     if 200 <= response.status < 300:
         return True
-    if 400 <= response.status < 500 and response.status not in _CURABLE:
+    if 400 <= response.status < 500 and response.status not in CURABLE:
         return False
     raise LookupRefused(response, what)
 

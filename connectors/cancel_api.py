@@ -8,8 +8,8 @@ from connectors.provider import ApiRequest, ApiResponse
 
 Outcome = Literal["DONE", "REFUSED", "NOT_KNOWN", "LATER"]
 
-# Asking again later may cure these: no or an old token, a time-out, too many requests.
-_CURABLE = frozenset({401, 408, 425, 429})
+# Here a 403 is the link's own: see `judge`.
+_CURABLE = calling.CURABLE - {403}
 _GONE = frozenset({404, 410})
 
 

@@ -115,6 +115,11 @@ def handled(stage: str, messages: Iterable[Message], began: int, ended: int) -> 
             span.end(ended)
 
 
+def passed_on(headers: Iterable[Any]) -> Headers:
+    """Of a record's headers the trace, for whatever follows from the record."""
+    return [header for header in headers if header[0] == HEADER]
+
+
 def _context(headers: Iterable[Any]) -> Context | None:
     """The trace in a record's headers, if there is one."""
     for name, value in headers:

@@ -8,18 +8,17 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
-    Consumer,
     KafkaError,
     KafkaException,
     Message,
     TopicPartition,
 )
 
+from connectors import ungrouped
 from connectors.kafka import Cluster
 from streams.engine.batch import headers_of
 from streams.serial import Record
 
-_TIMEOUT = 15.0
 # Records held of each partition: so many at most, and fetched again below the second figure.
 _FULL, _LOW = 4_000, 1_000
 
@@ -43,20 +42,13 @@ class Chronicle:
 
     def __init__(self, cluster: Cluster, topics: Iterable[str]) -> None:
         self._cluster = cluster
-        self._consumer = Consumer(
-            {
-                **cluster.librdkafka(),
-                "group.id": f"{cluster.prefix}linkstatus.chronicle",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "isolation.level": "read_committed",
-                "queued.max.messages.kbytes": 16_384,
-            }
+        self._consumer = ungrouped.reader(
+            cluster, "linkstatus.chronicle", **{"queued.max.messages.kbytes": 16_384}
         )
         self._lanes = {
             (topic, number): _Lane(rank)
             for rank, topic in enumerate(topics)
-            for number in self._partitions(topic)
+            for number in ungrouped.partitions(self._consumer, cluster.topic(topic))
         }
         extents = {place: self._extent(place) for place in self._lanes}
         self.total = sum(high - low for low, high in extents.values())
@@ -67,15 +59,8 @@ class Chronicle:
         """How many the topic has."""
         return sum(name == topic for name, _ in self._lanes)
 
-    def _partitions(self, topic: str) -> list[int]:
-        name = self._cluster.topic(topic)
-        found = self._consumer.list_topics(name, timeout=_TIMEOUT).topics[name]
-        if found.error is not None:
-            raise KafkaException(found.error)
-        return sorted(found.partitions)
-
     def _extent(self, place: Place) -> tuple[int, int]:
-        low, high = self._consumer.get_watermark_offsets(self._of(place), timeout=_TIMEOUT)
+        low, high = self._consumer.get_watermark_offsets(self._of(place), timeout=ungrouped.TIMEOUT)
         return int(low), int(high)
 
     def _of(self, place: Place, offset: int = OFFSET_BEGINNING) -> TopicPartition:

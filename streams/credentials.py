@@ -14,6 +14,7 @@ import httpx
 from pydantic import SecretStr
 
 from connectors import examples
+from connectors.clock import micros_now
 from connectors.lane import CallFailed
 from connectors.lookup.answers import ask
 from connectors.loopback import is_loopback
@@ -181,7 +182,7 @@ def _question(name: str) -> LookupRequest:
         "claimed_status": None,
         "payment_id": None,
         "issued": True,
-        "requested_at": time.time_ns() // 1000,
+        "requested_at": micros_now(),
     }
 
 

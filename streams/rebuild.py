@@ -8,13 +8,13 @@ their answers are among what came in.
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from connectors import producing
 from connectors.kafka import Cluster
 from connectors.provider import Provider
 from schemas import topics
@@ -66,10 +66,7 @@ class Rebuild:
         self._failures: list[str] = []
         self._producer = Producer(
             {
-                **target.librdkafka(),
-                "acks": "all",
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",  # as everywhere: a key has one partition
+                **producing.settings(target),
                 "linger.ms": 20,
             }
         )
@@ -227,8 +224,3 @@ def _contents(
 def _digest(record: Mapping[str, Any]) -> bytes:
     content = {name: value for name, value in record.items() if name not in _OF_ARRIVAL}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
-
-
-def micros_now() -> int:
-    """Wall-clock time in microseconds, UTC."""
-    return time.time_ns() // 1000

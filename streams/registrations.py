@@ -9,6 +9,7 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, Message, Producer
 from pydantic import ValidationError
 
+from connectors import producing
 from connectors.edge.links import BadLink, LinkForm, registration
 from connectors.kafka import Cluster
 from schemas.codec import LINK_REGISTERED
@@ -95,14 +96,7 @@ def publish(cluster: Cluster, links: Collection[LinkRegistered]) -> Iterator[int
             failures.append(str(error))
         acknowledged[0] += error is None
 
-    producer = Producer(
-        {
-            **cluster.librdkafka(),
-            "acks": "all",
-            "enable.idempotence": True,
-            "partitioner": "murmur2_random",  # as everywhere: a key has one partition
-        }
-    )
+    producer = Producer(producing.settings(cluster))
     told = 0
     for link in links:
         key = message_key(link["provider"], link["link_id"])

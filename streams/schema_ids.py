@@ -10,16 +10,9 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    Producer,
-    TopicPartition,
-)
+from confluent_kafka import KafkaError, KafkaException, Message
 
+from connectors import producing, ungrouped
 from connectors.kafka import Cluster
 from schemas import codec, versions
 from schemas.codec import SchemaAway
@@ -81,47 +74,25 @@ def note(cluster: Cluster, ids: Mapping[int, str]) -> None:
                 f"records in these topics carry the schema id {number} for another schema than the "
                 "registry has now; LINKSTATUS_SCHEMA_REGISTRY_URL is not what it was"
             )
-    _publish(cluster, {number: text for number, text in ids.items() if number not in noted})
+    if new := {number: text for number, text in ids.items() if number not in noted}:
+        _publish(cluster, new)
 
 
 def notes(cluster: Cluster) -> dict[int, str] | None:
     """The schemas noted, by id; None if there is no topic for them. Raises KafkaException."""
-    consumer = Consumer(
-        {
-            **cluster.librdkafka(),
-            "group.id": cluster.prefix + GROUP,
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 10,
-        }
-    )
+    consumer = ungrouped.reader(cluster, GROUP, **{"fetch.wait.max.ms": 10})
+    name = cluster.topic(SCHEMAS.name)
     try:
-        name = cluster.topic(SCHEMAS.name)
-        topic = consumer.list_topics(name, timeout=_SECONDS).topics[name]
-        if topic.error is not None:
-            if topic.error.code() in _NO_TOPIC:
+        try:
+            numbers = ungrouped.partitions(consumer, name)
+        except KafkaException as error:
+            if error.args[0].code() in _NO_TOPIC:
                 return None
-            raise KafkaException(topic.error)
-        numbers = set(topic.partitions)
-        consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for number in numbers])
-        return dict(_noted(consumer, numbers))
+            raise
+        found = ungrouped.read(consumer, name, numbers, seconds=_SECONDS)
+        return dict(pair for message in found for pair in _note_in(message))
     finally:
         consumer.close()
-
-
-def _noted(consumer: Consumer, unread: set[int]) -> Iterator[tuple[int, str]]:
-    deadline = time.monotonic() + _SECONDS
-    while unread:
-        if time.monotonic() > deadline:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "reading the schemas noted"))
-        for message in consumer.consume(1000, 0.05):
-            error = message.error()
-            if error is None:
-                yield from _note_in(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                unread.discard(message.partition() or 0)
-            elif not error.retriable():
-                raise KafkaException(error)
 
 
 def _note_in(message: Message) -> Iterator[tuple[int, str]]:
@@ -131,19 +102,13 @@ def _note_in(message: Message) -> Iterator[tuple[int, str]]:
 
 
 def _publish(cluster: Cluster, ids: Mapping[int, str]) -> None:
-    failures: list[str] = []
-
-    def delivered(error: KafkaError | None, _: Message) -> None:
-        if error is not None:
-            failures.append(str(error))
-
-    settings = {"acks": "all", "enable.idempotence": True, "partitioner": "murmur2_random"}
-    producer = Producer({**cluster.librdkafka(), **settings})
-    for number, text in ids.items():
-        key = str(number).encode()
-        producer.produce(cluster.topic(SCHEMAS.name), text.encode(), key, on_delivery=delivered)
-    if producer.flush(_SECONDS) or failures:
-        raise CannotNote(f"schemas were not noted: {failures[0] if failures else 'no answer'}")
+    records: list[producing.Record] = [
+        (str(number).encode(), text.encode(), []) for number, text in ids.items()
+    ]
+    try:
+        producing.publish(cluster, SCHEMAS.name, records, _SECONDS)
+    except producing.NotTaken as error:
+        raise CannotNote(f"schemas were not noted: {error}") from error
 
 
 def _layout(text: str) -> int:

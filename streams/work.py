@@ -4,7 +4,6 @@ import fcntl
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ import faust
 from faust.types import StreamT
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from connectors.clock import micros_now
 from connectors.kafka import Cluster
 from connectors.provider import Provider
 from schemas import topics
@@ -144,7 +144,7 @@ def _register_agents(
 
     @app.timer(interval=1.0)  # type: ignore[untyped-decorator]
     async def passage_of_time() -> None:
-        stages["track"].tick(time.time_ns() // 1000)
+        stages["track"].tick(micros_now())
 
 
 def _register_pages(app: StageApp, stages: Mapping[str, Stage]) -> None:

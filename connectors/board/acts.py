@@ -12,12 +12,12 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from connectors.board import asking, cancelling, finding, queries
 from connectors.board.forms import BadForm, fields
-from connectors.board.health import micros_now
 from connectors.board.pages import wants_page
 from connectors.board.present import rfc3339
 from connectors.board.replaying import Busy
 from connectors.board.views import Views
 from connectors.cancel_api import Outcome
+from connectors.clock import micros_now
 from schemas.records import LinkStatus
 
 _FILTERS = ("provider", "reason", "stage", "since", "until", "place")

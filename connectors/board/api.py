@@ -12,10 +12,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connectors.board import asking, finding, queries
 from connectors.board import tables as t
-from connectors.board.health import micros_now
 from connectors.board.lapse import lapse
 from connectors.board.present import as_json, body_json, masked_headers, rfc3339
 from connectors.board.store import Store, StoreUnavailable
+from connectors.clock import micros_now
 from schemas import codec
 from schemas.records import OrderStatus
 

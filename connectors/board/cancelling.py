@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import httpx
-from confluent_kafka import KafkaError, Message, Producer
 
-from connectors.board.health import micros_now
+from connectors import producing
 from connectors.board.present import masked_body
 from connectors.cancel_api import CancelApi, Outcome, Verdict
+from connectors.clock import micros_now
 from connectors.kafka import Cluster
 from connectors.outward import TooMuch, converse, http_client
 from connectors.provider import LookupRefused, Provider
@@ -134,36 +134,12 @@ class Cancels:
         return True
 
 
-class NotNoted(Exception):
-    """The note is not on Kafka, or nobody can tell."""
-
-
 def keep(cluster: Cluster, notice: Notice) -> None:
-    """Publishes the note, with acks=all. Raises NotNoted, KafkaException."""
-    failures: list[str] = []
-
-    def delivered(error: KafkaError | None, _: Message) -> None:
-        if error is not None:
-            failures.append(str(error))
-
-    producer = Producer(
-        {
-            **cluster.librdkafka(),
-            "acks": "all",
-            "enable.idempotence": True,
-            "message.timeout.ms": int(_NOTE_SECONDS * 1000),
-            "partitioner": "murmur2_random",  # as everywhere: a key has one partition
-        }
-    )
-    producer.produce(
-        cluster.topic(NOTICES.name),
-        NOTICE.encode(notice),
-        message_key(notice["provider"], notice["subject_id"] or ""),
-        headers=[("event-id", notice["event_id"].encode())],
-        on_delivery=delivered,
-    )
-    if producer.flush(_NOTE_SECONDS + 1) or failures:
-        raise NotNoted(f"not noted: {failures[0] if failures else 'Kafka does not answer'}")
+    """Publishes the note, with acks=all. Raises NotTaken, KafkaException."""
+    key = message_key(notice["provider"], notice["subject_id"] or "")
+    headers = [("event-id", notice["event_id"].encode())]
+    record = key, NOTICE.encode(notice), headers
+    producing.publish(cluster, NOTICES.name, [record], _NOTE_SECONDS)
 
 
 def _shown(said: str) -> str:

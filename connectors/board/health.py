@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -100,8 +99,3 @@ def _health(name: str, ready: httpx.Response, metrics: str) -> Health:
         waiting,
         tuple(held_back),
     )
-
-
-def micros_now() -> int:
-    """Wall-clock time in microseconds, UTC."""
-    return time.time_ns() // 1000

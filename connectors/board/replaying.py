@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from confluent_kafka import KafkaException
 
 from connectors.kafka import Cluster
-from connectors.letters import reading
 from connectors.letters.letter import Wanted
 from connectors.letters.reading import NoSuchLetter
-from connectors.letters.replay import PER_SECOND, NotReplayed, fresh, replay
+from connectors.letters.replay import PER_SECOND, NotReplayed, chosen, replay
 
 log = logging.getLogger(__name__)
 
@@ -67,16 +66,12 @@ class Replays:
             errand.over = f"{sent} published again"
 
     def _replayed(self, errand: Errand, wanted: Wanted, again: bool) -> int:
-        # All of them first: what dies once more comes back to the topic that is read here.
-        chosen = list(reading.letters(self._cluster, wanted))
-        if not again:
-            notes = reading.replays(self._cluster)
-            chosen = list(fresh(chosen, (note["letter"] for note in notes)))
-        errand.chosen = len(chosen)
-        log.info("replaying %d dead letters for %r", len(chosen), errand.by)
+        letters = chosen(self._cluster, wanted, again=again)
+        errand.chosen = len(letters)
+        log.info("replaying %d dead letters for %r", len(letters), errand.by)
 
         def count(more: int) -> None:
             errand.done += more
 
-        sent = replay(self._cluster, chosen, errand.by, per_second=PER_SECOND, done=count)
+        sent = replay(self._cluster, letters, errand.by, per_second=PER_SECOND, done=count)
         return sent.total()

@@ -17,12 +17,13 @@ from connectors.board.access import Access
 from connectors.board.advice import problems
 from connectors.board.api import dead_letter_json
 from connectors.board.cancelling import Cancels
-from connectors.board.health import Watch, micros_now
+from connectors.board.health import Watch
 from connectors.board.pages import Pages
 from connectors.board.raw import RawRecords
 from connectors.board.replaying import Replays
 from connectors.board.store import Store
 from connectors.board.story import decisions, story
+from connectors.clock import micros_now
 from connectors.letters.letter import Wanted, place
 
 _LISTED = 50

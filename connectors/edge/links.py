@@ -1,7 +1,6 @@
 """POST /links: the merchant registers a link it created."""
 
 import re
-import time
 from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
@@ -18,6 +17,7 @@ from pydantic import (
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from connectors.clock import micros_now
 from connectors.edge.access import Access
 from connectors.edge.asgi import RETRY_AFTER_SECONDS, HungUp, TooLarge, read_body, traceparent
 from connectors.publish import Publishes, Unavailable
@@ -140,7 +140,7 @@ class LinksEndpoint:
         headers = dict(request.headers)
         try:
             body = await read_body(request.receive, headers)
-            link = registration(body, self._providers, time.time_ns() // 1000)
+            link = registration(body, self._providers, micros_now())
             await self._publish(link, headers)
         except TooLarge:
             return PlainTextResponse("larger than 64 KiB\n", 413)

@@ -3,23 +3,16 @@
 from collections.abc import Iterator
 from typing import Any, cast
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import Message, TopicPartition
 
+from connectors import ungrouped
 from connectors.kafka import Cluster
 from connectors.letters.letter import Letter, Place, Wanted
 from schemas.codec import BadRecord
 from schemas.records import Replay
 from schemas.topics import DEAD_LETTERS, REPLAYS, Topic
 
-_TIMEOUT = 15.0
-_BATCH = 500
+_GROUP = "linkstatus-letters"
 
 
 class NoSuchLetter(Exception):
@@ -50,13 +43,13 @@ def replays(cluster: Cluster) -> Iterator[Replay]:
 
 
 def _at(cluster: Cluster, place: Place) -> Letter:
-    consumer = _consumer(cluster)
+    consumer = ungrouped.reader(cluster, _GROUP)
     try:
         name = cluster.topic(DEAD_LETTERS.name)
-        if place.partition not in _partitions(consumer, name):
+        if place.partition not in ungrouped.partitions(consumer, name):
             raise NoSuchLetter(f"there is no dead letter {place}")
         consumer.assign([TopicPartition(name, *place)])
-        message = consumer.poll(_TIMEOUT)
+        message = consumer.poll(ungrouped.TIMEOUT)
     finally:
         consumer.close()
     if message is None or message.error() or message.offset() != place.offset:
@@ -66,43 +59,12 @@ def _at(cluster: Cluster, place: Place) -> Letter:
 
 def _all(cluster: Cluster, topic: Topic[Any]) -> Iterator[Message]:
     """The topic up to its present end."""
-    consumer = _consumer(cluster)
+    consumer = ungrouped.reader(cluster, _GROUP)
     try:
         name = cluster.topic(topic.name)
-        unread = set(_partitions(consumer, name))
-        consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for number in unread])
-        while unread:
-            for message in consumer.consume(_BATCH, 0.1):
-                error = message.error()
-                if error is None:
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    unread.discard(message.partition() or 0)
-                elif not error.retriable():
-                    raise KafkaException(error)
+        yield from ungrouped.read(consumer, name, ungrouped.partitions(consumer, name))
     finally:
         consumer.close()
-
-
-def _consumer(cluster: Cluster) -> Consumer:
-    return Consumer(
-        {
-            **cluster.librdkafka(),
-            # Asked for by the client, joined by nobody: partitions are assigned by hand.
-            "group.id": f"{cluster.prefix}linkstatus-letters",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-            "fetch.wait.max.ms": 100,
-        }
-    )
-
-
-def _partitions(consumer: Consumer, name: str) -> list[int]:
-    found = consumer.list_topics(name, timeout=_TIMEOUT).topics[name]
-    if found.error is not None:
-        raise KafkaException(found.error)
-    return sorted(found.partitions)
 
 
 def _letter(message: Message) -> Letter:

@@ -8,8 +8,10 @@ from itertools import islice
 
 from confluent_kafka import KafkaException, Producer
 
+from connectors.clock import micros_now
 from connectors.kafka import Cluster
-from connectors.letters.letter import Letter
+from connectors.letters import reading
+from connectors.letters.letter import Letter, Wanted
 from schemas.codec import REPLAY
 from schemas.ids import event_id
 from schemas.topics import REPLAYS
@@ -30,6 +32,17 @@ def fresh(letters: Iterable[Letter], replayed: Iterable[str]) -> Iterator[Letter
     """
     known = frozenset(replayed)
     return (letter for letter in letters if letter.name not in known)
+
+
+def chosen(cluster: Cluster, wanted: Wanted, *, again: bool) -> list[Letter]:
+    """The wanted ones, or with `again` those too that somebody has replayed.
+
+    All of them at once: what dies once more comes back to the topic that is read here.
+    """
+    found = list(reading.letters(cluster, wanted))
+    if again:
+        return found
+    return list(fresh(found, (note["letter"] for note in reading.replays(cluster))))
 
 
 def replay(
@@ -97,7 +110,7 @@ class _Publishing:
     def _produce(self, letter: Letter) -> None:
         if not letter.topic:
             raise _NoOrigin(f"dead letter {letter.place} does not say which topic it came from")
-        at = time.time_ns() // 1000
+        at = micros_now()
         replay_id = event_id("replay", self._cluster.prefix, letter.name, at)
         note = REPLAY.encode(
             {

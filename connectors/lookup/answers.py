@@ -6,6 +6,7 @@ import uuid
 
 import httpx
 
+from connectors.clock import micros_now
 from connectors.lane import CallFailed
 from connectors.lookup.questions import ENDINGS, Question
 from connectors.outward import TooMuch, converse, retry_after
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 async def ask(provider: Provider, client: httpx.AsyncClient, request: LookupRequest) -> Answer:
     """The provider's answer. Raises CallFailed when a later try may bring one."""
     try:
-        return await converse(client, provider.lookup(request, time.time_ns() // 1000))
+        return await converse(client, provider.lookup(request, micros_now()))
     except LookupRefused as error:
         raise CallFailed(str(error), retry_after(error.response)) from error
     except (httpx.TransportError, TimeoutError, TooMuch) as error:
@@ -59,7 +60,7 @@ def conclusive(provider: Provider, question: Question, answer: Answer) -> bool:
         headers={n: v.decode() for n, v in headers(provider, question, answer, False)},
         source=question.source,
         verified=True,
-        received_at=time.time_ns() // 1000,
+        received_at=micros_now(),
         origin="",
         link_id=request["link_id"],
         claimed_status=request["claimed_status"],

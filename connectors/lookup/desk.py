@@ -129,7 +129,7 @@ class Desk:
             self._count("merged")
             question.tickets.append(taken)
             return
-        trace = [(name, value) for name, value in taken.record.headers if name == "traceparent"]
+        trace = tracing.passed_on(taken.record.headers)
         question = Question([taken], request=request, trace=trace)
         self._questions[same(request)] = question
         self._lanes[request["issued"]].put(question)

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Mapping
 
 import httpx
 
+from connectors.clock import micros_now
 from connectors.sandbox.simulator import SECOND, Callback, Simulator, Site
 from connectors.sandbox.store import Delivery, Store
 
@@ -16,11 +16,6 @@ log = logging.getLogger(__name__)
 AT_ONCE = 16
 TIMEOUT_SECONDS = 10.0
 _LONGEST_REST = 5.0
-
-
-def now_micros() -> int:
-    """Wall-clock time in microseconds, UTC."""
-    return time.time_ns() // 1000
 
 
 class Courier:
@@ -43,7 +38,7 @@ class Courier:
         ):
             while True:
                 self._changed.clear()
-                now = now_micros()
+                now = micros_now()
                 self._ring(now)
                 for delivery in self._ready(now):
                     self._under_way.add(delivery.number)
@@ -89,7 +84,7 @@ class Courier:
         else:
             spread = random.uniform(-simulator.JITTER, simulator.JITTER)  # noqa: S311
             seconds = waits[delivery.attempts] * (1 + spread) / simulator.site.speed
-            self._store.retry(delivery.number, answer, now_micros() + int(seconds * SECOND))
+            self._store.retry(delivery.number, answer, micros_now() + int(seconds * SECOND))
 
 
 def signed_headers(
@@ -107,7 +102,7 @@ async def attempt(
     """One attempt; the status of the answer, or None when there was none."""
     callback = delivery.callback
     url = callback.url or simulator.site.callback_url
-    headers = signed_headers(type(simulator), simulator.site, callback, url, now_micros())
+    headers = signed_headers(type(simulator), simulator.site, callback, url, micros_now())
     try:
         response = await client.post(url, content=callback.body, headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL):

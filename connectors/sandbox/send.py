@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import httpx
 
-from connectors.sandbox.deliver import now_micros, signed_headers
+from connectors.clock import micros_now
+from connectors.sandbox.deliver import signed_headers
 from connectors.sandbox.simulator import Callback
 from connectors.sandbox.sites import SandboxConfig, sandbox_of
 
@@ -64,7 +65,7 @@ async def send(
                 await asyncio.sleep(delay)
             callback = Callback(post.body, post.content_type)
             url = signed_url or site.callback_url
-            headers = signed_headers(sandbox, site, callback, url, now_micros())
+            headers = signed_headers(sandbox, site, callback, url, micros_now())
             started = time.monotonic()
             status, said = await _posted(client, site.callback_url, post.body, headers)
             known = status is not None and status in sandbox.ACKNOWLEDGED

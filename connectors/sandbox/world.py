@@ -3,9 +3,10 @@
 import time
 from dataclasses import dataclass
 
+from connectors.clock import micros_now
 from connectors.provider import ApiRequest, ApiResponse
 from connectors.registry import PROVIDERS
-from connectors.sandbox.deliver import Courier, now_micros
+from connectors.sandbox.deliver import Courier
 from connectors.sandbox.plan import Scenario
 from connectors.sandbox.simulator import SECOND, Doc, NewLink
 from connectors.sandbox.sites import SandboxConfig, sandbox_of
@@ -40,46 +41,46 @@ class World:
         self.troubles = {name: Trouble() for name in PROVIDERS}
         with store.transaction():
             for simulator in self.simulators.values():
-                simulator.seed("", now_micros())
+                simulator.seed("", micros_now())
 
     def answer(self, provider: str, request: ApiRequest) -> ApiResponse:
         """What the provider's API answers."""
         with self.store.transaction():
-            response = self.simulators[provider].answer(request, now_micros())
+            response = self.simulators[provider].answer(request, micros_now())
         self.courier.look_again()
         return response
 
     def reseed(self, provider: str, word: str) -> None:
         """Makes the link of the seed's examples agree with an example of that name."""
         with self.store.transaction():
-            self.simulators[provider].seed(word.partition("-")[0], now_micros())
+            self.simulators[provider].seed(word.partition("-")[0], micros_now())
 
     def create(self, provider: str, link: NewLink) -> None:
         with self.store.transaction():
-            self.simulators[provider].create(link, now_micros())
+            self.simulators[provider].create(link, micros_now())
         self.courier.look_again()
 
     def move(self, provider: str, link_id: str, words: list[str]) -> None:
         """Raises KeyError when there is no such link or word; then nothing has happened."""
         with self.store.transaction():
             for word in words:
-                self.simulators[provider].move(link_id, word, now_micros())
+                self.simulators[provider].move(link_id, word, micros_now())
         self.courier.look_again()
 
     def stage(self, scenario: Scenario, run: str, hold: bool) -> None:
         """Lives all the lives of the scenario at once; their callbacks come at the times it says.
 
         The callbacks are held until `release` if asked."""
-        start = now_micros() + (_HELD if hold else 0)
+        start = micros_now() + (_HELD if hold else 0)
         with self.store.transaction():
             for link in scenario.links:
                 simulator = self.simulators[link.provider]
                 for word, seconds in zip((None, *link.words), link.times, strict=True):
                     with self.store.captured() as callbacks:
                         if word is None:
-                            simulator.create(link.new_link(), now_micros())
+                            simulator.create(link.new_link(), micros_now())
                         else:
-                            simulator.move(link.link_id, word, now_micros())
+                            simulator.move(link.link_id, word, micros_now())
                     for callback in callbacks:
                         for after in seconds:
                             due = start + int(after * SECOND)

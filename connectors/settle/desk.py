@@ -9,6 +9,7 @@ import httpx
 from prometheus_client import Counter
 
 from connectors import tracing
+from connectors.clock import micros_now
 from connectors.delivery import insist
 from connectors.intake import Errand, Taken
 from connectors.lane import Breaker, CallFailed, Lane, Later, per_second
@@ -128,7 +129,7 @@ class Desk:
         if steps := self._steps.get(same):
             steps.tickets.append(taken)
             return
-        trace = [(name, value) for name, value in taken.record.headers if name == "traceparent"]
+        trace = tracing.passed_on(taken.record.headers)
         steps = Steps([taken], order=order, trace=trace, left=list(order.actions))
         self._steps[same] = steps
         self._lane.put(steps)
@@ -182,7 +183,7 @@ class Desk:
                     "order_id": order_id,
                     "step": step,
                     "reason": reason,
-                    "at": time.time_ns() // 1000,
+                    "at": micros_now(),
                 }
             )
             key = message_key(self._provider, order_id)

@@ -2,9 +2,8 @@
 
 from confluent_kafka import Message
 
+from connectors import tracing
 from streams.engine.batch import Headers, headers_of
-
-_PASSED_ON = "traceparent"
 
 
 def text_headers(message: Message) -> dict[str, str]:
@@ -16,7 +15,7 @@ def text_headers(message: Message) -> dict[str, str]:
 
 def trace(message: Message) -> Headers | None:
     """The W3C trace context of the record, to be passed on with what follows from it."""
-    return [header for header in headers_of(message) if header[0] == _PASSED_ON] or None
+    return tracing.passed_on(headers_of(message)) or None
 
 
 def with_event_id(event_id: str, traced: Headers | None) -> Headers:

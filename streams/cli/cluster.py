@@ -34,7 +34,7 @@ def create() -> None:
 def check_topics() -> None:
     """Compares the cluster's topics with what they should be and names every difference."""
     from streams import admin, running, wiring
-    from streams.cli.terminal import Failed
+    from streams.cli.errors import Failed
 
     settings = running.settings()
     wiring.reach(settings)
@@ -69,7 +69,7 @@ def print_acls(
 def check_schemas() -> None:
     """Compares the schemas with every released one: each must read what the other writes."""
     from schemas import codec, compatibility
-    from streams.cli.terminal import Failed
+    from streams.cli.errors import Failed
 
     changed = compatibility.changed()
     for one in sorted(codec.ALL, key=lambda one: one.name):
@@ -85,7 +85,7 @@ def release(number: Annotated[str, typer.Argument(help="Its number, such as 0.2.
     good. Run it in a working copy, and commit what it adds.
     """
     from schemas import compatibility
-    from streams.cli.terminal import Failed
+    from streams.cli.errors import Failed
 
     try:
         names = compatibility.release(number)
@@ -102,7 +102,7 @@ def register() -> None:
     gives them. Processes started from then on write these.
     """
     from streams import running, wiring
-    from streams.cli.terminal import Failed
+    from streams.cli.errors import Failed
     from streams.schema_registry import Registry
 
     settings = running.settings()

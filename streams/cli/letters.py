@@ -9,7 +9,6 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from connectors.kafka import Cluster
     from connectors.letters.letter import Letter, Wanted
 
 dead_letters = typer.Typer(help="What no rule understood, with its reason.", no_args_is_help=True)
@@ -102,9 +101,10 @@ def replay(
     They pass the same way as the first time, with source=replay. Who asked and when is kept on the
     topic `replays`. Says how many there are, and asks first, unless each is named.
     """
-    from connectors.letters.replay import replay
+    from connectors.letters.replay import chosen, replay
     from streams import running, schema_ids
-    from streams.cli.terminal import Failed, counting, say
+    from streams.cli.errors import Failed
+    from streams.cli.terminal import counting, say
 
     narrowed = any((reason, stage, provider, link, since, until))
     if bool(where) + (all_ or narrowed) != 1:
@@ -116,26 +116,16 @@ def replay(
     settings = running.settings()
     schema_ids.prepare(settings)
     cluster = settings.cluster()
-    chosen = _chosen(cluster, wanted, again=again or bool(where))
-    _tell(chosen)
-    if dry_run or not chosen:
+    letters = chosen(cluster, wanted, again=again or bool(where))
+    _tell(letters)
+    if dry_run or not letters:
         return
     if not (where or yes):
-        typer.confirm(f"replay {len(chosen)}?", abort=True, err=True)
-    with counting("replaying", len(chosen)) as done:
-        sent = replay(cluster, chosen, by or _me(), per_second=rate, done=done)
+        typer.confirm(f"replay {len(letters)}?", abort=True, err=True)
+    with counting("replaying", len(letters)) as done:
+        sent = replay(cluster, letters, by or _me(), per_second=rate, done=done)
     for topic, count in sent.items():
         say(f"{topic}: {count} published again")
-
-
-def _chosen(cluster: Cluster, wanted: Wanted, *, again: bool) -> list[Letter]:
-    from connectors.letters import reading
-    from connectors.letters.replay import fresh
-
-    found = reading.letters(cluster, wanted)
-    if again:
-        return list(found)
-    return list(fresh(found, (replay["letter"] for replay in reading.replays(cluster))))
 
 
 def _tell(chosen: Sequence[Letter]) -> None:
@@ -161,10 +151,10 @@ def _wanted(
     since: str = "",
     until: str = "",
 ) -> Wanted:
+    from connectors.clock import micros_now
     from connectors.letters.letter import BadPlace, Wanted, place
     from connectors.letters.moment import BadMoment, moment
-    from streams.cli.terminal import Failed
-    from streams.rebuild import micros_now
+    from streams.cli.errors import Failed
 
     now = micros_now()
     try:

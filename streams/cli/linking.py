@@ -32,10 +32,11 @@ def add(
 
         linkstatus links add links.csv --dry-run
     """
+    from connectors.clock import micros_now
     from connectors.registry import PROVIDERS
     from streams import registrations, running, schema_ids
-    from streams.cli.terminal import Failed, counting, harmless, say
-    from streams.rebuild import micros_now
+    from streams.cli.errors import Failed
+    from streams.cli.terminal import counting, harmless, say
 
     rows = registrations.read(file, PROVIDERS, micros_now())
     rejected = [row for row in rows if row.link is None]

@@ -27,10 +27,12 @@ def rebuild(
     """
     from dataclasses import replace
 
+    from connectors.clock import micros_now
     from schemas import codec
     from streams import admin, running, schema_ids, wiring
-    from streams.cli.terminal import Failed, counting
-    from streams.rebuild import compare, micros_now
+    from streams.cli.errors import Failed
+    from streams.cli.terminal import counting
+    from streams.rebuild import compare
 
     settings = running.settings()
     source = settings.cluster()

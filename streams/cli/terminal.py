@@ -1,4 +1,4 @@
-"""What the commands share: failing with a message, and JSON for people and programs."""
+"""What the commands share: remarks, and JSON for people and programs."""
 
 import base64
 import json
@@ -6,8 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-
-from streams.cli.errors import Failed as Failed
 
 
 def say(text: str) -> None:

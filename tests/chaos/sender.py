@@ -11,7 +11,8 @@ from random import Random
 
 import httpx
 
-from connectors.sandbox.deliver import now_micros, signed_headers
+from connectors.clock import micros_now
+from connectors.sandbox.deliver import signed_headers
 from connectors.sandbox.simulator import Callback
 from connectors.sandbox.sites import SandboxConfig, sandbox_of
 from tests.chaos.connection import NO_ANSWER, Connection
@@ -159,7 +160,7 @@ class Sender:
         site, sandbox = self.sandbox.site(provider), sandbox_of(provider)
         trace, header = new_trace()
         signed = callback if sending.kind != "forged" else Callback(callback.body + b" ")
-        headers = signed_headers(sandbox, site, signed, site.callback_url, now_micros())
+        headers = signed_headers(sandbox, site, signed, site.callback_url, micros_now())
         headers["traceparent"] = header
         status = await self._post(site.callback_url, callback.body, headers)
         sent = Sent(provider, callback.body)

@@ -17,9 +17,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from connectors import examples
+from connectors.clock import micros_now
 from connectors.process import Address
 from connectors.registry import PROVIDERS
-from connectors.sandbox.deliver import now_micros
 from connectors.sandbox.send import Post, Reply, agree, send
 from connectors.sandbox.server import make_app
 from connectors.sandbox.sites import SandboxConfig, load_secrets
@@ -281,7 +281,7 @@ async def test_a_held_play_waits_for_its_release(
         await host.control("play", asked)
         owed = (await host.get("/control/deliveries?run=r1"))["owed"]
         assert owed > 0
-        assert host.world.store.due(now_micros() + 86_400 * 1_000_000, 1) == []
+        assert host.world.store.due(micros_now() + 86_400 * 1_000_000, 1) == []
         assert await host.control("play/r1/release", {}) == {"released": owed}
         await until(lambda: len(taken.received) == owed, "all callbacks")
 

@@ -39,7 +39,7 @@ from schemas.codec import LOOKUP_REQUEST
 from schemas.topics import message_key
 from streams import admin, child, schema_ids, wiring
 from streams.acls import Acl, Operation, Resource, acls, commands
-from streams.cli.terminal import Failed
+from streams.cli.errors import Failed
 from streams.settings import load
 from streams.tail import records
 from tests.reading import write_all

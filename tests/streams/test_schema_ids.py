@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from confluent_kafka import Consumer, KafkaError
 
+from connectors import ungrouped
 from connectors.kafka import Cluster
 from schemas import codec
 from schemas.codec import BadRecord, SchemaAway
@@ -95,7 +96,7 @@ def test_a_reader_without_the_right_to_see_the_notes_calls_nothing_junk(
         def list_topics(self, *_: object, **__: object) -> Any:
             return Metadata
 
-    monkeypatch.setattr(schema_ids, "Consumer", Denied)
+    monkeypatch.setattr(ungrouped, "Consumer", Denied)
     schema_ids.read(kafka)
     with pytest.raises(SchemaAway, match="TOPIC_AUTHORIZATION_FAILED"):
         codec.ANOMALY.decode(numbered(41))
