@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -27,9 +27,9 @@ class Address:
     port: int
 
 
-def probes(readiness: Readiness) -> list[BaseRoute]:
+def probes(readiness: Readiness, measured: CollectorRegistry = REGISTRY) -> list[BaseRoute]:
     """/healthz (the process runs), /readyz (it can do its job, else 503 and why), /metrics
-    (Prometheus).
+    (Prometheus; what the whole process measured, unless told otherwise).
     """
 
     async def healthz(_: Request) -> Response:
@@ -40,7 +40,7 @@ def probes(readiness: Readiness) -> list[BaseRoute]:
         return PlainTextResponse(f"{why_not or 'ready'}\n", 503 if why_not else 200)
 
     async def metrics(_: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(measured), media_type=CONTENT_TYPE_LATEST)
 
     return [
         Route("/healthz", healthz),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from prometheus_client import CollectorRegistry
 
 from connectors import process
 from connectors.board import Board, BoardConfig, application, open_board, queries
@@ -80,7 +81,9 @@ async def serving(cluster: Cluster, database_url: str, **apis: Provider) -> Asyn
         apis=apis,
     )
     board = open_board(config)
-    server = process.http_server(application(board, process.probes(board.why_not)), address)
+    # What other tests of this process have measured is not this board's.
+    probes = process.probes(board.why_not, CollectorRegistry())
+    server = process.http_server(application(board, probes), address)
     services: list[Callable[[], Awaitable[None]]]
     services = [board.follow, partial(board.end_streams, server)]
     running = asyncio.create_task(process.run(server, services))
