@@ -91,13 +91,13 @@ class System:
 
     def get(self, path: str) -> Any:
         """The board's answer, or None for 404."""
-        answer = httpx.get(self.url + path)
+        answer = httpx.get(self.url + path, timeout=30)
         if answer.status_code == 404:
             return None
         answer.raise_for_status()
         return answer.json()
 
-    def see(self, path: str, condition: Callable[[Any], bool], seconds: float = 20) -> Any:
+    def see(self, path: str, condition: Callable[[Any], bool], seconds: float = 60) -> Any:
         """What the board answers once `condition` holds of it."""
         seen: list[Any] = [None]
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 
-async def until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Returns once `condition` holds; fails naming `what` when it does not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -14,7 +14,7 @@ async def until(condition: Callable[[], bool], what: str, seconds: float = 30.0)
         await asyncio.sleep(0.02)
 
 
-def until_sync(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+def until_sync(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """As `until`, for tests without an event loop."""
     deadline = time.monotonic() + seconds
     while not condition():

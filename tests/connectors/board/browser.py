@@ -20,7 +20,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_PATIENCE = 20.0
+_PATIENCE = 45.0
 _KEYS = {"Enter": ("\r", 13), "Escape": ("", 27), "Tab": ("\t", 9)}
 
 
