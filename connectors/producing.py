@@ -36,7 +36,9 @@ def publish(cluster: Cluster, topic: str, records: Iterable[Record], seconds: fl
         if error is not None:
             failures.append(str(error))
 
-    producer = Producer({**settings(cluster), "message.timeout.ms": int(seconds * 1000)})
+    # What it tries again is no news (a broker's first start, say); what fails is raised.
+    quiet = {"message.timeout.ms": int(seconds * 1000), "log_level": 3}
+    producer = Producer({**settings(cluster), **quiet})
     for key, value, headers in records:
         producer.produce(
             cluster.topic(topic), value, key, headers=[*headers], on_delivery=delivered
