@@ -97,6 +97,12 @@ class Breaker:
             except TimeoutError:
                 continue
 
+    def unused(self) -> None:
+        """A permit was got, and no call made: another may have it."""
+        if self._probing:
+            self._probing = False
+            self._tell()
+
     def _tell(self) -> None:
         _OPEN.labels(self._provider).set(self.open)
         self._changed.set()
@@ -168,9 +174,7 @@ class Lane(Generic[J]):
         try:
             while True:
                 await self._slots.acquire()
-                await self._breaker.permit()
-                failures, job = await self._pop()
-                await self._limiter.acquire()
+                failures, job = await self._next()
                 task = asyncio.create_task(self._call(failures, job))
                 self._running.add(task)
                 task.add_done_callback(self._ended)
@@ -208,12 +212,24 @@ class Lane(Generic[J]):
         heapq.heappush(self._ready, (failures, next(self._order), job))
         self._arrived.set()
 
-    async def _pop(self) -> tuple[int, J]:
+    async def _next(self) -> tuple[int, J]:
+        """The job to call for now. The permit comes last: several lanes share the breaker, and one
+        that held its only probe while it waits for a job would hold up all others.
+        """
         while True:
             while not self._ready:
                 self._arrived.clear()
                 await self._arrived.wait()
+            await self._limiter.acquire()
+            await self._breaker.permit()
+            if (found := self._pop()) is not None:
+                return found
+            self._breaker.unused()
+
+    def _pop(self) -> tuple[int, J] | None:
+        while self._ready:
             failures, _, job = heapq.heappop(self._ready)
             if job.live:
                 return failures, job
             self._drop(job)
+        return None

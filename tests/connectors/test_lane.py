@@ -45,9 +45,20 @@ def a_breaker(first: float = 0.01) -> Breaker:
 
 
 @asynccontextmanager
-async def working(calls: Calls, breaker: Breaker, **options: int) -> AsyncIterator[Lane[Task]]:
+async def working(
+    calls: Calls,
+    breaker: Breaker,
+    *,
+    at_once: int = 8,
+    pauses: tuple[float, float] = (0.001, 0.01),
+) -> AsyncIterator[Lane[Task]]:
     lane: Lane[Task] = Lane(
-        calls.attempt, calls.drop, breaker, per_second(10_000), pauses=(0.001, 0.01), **options
+        calls.attempt,
+        calls.drop,
+        breaker,
+        per_second(10_000),
+        at_once=at_once,
+        pauses=pauses,
     )
     running = asyncio.create_task(lane.run())
     yield lane
@@ -138,6 +149,31 @@ async def test_while_the_provider_is_down_only_single_calls_probe() -> None:
     await until(lambda: not breaker.open, "the breaker to close")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_lane_with_nothing_to_do_does_not_keep_the_probe_from_another() -> None:
+    breaker = Breaker("acme", threshold=1, first=0.01, longest=0.01)
+    late, soon = Calls(fails_until(2)), Calls(fails_until(20))
+    async with (
+        working(late, breaker, at_once=1, pauses=(600.0, 600.0)) as rare,
+        working(soon, breaker, at_once=1) as busy,
+    ):
+        rare.put(Task("rare"))
+        busy.put(Task("busy"))
+        await until(lambda: soon.finished == ["busy"], "the other lane's job", seconds=5)
+    assert late.made == ["rare"]
+
+
+async def test_a_job_that_nobody_waits_for_leaves_the_probe_to_another_lane() -> None:
+    breaker = Breaker("acme", threshold=1, first=0.01, longest=0.01)
+    breaker.failed()
+    calls = Calls()
+    async with working(calls, breaker) as first:
+        first.put(Task("gone", live=False))
+        await until(lambda: calls.dropped == ["gone"], "the job to be dropped")
+        async with working(calls, breaker) as second:
+            second.put(Task("here"))
+            await until(lambda: calls.finished == ["here"], "the live job", seconds=5)
 
 
 async def permitted(wait: Awaitable[None]) -> bool:
