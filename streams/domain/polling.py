@@ -28,12 +28,21 @@ def due_at(row: LinkStatus, rules: ProviderRules, intervals: Intervals) -> int |
     if not _worth_asking(row, rules):
         return None
     asked = row["looked_up_at"] or row["first_seen_at"]
-    silent = asked - row["first_seen_at"]
-    due = asked + min(max(silent // 2, intervals.first), intervals.longest)
+    heard = _heard_at(row, intervals)
+    due = max(asked, heard) + min(max((asked - heard) // 2, intervals.first), intervals.longest)
     expires_at = _expires_at(row)
     if expires_at is not None and asked < expires_at + intervals.first < due:
         return expires_at + intervals.first
     return due
+
+
+def _heard_at(row: LinkStatus, intervals: Intervals) -> int:
+    """When there was last news of the link. A denied claim is some, too: it may have come before
+    the provider's API knew. What is said to lie ahead is none: it would be asked about for ever.
+    """
+    told = (*row["times"].values(), *row["claims"].values())
+    latest = row["changed_at"] + intervals.first
+    return max([row["first_seen_at"], *(at for at in told if at <= latest)])
 
 
 def _worth_asking(row: LinkStatus, rules: ProviderRules) -> bool:

@@ -30,6 +30,26 @@ def test_the_wait_grows_within_bounds_and_ends_with_the_link(status: Status, sil
         assert INTERVALS.first <= due - silent <= INTERVALS.longest
 
 
+def test_an_old_link_that_was_just_heard_of_is_asked_about_soon() -> None:
+    link = row(looked_up_at=10 * DAY)
+    assert due_at(link, POLLED, INTERVALS) == 11 * DAY
+    claim = event("PAID", at=10 * DAY, verified=False)
+    too_early = event("CREATED", at=10 * DAY + 4 * SECOND, source="lookup", denies="PAID")
+    link = fold(fold(link, claim, POLLED), too_early, POLLED)
+    assert due_at(link, POLLED, INTERVALS) == 10 * DAY + 4 * SECOND + INTERVALS.first
+
+
+def test_news_since_the_last_question_bring_the_next_one_forward() -> None:
+    link = row(looked_up_at=10 * DAY)
+    moved = fold(link, event("PROCESSING", at=10 * DAY + 3600 * SECOND), POLLED)
+    assert due_at(moved, POLLED, INTERVALS) == 10 * DAY + 3600 * SECOND + INTERVALS.first
+
+
+def test_what_is_said_of_the_future_does_not_hurry_us() -> None:
+    link = row(looked_up_at=10 * DAY, claims={"PAID": 70_000 * DAY})
+    assert due_at(link, POLLED, INTERVALS) == 11 * DAY
+
+
 def test_thirty_days_of_silence_are_a_bounded_number_of_questions() -> None:
     link, asked = row(), 0
     while (due := due_at(link, POLLED, INTERVALS)) is not None and due < 30 * DAY:
