@@ -59,25 +59,33 @@ class KeySets:
 
     async def known(self, url: str) -> bytes:
         """The key set, fetched if there is none or it is old. Raises NoKeys."""
-        return await self._get(url, self.KEEP_SECONDS)
+        keys = await self._get(url, self.KEEP_SECONDS)
+        if keys.text is None:
+            raise NoKeys(url)
+        return keys.text
 
     async def fresh(self, url: str) -> bytes:
         """The key set, fetched again unless that was just done: for a key id it does not hold.
         Raises NoKeys.
         """
-        return await self._get(url, self.REFETCH_SECONDS)
+        keys = await self._get(url, self.REFETCH_SECONDS)
+        # An old set lacks the key id: after a failed fetch nobody can tell whether it is forged.
+        if keys.text is None or keys.failed:
+            raise NoKeys(url)
+        return keys.text
 
-    async def _get(self, url: str, oldest: float) -> bytes:
+    async def _get(self, url: str, oldest: float) -> _KeySet:
         keys = self._sets.setdefault(url, _KeySet())
+        # Whose keys are here waits for no fetch: else forged key ids and a provider that is slow to
+        # answer would hold up all callbacks.
+        if self._clock() - keys.fetched_at < oldest:
+            return keys
         async with keys.turn:
             pause = self.RETRY_SECONDS if keys.failed else self.REFETCH_SECONDS
             now = self._clock()
             if now - keys.fetched_at >= oldest and now - keys.tried_at >= pause:
                 await self._fetch(url, keys)
-        # For a key id that an old set lacks, a failed fetch means: cannot be judged now.
-        if keys.text is None or (keys.failed and oldest == self.REFETCH_SECONDS):
-            raise NoKeys(url)
-        return keys.text
+        return keys
 
     async def _fetch(self, url: str, keys: _KeySet) -> None:
         keys.tried_at = self._clock()

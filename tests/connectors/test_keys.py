@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from connectors.edge.keys import KeySets, NoKeys
+from tests.waiting import until
 
 URL = "https://acme.invalid/keys"
 
@@ -18,10 +19,12 @@ class Provider:
         self.asked = 0
         self.status = 200
         self.now = 1000.0
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def serve(self, request: httpx.Request) -> httpx.Response:
         self.asked += 1
-        await asyncio.sleep(0)
+        await self.answers.wait()
         if self.status == 0:
             raise httpx.ConnectError("away")
         return httpx.Response(self.status, text=f"keys {self.asked}")
@@ -84,3 +87,17 @@ async def test_a_new_key_while_the_provider_is_away_is_not_called_forged() -> No
     provider.status = 0
     with pytest.raises(NoKeys):
         await keys.fresh(URL)
+
+
+async def test_keys_that_are_here_wait_for_no_forged_key_id() -> None:
+    provider = Provider()
+    keys = provider.key_sets()
+    await keys.known(URL)
+    provider.now += 10
+    provider.answers.clear()
+    forged = asyncio.create_task(keys.fresh(URL))
+    await until(lambda: provider.asked == 2, "the fetch")
+    async with asyncio.timeout(5):
+        assert await keys.known(URL) == b"keys 1"
+    provider.answers.set()
+    assert await forged == b"keys 2"
