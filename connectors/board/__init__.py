@@ -79,9 +79,7 @@ class Board:
     watch: Watch
 
     async def follow(self) -> None:
-        """Keeps the store up to date and looks after the processes, forever. Raises
-        StoreUnavailable when the database fails.
-        """
+        """Keeps the store up to date and looks after the processes, forever."""
         watching = asyncio.create_task(self.watch.run())
         try:
             await self.materializer.run()

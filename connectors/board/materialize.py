@@ -1,7 +1,7 @@
 """From Kafka to SQL: rows and read positions in one transaction: nothing is lost or doubled.
 
-A consumer rides out an outage by itself. When its topics are no longer what it was told to read, a
-new one begins from the stored positions.
+A consumer rides out an outage by itself. When its topics are no longer what it was told to read, or
+the database was away, a new one begins from the stored positions.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from connectors.board.rows import Batch, Message
 from connectors.board.store import Store, StoreUnavailable
 from connectors.board.stream import Hub
 from connectors.kafka import Cluster
+from schemas.codec import SchemaAway
 
 log = logging.getLogger(__name__)
 
@@ -55,27 +56,26 @@ class Materializer:
         return self._trouble
 
     async def run(self) -> None:
-        """Follows the topics forever. Raises StoreUnavailable when the database fails."""
+        """Follows the topics forever, whatever is away for a while: the process may be the edge
+        too, which needs no database.
+        """
         pause = 0.25
         while True:
             started = time.monotonic()
             try:
                 await self._session()
             except (KafkaError, _StartAgain, OSError) as error:
-                self._report(error)
-            except StoreUnavailable as error:
-                self._trouble = str(error)
-                raise
+                self._report(_unread(error))
+            except (StoreUnavailable, SchemaAway) as error:
+                self._report(str(error))
             # A session that held for a while was no failed attempt: try again soon.
             pause = 0.25 if time.monotonic() - started > 30 else min(pause * 2, _LONGEST_PAUSE)
             await asyncio.sleep(pause)
 
-    def _report(self, error: BaseException | None) -> None:
-        """Remembers what keeps us from reading, and logs it when it changes."""
-        why = str(error) or type(error).__name__
-        trouble = f"cannot read from Kafka: {why}" if error else None
+    def _report(self, trouble: str | None) -> None:
+        """Remembers what keeps us from following, and logs it when it changes."""
         if trouble != self._trouble:
-            log.warning("board: %s", trouble or "reading from Kafka")
+            log.warning("board: %s", trouble or "following the topics")
         self._trouble = trouble
 
     async def _session(self) -> None:
@@ -155,7 +155,7 @@ class Materializer:
             end = await consumer.end_offsets(partitions)
         except KafkaError as error:
             # The consumer goes on by itself when the cluster is back.
-            return self._report(error)
+            return self._report(_unread(error))
         self._report(None)
         lag: Tally[str] = Tally()
         for partition, offset in end.items():
@@ -184,6 +184,10 @@ class Materializer:
         for topic, records in Tally(message.topic for message in messages).items():
             _RECORDS.labels(topic).inc(records)
         return batch
+
+
+def _unread(error: Exception) -> str:
+    return f"cannot read from Kafka: {str(error) or type(error).__name__}"
 
 
 def _activity(batch: Batch) -> dict[str, int]:

@@ -20,7 +20,8 @@ from connectors.board import Board, BoardConfig, application, open_board, querie
 from connectors.board.store import Store
 from connectors.kafka import Cluster
 from connectors.process import Address
-from schemas import topics
+from schemas import codec, topics
+from schemas.codec import SchemaAway
 from schemas.topics import Topic
 from streams import admin, child
 from streams.embedded import Broker
@@ -105,6 +106,42 @@ async def test_a_broken_record_stops_nothing(kafka: Cluster, database_url: str, 
         found = queries.link(board.store, "ping", "a")
         assert found is not None
         assert len(found.events) == 1
+
+
+@EACH_DATABASE
+async def test_a_database_that_fails_for_a_while_ends_nothing(
+    kafka: Cluster, database_url: str, make: Make
+) -> None:
+    await put(kafka, topics.LINK_STATUS, *encoded(topics.LINK_STATUS, make.status("a")))
+    async with following(kafka, database_url) as board:
+        await until(known(board.store, "a"))
+        with board.store.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE link_status RENAME TO put_aside")
+        await put(kafka, topics.LINK_STATUS, *encoded(topics.LINK_STATUS, make.status("b")))
+        await until(lambda: "cannot be used" in (board.why_not() or ""))
+        with board.store.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE put_aside RENAME TO link_status")
+        await until(known(board.store, "a", "b"))
+        await until(lambda: board.why_not() is None)
+
+
+async def test_a_schema_that_nobody_can_name_now_ends_nothing(
+    kafka: Cluster, database_url: str, make: Make
+) -> None:
+    def away(number: int) -> str:
+        raise SchemaAway(f"schema {number} cannot be looked up")
+
+    codec.ask(away)
+    try:
+        good = encoded(topics.LINK_STATUS, make.status("a"))
+        await put(kafka, topics.LINK_STATUS, b"\0\0\0\0\7what another release wrote", *good)
+        async with following(kafka, database_url) as board:
+            await until(lambda: board.why_not() == "schema 7 cannot be looked up")
+            codec.ask(None)
+            await until(known(board.store, "a"))
+            assert queries.totals(board.store)["unreadable"] == 1
+    finally:
+        codec.ask(None)
 
 
 async def test_what_was_never_committed_is_never_shown(
