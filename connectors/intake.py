@@ -5,7 +5,8 @@ A kill -9 at any moment therefore redelivers whatever was not done: work must be
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +16,13 @@ from aiokafka.errors import KafkaError
 from connectors.kafka import Cluster, close_client
 from connectors.outward import backoff
 from connectors.progress import Progress
+from schemas.codec import SchemaAway
 
 log = logging.getLogger(__name__)
 
 _POLL_MS = 500
+# What held for so long was no failed attempt.
+_STEADY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +81,20 @@ class Intake:
         self.connected = False
 
     async def run(self) -> None:
-        """Takes records until cancelled; starts over after whatever Kafka answers."""
+        """Takes records until cancelled; starts over after whatever Kafka answers, and while nobody
+        can say what a record was written with.
+        """
         failures = 0
         while True:
             consumer = self._consumer()
+            began = time.monotonic()
             try:
                 await consumer.start()
                 consumer.subscribe(self._topics, listener=_Handover(self, consumer))
                 self.connected = True
-                failures = 0
                 await self._consume(consumer)
-            except (KafkaError, OSError, AssertionError) as error:
-                failures += 1
+            except (KafkaError, OSError, AssertionError, SchemaAway) as error:
+                failures = 1 if time.monotonic() - began > _STEADY_SECONDS else failures + 1
                 log.warning("%s: starting over: %r", self._group, error)
             finally:
                 self.connected = False
@@ -103,12 +109,23 @@ class Intake:
             else:
                 consumer.pause(*consumer.assignment())
             batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=max(1, room))
-            for partition, records in batches.items():
-                progress = self._progress.setdefault(partition, Progress())
-                for record in records:
-                    progress.take(record.offset)
-                    await self._take(Taken(record, progress))
+            for taken in self._noted(batches):
+                # While the one before waited for Kafka, the partition may have gone elsewhere.
+                if taken.live:
+                    await self._take(taken)
             await self.commit(consumer)
+
+    def _noted(self, batches: Mapping[TopicPartition, Iterable[ConsumerRecord]]) -> list[Taken]:
+        """All at once, while the partitions are certainly ours: progress in one that is not would
+        keep every later commit from being made.
+        """
+        found = []
+        for partition, records in batches.items():
+            progress = self._progress.setdefault(partition, Progress())
+            for record in records:
+                progress.take(record.offset)
+                found.append(Taken(record, progress))
+        return found
 
     async def commit(self, consumer: AIOKafkaConsumer) -> None:
         """Commits the runs of done records that grew since the last commit."""

@@ -5,23 +5,25 @@ one does.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
+from aiokafka.errors import IllegalStateError
 from confluent_kafka import Consumer, TopicPartition
 
-from connectors.intake import Intake
+from connectors.intake import Intake, Taken
 from connectors.kafka import Cluster
 from connectors.lookup import desk as lookup
 from connectors.publish import Publisher
 from connectors.settle import Office
 from connectors.settle import desk as settle
-from schemas.codec import ORDER_UPDATE
+from schemas import codec
+from schemas.codec import ORDER_UPDATE, SchemaAway
 from tests.connectors import test_lookup, test_settle
 from tests.reading import read_all, write_all
 from tests.waiting import until
-
-pytestmark = pytest.mark.kafka
 
 
 @asynccontextmanager
@@ -57,6 +59,78 @@ async def looking_up(cluster: Cluster, api: test_lookup.Api) -> AsyncIterator[No
             yield
 
 
+HERE, ELSEWHERE = TopicPartition("lookups", 0), TopicPartition("lookups", 1)
+
+
+class Fetched:
+    """A consumer that has one record of each of two partitions, and commits as aiokafka does."""
+
+    def __init__(self) -> None:
+        self.assigned = {HERE, ELSEWHERE}
+        self.committed: dict[TopicPartition, int] = {}
+        self._batches = [{place: [SimpleNamespace(offset=0)] for place in (HERE, ELSEWHERE)}]
+
+    def assignment(self) -> set[TopicPartition]:
+        return self.assigned
+
+    def paused(self) -> set[TopicPartition]:
+        return set()
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        """None is ever paused."""
+
+    async def getmany(self, timeout_ms: int, max_records: int) -> Any:
+        await asyncio.sleep(0)
+        return self._batches.pop() if self._batches else {}
+
+    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+        if not offsets.keys() <= self.assigned:
+            raise IllegalStateError("not assigned")
+        self.committed |= offsets
+
+
+async def test_a_partition_that_goes_in_the_middle_of_a_batch_keeps_no_other_from_committing() -> (
+    None
+):
+    consumer, seen = Fetched(), []
+
+    async def take(taken: Taken) -> None:
+        seen.append(taken)
+        intake.forget([ELSEWHERE])
+        consumer.assigned.discard(ELSEWHERE)
+        taken.done()
+
+    intake = Intake(Cluster("nowhere"), "g", ["lookups"], take, lambda: 10)
+    async with together(lambda: intake._consume(consumer)):
+        await until(lambda: consumer.committed == {HERE: 1}, "the commit", seconds=5)
+    assert len(seen) == 1
+
+
+@pytest.mark.kafka
+async def test_a_schema_that_nobody_can_name_now_is_waited_for(kafka: Cluster) -> None:
+    write_all(kafka, "lookups", [(b"ipint:a", b"\0\0\0\0\7what another release wrote")])
+    write_all(kafka, "lookups", [(b"ipint:b", test_lookup.request("b", reason="POLL"))])
+    met: list[int] = []
+
+    def away(number: int) -> str:
+        met.append(number)
+        raise SchemaAway(f"schema {number} cannot be looked up")
+
+    api = test_lookup.Api()
+    codec.ask(away)
+    try:
+        async with looking_up(kafka, api):
+            await until(lambda: len(met) > 1, "it to be met again")
+            codec.ask(None)
+            await until(lambda: all_done(kafka, "lookup-ipint", "lookups"), "every offset")
+    finally:
+        codec.ask(None)
+    # What was not committed when it started over is done again.
+    assert set(api.asked) == {"b"}
+    assert len({dict(m.headers() or [])["origin"] for m in read_all(kafka, "dead-letters")}) == 1
+
+
+@pytest.mark.kafka
 async def test_a_lookup_not_answered_is_asked_again_by_the_next_process(kafka: Cluster) -> None:
     links = [f"i{number}" for number in range(40)]
     write_all(
@@ -102,6 +176,7 @@ async def settling(cluster: Cluster, payments: test_settle.Payments) -> AsyncIte
             yield
 
 
+@pytest.mark.kafka
 async def test_an_order_that_waited_is_taken_up_by_the_next_process(kafka: Cluster) -> None:
     write_all(
         kafka,
