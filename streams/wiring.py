@@ -58,7 +58,8 @@ def receive(settings: Settings) -> None:
     _run(
         settings,
         "receive",
-        run_receive(
+        partial(
+            run_receive,
             settings.cluster(),
             settings.providers(),
             _path_tokens(settings),
@@ -74,7 +75,7 @@ def board(settings: Settings) -> None:
     from streams import schema_ids
 
     schema_ids.prepare(settings)
-    _run(settings, "board", run_board(_board_config(settings)))
+    _run(settings, "board", partial(run_board, _board_config(settings)))
 
 
 def web(settings: Settings) -> None:
@@ -82,7 +83,7 @@ def web(settings: Settings) -> None:
     from streams import schema_ids
 
     schema_ids.prepare(settings)
-    _run(settings, "web", _web(settings))
+    _run(settings, "web", partial(_web, settings))
 
 
 def work(settings: Settings) -> None:
@@ -107,7 +108,7 @@ def lookup(settings: Settings) -> None:
     _run(
         settings,
         "lookup",
-        run_lookup(settings.cluster(), settings.providers(), settings.address(), limits),
+        partial(run_lookup, settings.cluster(), settings.providers(), settings.address(), limits),
     )
 
 
@@ -125,7 +126,7 @@ def settle(settings: Settings) -> None:
     _run(
         settings,
         "settle",
-        run_settle(settings.cluster(), _order_apis(settings), settings.address(), limits),
+        partial(run_settle, settings.cluster(), _order_apis(settings), settings.address(), limits),
     )
 
 
@@ -133,7 +134,7 @@ def sandbox(settings: Settings) -> None:
     """The simulated providers, until a signal ends it."""
     from connectors.sandbox.server import run_sandbox
 
-    _run(settings, "sandbox", run_sandbox(_sandbox_config(settings)))
+    _run(settings, "sandbox", partial(run_sandbox, _sandbox_config(settings)))
 
 
 def sandbox_environment(settings: Settings, providers: Iterable[str]) -> dict[str, str]:
@@ -250,7 +251,7 @@ def traced(settings: Settings, process: str) -> Callable[[], None]:
         raise BadSettings(str(error)) from error
 
 
-def _run(settings: Settings, name: str, process: Coroutine[Any, Any, None]) -> None:
+def _run(settings: Settings, name: str, process: Callable[[], Coroutine[Any, Any, None]]) -> None:
     import uvloop
 
     logging.basicConfig(
@@ -262,7 +263,7 @@ def _run(settings: Settings, name: str, process: Coroutine[Any, Any, None]) -> N
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     end = traced(settings, name)
     try:
-        uvloop.run(process)
+        uvloop.run(process())
     finally:
         end()
 

@@ -1,8 +1,10 @@
 """One trace from a callback to its settlement, as a collector receives it over OTLP."""
 
+import gc
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -132,3 +134,16 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(_env_file=None, tracing={"endpoint": "http://127.0.0.1:9"})
     with pytest.raises(BadSettings, match=r"linkstatus\[tracing\]"):
         wiring.traced(settings, "work")
+
+
+def test_a_process_that_cannot_trace_is_not_begun(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)
+    settings = load(_env_file=None, tracing={"endpoint": "http://127.0.0.1:9"}, data_dir=tmp_path)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(BadSettings):
+            wiring.sandbox(settings)
+        gc.collect()
+    assert [str(one.message) for one in told] == []
