@@ -23,6 +23,11 @@ class TooMuch(Exception):
     """The answer is larger than any answer of a provider's API has reason to be."""
 
 
+# What `fetch` and `converse` raise where the provider was not reached, or its answer not understood
+# as HTTP: asking again may help.
+UNREACHED = (httpx.RequestError, TimeoutError, TooMuch)
+
+
 def http_client(timeout: float = 10.0) -> httpx.AsyncClient:
     """A client for the providers' APIs; the simulated ones on this machine are never behind a
     proxy.

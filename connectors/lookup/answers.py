@@ -9,7 +9,7 @@ import httpx
 from connectors.clock import micros_now
 from connectors.lane import CallFailed
 from connectors.lookup.questions import ENDINGS, Question
-from connectors.outward import TooMuch, converse, retry_after
+from connectors.outward import UNREACHED, converse, retry_after
 from connectors.provider import Answer, LookupRefused, Provider, Raw
 from schemas.records import LookupRequest
 
@@ -22,7 +22,7 @@ async def ask(provider: Provider, client: httpx.AsyncClient, request: LookupRequ
         return await converse(client, provider.lookup(request, micros_now()))
     except LookupRefused as error:
         raise CallFailed(str(error), retry_after(error.response)) from error
-    except (httpx.TransportError, TimeoutError, TooMuch) as error:
+    except UNREACHED as error:
         raise CallFailed(f"{provider.name}: {error!r}") from error
 
 

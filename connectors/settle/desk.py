@@ -14,7 +14,7 @@ from connectors.delivery import insist
 from connectors.intake import Errand, Taken
 from connectors.lane import Breaker, CallFailed, Lane, Later, per_second
 from connectors.order_api import Done, OrderAction, OrderApi, Refused, Verdict
-from connectors.outward import TooMuch, backoff, fetch, retry_after
+from connectors.outward import UNREACHED, backoff, fetch, retry_after
 from connectors.publish import Publishes
 from schemas.codec import ORDER_CLOSE, ORDER_UPDATE
 from schemas.codec import SETTLEMENT as SETTLEMENTS
@@ -160,7 +160,7 @@ class Desk:
         request = self._api.step(steps.order.order_id, action, fast_forward)
         try:
             response = await fetch(self._client, request)
-        except (httpx.TransportError, TimeoutError, TooMuch) as error:
+        except UNREACHED as error:
             self._count(action, "unreachable")
             raise CallFailed(f"{self._provider}: {error!r}") from error
         verdict = self._api.judge(action, response)

@@ -225,7 +225,10 @@ async def test_a_claim_of_no_ending_is_asked_for_once() -> None:
         assert finals(await office.finished()) == [True]
 
 
-FAILURES = [500, 503, 429, 401, httpx.ConnectError("away"), httpx.ReadTimeout("slow")]
+FAILURES = [
+    *(500, 503, 429, 401),
+    *(httpx.ConnectError("away"), httpx.ReadTimeout("slow"), httpx.DecodingError("no gzip")),
+]
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=repr)

@@ -230,7 +230,16 @@ async def test_an_order_never_ready_is_given_up_with_the_providers_words() -> No
 
 
 @pytest.mark.parametrize(
-    "failure", [500, 429, 401, httpx.ConnectError("away"), httpx.ReadTimeout("slow")], ids=repr
+    "failure",
+    [
+        500,
+        429,
+        401,
+        httpx.ConnectError("away"),
+        httpx.ReadTimeout("slow"),
+        httpx.DecodingError("?"),
+    ],
+    ids=repr,
 )
 async def test_a_provider_that_is_down_is_asked_again_without_end(
     failure: int | Exception,
