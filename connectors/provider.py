@@ -157,10 +157,10 @@ class Raw:
             return None
         return claim if self.final or answer in _ENDINGS else None
 
-    def not_found(self) -> LinkEvent:
+    def not_found(self, word: str = "not found") -> LinkEvent:
         """The provider's API knows no such link, which denies whatever ending was claimed."""
         denied = self.claimed_status if self.claimed_status in _ENDINGS else None
-        return self.event(self.link_id or "", "UNKNOWN", "not found", denies=denied)
+        return self.event(self.link_id or "", "UNKNOWN", word, denies=denied)
 
     def notice(
         self,

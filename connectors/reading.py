@@ -149,13 +149,19 @@ def masked(token: str) -> str:
     return "****" + (token[-4:] if len(token) >= 12 else "")
 
 
+# There is no such link, it is gone, or what was asked about can be no link's id.
+_NO_SUCH_LINK = {"404": "not found", "410": "gone", "422": "no such id"}
+
+
 def refusal(raw: Raw) -> Facts | None:
-    """What an answer without success says: a link not found is a fact, else it is Unreadable."""
+    """What an answer without success says: that there is no such link is a fact, else it is
+    Unreadable.
+    """
     code = raw.headers.get("lookup-status", "200")
     if code.startswith("2"):
         return None
-    if code == "404":
-        return Facts(events=(raw.not_found(),))
+    if word := _NO_SUCH_LINK.get(code):
+        return Facts(events=(raw.not_found(word),))
     raise Unreadable(f"the lookup was answered with {code}")
 
 

@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 
 from schemas.codec import BadRecord, peek_status
 from schemas.records import Anomaly, LinkStatus
-from streams.domain.polling import Intervals, due_at, mark_stale, stale_at, stale_evidence
+from streams.domain.polling import (
+    Intervals,
+    due_at,
+    is_ours,
+    mark_stale,
+    stale_at,
+    stale_evidence,
+)
 from streams.domain.rules import ENDED, ProviderRules
 from streams.domain.tracking import Tracked, anomaly, lookup_request
 from streams.engine.table import Partition
@@ -20,6 +27,9 @@ log = logging.getLogger(__name__)
 
 # Rows decoded and placed in a tick at most: a restore of many open links is spread over many ticks.
 _PLACED_A_TICK = 2_000
+# How often a link that nobody has vouched for is asked about without an answer that can be read:
+# with waits that double, over some days.
+_MOST_TRIES = 12
 
 
 class _Turn(NamedTuple):
@@ -109,6 +119,8 @@ class Poller:
             anomalies = (anomaly(row, "STALE", stale_evidence(row), now),)
             row = mark_stale(row, now)
         due = self._due_at(row)
+        if turn.tries >= _MOST_TRIES and not is_ours(row):
+            due = None
         if due is not None and due <= now:
             lookup = lookup_request(row, "POLL", now, row["claimed_status"])
             due = now + min(self._intervals.first << min(turn.tries, 20), self._intervals.longest)

@@ -1,6 +1,7 @@
 """The passage of time: when a link that stays silent is looked up again, and when it is stale."""
 
 from dataclasses import dataclass
+from zlib import crc32
 
 from schemas.records import LinkStatus
 from streams.domain.rules import ENDED, ProviderRules, utc
@@ -22,14 +23,16 @@ class Intervals:
 def due_at(row: LinkStatus, rules: ProviderRules, intervals: Intervals) -> int | None:
     """When to ask the provider about this link next, or None when never.
 
-    The wait grows with the time the link has been silent: half of it, within the intervals. It is
-    computed from the row alone, so that it survives a restart and a move to another worker.
+    The wait grows with the time the link has been silent: half of it, within the intervals, and up
+    to a quarter more, so that links of one moment do not stay together. It is computed from the row
+    alone, so that it survives a restart and a move to another worker.
     """
     if not _worth_asking(row, rules):
         return None
     asked = row["looked_up_at"] or row["first_seen_at"]
     heard = _heard_at(row, intervals)
-    due = max(asked, heard) + min(max((asked - heard) // 2, intervals.first), intervals.longest)
+    wait = min(max((asked - heard) // 2, intervals.first), intervals.longest * 4 // 5)
+    due = max(asked, heard) + wait + wait // 4 * _share(row["link_id"]) // 256
     expires_at = _expires_at(row)
     if expires_at is not None and asked < expires_at + intervals.first < due:
         return expires_at + intervals.first
@@ -45,15 +48,33 @@ def _heard_at(row: LinkStatus, intervals: Intervals) -> int:
     return max([row["first_seen_at"], *(at for at in told if at <= latest)])
 
 
+def _share(link_id: str) -> int:
+    """The link's own place in a spread of 256."""
+    return crc32(link_id.encode()) % 256
+
+
 def _worth_asking(row: LinkStatus, rules: ProviderRules) -> bool:
     if row["status"] in ENDED or not rules.can_look_up:
         return False
-    if row["coverage"] == "UNDERPAID":
-        # The provider has completed it with too little money: it has no more to say (iPint).
+    if row["coverage"] in ("UNDERPAID", "UNKNOWN"):
+        # The provider has completed it, if not with enough money: it has no more to say (iPint).
         return False
-    ours = row["verified"] or row["registration"] is not None
-    claimed = row["claimed_status"] is not None and "CLAIM_DENIED" not in row["anomalies"]
-    return claimed or (ours and rules.polls)
+    return _claim_waits(row) or (is_ours(row) and rules.polls)
+
+
+def _claim_waits(row: LinkStatus) -> bool:
+    """Whether a claim still wants an answer. One of no ending is asked about until anything is
+    answered: else an invented id that the provider does not know would be asked about for ever.
+    """
+    claim = row["claimed_status"]
+    if claim is None or "CLAIM_DENIED" in row["anomalies"]:
+        return False
+    return claim in ENDED or row["looked_up_at"] is None
+
+
+def is_ours(row: LinkStatus) -> bool:
+    """Whether the provider or the merchant has vouched for the link: others anybody may invent."""
+    return row["verified"] or row["registration"] is not None
 
 
 def _expires_at(row: LinkStatus) -> int | None:

@@ -111,10 +111,10 @@ def test_thirty_days_of_silence_are_asked_about_at_growing_intervals(answers: bo
     worker.hear(event("CREATED", at=0))
     asked, told = live(worker, days(0, 30), answers)
     waits = [later - earlier for earlier, later in pairwise(asked)]
-    assert asked[0] == MINUTE
+    assert MINUTE <= asked[0] <= 2 * MINUTE
     assert 35 < len(asked) < 60
     assert all(later >= earlier - MINUTE for earlier, later in pairwise(waits))
-    assert DAY - MINUTE <= max(waits) <= DAY + MINUTE
+    assert DAY * 4 // 5 <= max(waits) <= DAY + MINUTE
     assert told == []
 
 
@@ -137,6 +137,16 @@ def test_a_link_unanswered_for_days_is_asked_about_once_more_by_each_new_worker(
     again, _ = live(worker.moved(), days(3, 4), answers=False)
     assert again[0] == 3 * DAY + MINUTE
     assert len(again) <= len(asked)
+
+
+@pytest.mark.parametrize("claimed", ["PAID", "CANCELLED", "PROCESSING", "CREATED"])
+def test_an_invented_id_whose_answers_cannot_be_read_is_not_asked_about_for_ever(
+    claimed: str,
+) -> None:
+    worker = Worker()
+    worker.hear(event(claimed, verified=False, at=0))  # type: ignore[arg-type]
+    asked, _ = live(worker, days(0, 30, HOUR), answers=False)
+    assert (len(asked), asked[-1] < 7 * DAY) == (12, True)
 
 
 @pytest.mark.parametrize("end", ["PAID", "EXPIRED", "CANCELLED", "FAILED"])
