@@ -48,7 +48,7 @@ ANOMALIES: dict[AnomalyKind, tuple[str, str]] = {
         "statuses, then replay it.",
     ),
     "AMOUNT_MISMATCH": (
-        "Paid is not what was registered.",
+        "Paid is not what was registered, or cannot be compared with what was asked for.",
         "Compare the registration with the provider's portal before you deliver.",
     ),
     "STALE": (

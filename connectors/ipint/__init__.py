@@ -10,8 +10,9 @@ Delivery guarantee: callbacks come for COMPLETED and FAILED only; CANCELLED is f
 Quirks: the support page writes GET /invoices, the API has /invoice; `invoice_id` is the
     `session_id` of /checkout; all values are strings, "" where unknown; `received_*` equal
     `invoice_*` before anything was received, so they count only when COMPLETED; COMPLETED may be
-    underpaid: comparing is our job. The signed text begins with a literal "/api/" that the URL does
-    not have; the samples disagree on the nonce's unit, so it is microseconds, strictly growing.
+    underpaid, or tell amounts that cannot be compared: comparing is our job, and it is not asked
+    again. The signed text begins with a literal "/api/" that the URL does not have; the samples
+    disagree on the nonce's unit, so it is microseconds, strictly growing.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, SecretStr, StringConstraints
+from pydantic import BeforeValidator, SecretStr, StringConstraints
 
 from connectors import calling, reading
 from connectors.provider import (
@@ -45,20 +46,31 @@ STATUS: dict[str, Status] = {
     "CANCELLED": "CANCELLED",
 }
 
+# Why an invoice that is COMPLETED is not paid.
+_NOT_PAID: Mapping[Coverage, str] = {
+    "UNDERPAID": "COMPLETED, but less received than invoiced",
+    "UNKNOWN": "COMPLETED, but an amount is not told",
+}
+
 # What is invoiced is compared with what was received in all three.
 MEASURES = ("amount_in_local_currency", "amount_in_usd", "crypto_amount")
 
-_AMOUNT = re.compile(r"(?:[0-9]{1,30}(?:\.[0-9]{1,30})?)?")
+_AMOUNT = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
 
 
-def _amount(text: str) -> str:
-    if not _AMOUNT.fullmatch(text):
-        raise ValueError("is no decimal amount")
-    return text
+def _text(value: object) -> str:
+    """What is documented as text, "" where unknown; a number is taken, too."""
+    return str(value).strip() if isinstance(value, str | int | Decimal) else ""
 
 
-Amount = Annotated[str, AfterValidator(_amount)]
-Text = Annotated[str, StringConstraints(max_length=500)]
+def _amount(value: object) -> str:
+    """The digits of a decimal amount. What is none is not told: it must not hide the status."""
+    text = _text(value)
+    return f"{Decimal(text):f}" if _AMOUNT.fullmatch(text) else ""
+
+
+Amount = Annotated[str, BeforeValidator(_amount)]
+Text = Annotated[str, BeforeValidator(_text), StringConstraints(max_length=500)]
 
 
 class IPintConfig(ProviderConfig):
@@ -166,11 +178,11 @@ def _answer(raw: Raw) -> LinkEvent:
     denies = raw.denial(status)
     if status == "PAID":
         coverage = _coverage(invoice)
-        if coverage not in ("PAID", "OVERPAID"):
-            status, reason = "PROCESSING", "COMPLETED, but less received than invoiced"
-            reason = reason if coverage else "COMPLETED, but an amount is not told"
+        if reason := _NOT_PAID.get(coverage):
+            status = "PROCESSING"
     invoiced = _minor(invoice.invoice_amount_in_local_currency, invoice)
-    received = _minor(invoice.received_amount_in_local_currency, invoice) if coverage else None
+    known = coverage not in (None, "UNKNOWN")
+    received = _minor(invoice.received_amount_in_local_currency, invoice) if known else None
     return raw.event(
         link_id,
         status,
@@ -186,11 +198,11 @@ def _answer(raw: Raw) -> LinkEvent:
     )
 
 
-def _coverage(invoice: Invoice) -> Coverage | None:
-    """How the six amounts compare; None when one of them is not told."""
+def _coverage(invoice: Invoice) -> Coverage:
+    """How the six amounts compare; UNKNOWN when one of them is not told."""
     told = [(getattr(invoice, f"invoice_{m}"), getattr(invoice, f"received_{m}")) for m in MEASURES]
     if not all(asked and received for asked, received in told):
-        return None
+        return "UNKNOWN"
     compared = [Decimal(received).compare(Decimal(asked)) for asked, received in told]
     if min(compared) < 0:
         return "UNDERPAID"

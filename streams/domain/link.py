@@ -212,7 +212,7 @@ def _derived_anomalies(row: LinkStatus) -> list[AnomalyKind]:
             found.append("PAID_AFTER_END")
     if row["payments"]:
         found += _payment_anomalies(row["payments"])
-    if row["status"] == "PAID" and row["registration"] is not None and _amounts_differ(row):
+    if row["coverage"] == "UNKNOWN" or (row["status"] == "PAID" and _amounts_differ(row)):
         found.append("AMOUNT_MISMATCH")
     return found
 

@@ -21,9 +21,10 @@ RANK: Mapping[Status, int] = {
 ENDINGS: frozenset[Status] = frozenset({"EXPIRED", "CANCELLED", "FAILED"})
 ENDED: frozenset[Status] = ENDINGS | {"PAID"}
 
+# UNKNOWN: the provider has completed it, and what it says of the amounts cannot be compared.
 COVERAGE_RANK: Mapping[Coverage, int] = {
-    "UNKNOWN": 0,
-    "NONE": 1,
+    "NONE": 0,
+    "UNKNOWN": 1,
     "UNDERPAID": 2,
     "PAID": 3,
     "OVERPAID": 4,

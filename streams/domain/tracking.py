@@ -80,6 +80,7 @@ def _evidence(kind: AnomalyKind, row: LinkStatus, event: LinkEvent) -> str:
     money = f"asked {row['amount_minor']}, received {row['received_minor']} {row['currency']}"
     registration = row["registration"]
     registered = registration and (registration["amount_minor"], registration["currency"])
+    mismatch = f"registered {registered}, paid {row['amount_minor']} {row['currency']}"
     texts: dict[AnomalyKind, str] = {
         "PAID_AFTER_END": f"statuses reported: {', '.join(sorted(row['times']))}",
         "CONFLICTING_END": f"statuses reported: {', '.join(sorted(row['times']))}",
@@ -88,7 +89,7 @@ def _evidence(kind: AnomalyKind, row: LinkStatus, event: LinkEvent) -> str:
         "SECOND_PAYMENT": f"payments: {', '.join(row['payment_ids'])}",
         "PAYMENT_REVERSED": f"payments: {row['payments']}",
         "CLAIM_DENIED": f"claimed {event['denies']}, the provider says {event['provider_status']}",
-        "AMOUNT_MISMATCH": f"registered {registered}, paid {row['amount_minor']} {row['currency']}",
+        "AMOUNT_MISMATCH": (row["coverage"] == "UNKNOWN" and event["reason"]) or mismatch,
         "LATE_LINK": f"paid in order {row['order_id']}, then named for another: registered "
         f"{registration and registration['order_id']}, provider {row['provider_order_id']}",
     }

@@ -91,6 +91,6 @@ def link_events(draw: st.DrawFn) -> LinkEvent:
         amount_minor=draw(st.sampled_from([None, 100, 200])),
         currency=draw(st.sampled_from([None, "EUR", "SEK"])),
         received_minor=draw(st.sampled_from([None, 100, 200])),
-        coverage=draw(st.sampled_from([None, "NONE", "UNDERPAID", "PAID", "OVERPAID"])),
+        coverage=draw(st.sampled_from([None, "NONE", "UNKNOWN", "UNDERPAID", "PAID", "OVERPAID"])),
         denies=draw(st.sampled_from([None, None, "PAID"])),
     )

@@ -107,6 +107,12 @@ def test_underpaid_is_an_anomaly_and_not_paid() -> None:
     assert row["anomalies"] == ["UNDERPAID"]
 
 
+def test_completed_with_amounts_that_cannot_be_compared_is_an_anomaly_and_not_paid() -> None:
+    row = folded([event("PROCESSING", coverage="UNKNOWN")])
+    assert (row["status"], row["coverage"]) == ("PROCESSING", "UNKNOWN")
+    assert row["anomalies"] == ["AMOUNT_MISMATCH"]
+
+
 def test_overpaid_is_an_anomaly_and_paid() -> None:
     row = folded([event("PAID", coverage="OVERPAID", received_minor=110)])
     assert (row["status"], row["coverage"]) == ("PAID", "OVERPAID")
