@@ -1,6 +1,8 @@
 """Takes records from topics, bounded, and commits only what is done and everything before it.
 
 A kill -9 at any moment therefore redelivers whatever was not done: work must bear being done again.
+What was done behind a record that still waits, perhaps for days, is noted beside the committed
+offset, so that a successor need not do it again. One process of a group works, others stand by.
 """
 
 import asyncio
@@ -16,6 +18,7 @@ from aiokafka.errors import KafkaError
 from connectors.kafka import Cluster, close_client
 from connectors.outward import backoff
 from connectors.progress import Progress
+from connectors.standby import strategies
 from schemas.codec import SchemaAway
 
 log = logging.getLogger(__name__)
@@ -77,7 +80,9 @@ class Intake:
         self._take = take
         self._room = room
         self._progress: dict[TopicPartition, Progress] = {}
-        self._committed: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, tuple[int, str]] = {}
+        # Counts how often partitions have gone.
+        self._turn = 0
         self.connected = False
 
     async def run(self) -> None:
@@ -109,30 +114,51 @@ class Intake:
             else:
                 consumer.pause(*consumer.assignment())
             batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=max(1, room))
-            for taken in self._noted(batches):
+            turn = self._turn
+            noted = await self._noted(consumer, batches)
+            # Had all gone elsewhere meanwhile, what has come back begins at what was committed.
+            for taken in self._begun(batches, noted) if turn == self._turn else ():
                 # While the one before waited for Kafka, the partition may have gone elsewhere.
                 if taken.live:
                     await self._take(taken)
             await self.commit(consumer)
 
-    def _noted(self, batches: Mapping[TopicPartition, Iterable[ConsumerRecord]]) -> list[Taken]:
-        """All at once, while the partitions are certainly ours: progress in one that is not would
-        keep every later commit from being made.
+    async def _noted(
+        self, consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, Progress]:
+        """Of those that have just become ours, the progress a predecessor noted."""
+        fresh = [partition for partition in partitions if partition not in self._progress]
+        if not fresh:
+            return {}
+        # aiokafka's own `committed` leaves out the note.
+        told = await consumer._coordinator.fetch_committed_offsets(fresh)
+        return {partition: Progress(at.offset, at.metadata) for partition, at in told.items()}
+
+    def _begun(
+        self,
+        batches: Mapping[TopicPartition, Iterable[ConsumerRecord]],
+        noted: Mapping[TopicPartition, Progress],
+    ) -> list[Taken]:
+        """What is to be done, all at once, while the partitions are certainly ours: progress in one
+        that is not would keep every later commit from being made.
         """
         found = []
         for partition, records in batches.items():
-            progress = self._progress.setdefault(partition, Progress())
+            progress = self._progress.setdefault(partition, noted.get(partition) or Progress())
             for record in records:
                 progress.take(record.offset)
-                found.append(Taken(record, progress))
+                if progress.was_done(record.offset):
+                    progress.done(record.offset)
+                else:
+                    found.append(Taken(record, progress))
         return found
 
     async def commit(self, consumer: AIOKafkaConsumer) -> None:
         """Commits the runs of done records that grew since the last commit."""
         grown = {
-            partition: progress.next_offset
+            partition: reached
             for partition, progress in self._progress.items()
-            if progress.next_offset not in (None, self._committed.get(partition))
+            if (reached := progress.reached) not in (None, self._committed.get(partition))
         }
         if not grown:
             return
@@ -147,6 +173,7 @@ class Intake:
         """Those partitions are no longer ours: what is being worked on there is not live any
         more.
         """
+        self._turn += 1
         for partition in partitions:
             if progress := self._progress.pop(partition, None):
                 progress.live = False
@@ -173,6 +200,7 @@ class Intake:
             session_timeout_ms=6000,
             heartbeat_interval_ms=1500,
             metadata_max_age_ms=30_000,
+            partition_assignment_strategy=strategies(),
         )
 
 
