@@ -25,12 +25,24 @@ LONGEST_ID = 200
 _CONTROLS = frozenset(map(chr, range(32))) | {"\x7f"}
 
 
+# As a segment of a path these name the folder or its parent, however they are escaped: an invented
+# id must not choose which of the provider's resources we ask for.
+_PATHS = frozenset({".", ".."})
+
+
 def is_identifier(value: object) -> TypeGuard[str]:
     """Whether `value` can be an id of anything."""
-    return isinstance(value, str) and 0 < len(value) <= LONGEST_ID and _CONTROLS.isdisjoint(value)
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= LONGEST_ID
+        and _CONTROLS.isdisjoint(value)
+        and value not in _PATHS
+    )
 
 
 def _identifier(text: str) -> str:
+    if text in _PATHS:
+        raise ValueError("is a path")
     if not is_identifier(text):
         raise ValueError(f"is not 1 to {LONGEST_ID} characters without control characters")
     return text

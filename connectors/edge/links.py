@@ -48,10 +48,10 @@ def _rfc3339(value: Any) -> Any:
     return value
 
 
-# No longer than what is read of callbacks: else a link could be registered and never reported on.
-Identifier = Annotated[
-    str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00-\x1f\x7f]+$")
-]
+# No other than what is read of callbacks: else a link could be registered and never reported on.
+# Without control characters, and neither "." nor "..".
+_NAME = r"^(\.{0,2}[^.\x00-\x1f\x7f][^\x00-\x1f\x7f]*|\.{3}[^\x00-\x1f\x7f]*)$"
+Identifier = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=_NAME)]
 
 
 class LinkForm(BaseModel):

@@ -76,6 +76,8 @@ async def test_only_provider_and_link_are_needed() -> None:
         ({"link_id": "x" * (LONGEST_ID + 1)}, "link_id"),
         ({"order_id": "x" * (LONGEST_ID + 1)}, "order_id"),
         ({"link_id": "a\nb"}, "link_id"),
+        ({"link_id": "."}, "link_id"),
+        ({"order_id": ".."}, "order_id"),
         ({"link_id": 17}, "link_id"),
         ({"order_id": ""}, "order_id"),
         ({"amount": "12.30", "currency": None}, "currency"),
@@ -114,7 +116,16 @@ async def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> Non
 
 
 async def test_every_id_that_can_be_registered_can_be_reported_on() -> None:
-    for link_id in ("x" * LONGEST_ID, "é" * LONGEST_ID, " a/b?c=d:e ", "\u2028"):
+    for link_id in (
+        "x" * LONGEST_ID,
+        "é" * LONGEST_ID,
+        " a/b?c=d:e ",
+        "\u2028",
+        "...",
+        "..a",
+        ".a.",
+        "a.",
+    ):
         assert (await register({**LINK, "link_id": link_id})).status_code == 202
         assert is_identifier(link_id)
 
