@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import orjson
 from pydantic import AfterValidator, Field, StrictStr, StringConstraints, ValidationError
 
 from connectors.provider import ApiRequest, ApiResponse, LookupRefused
@@ -32,12 +33,24 @@ def path_part(identifier: str) -> str:
 
 
 def succeeded(response: ApiResponse, what: str) -> bool:
-    """True for a success, False for a lasting no. Raises LookupRefused for what may be cured."""
+    """True for a success, False for a lasting no. Raises LookupRefused for what may be cured, a
+    page of somebody in between or half an answer among it.
+    """
     if 200 <= response.status < 300:
+        if not _is_json(response.body):
+            raise LookupRefused(response, f"{what}, without JSON,")
         return True
     if 400 <= response.status < 500 and response.status not in CURABLE:
         return False
     raise LookupRefused(response, what)
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def together(bodies: Mapping[str, bytes]) -> bytes:

@@ -89,8 +89,8 @@ def retry_after(response: ApiResponse, now: datetime | None = None) -> float | N
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), _LONGEST_RETRY_AFTER)
     try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
+        moment = parsedate_to_datetime(text).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    seconds = (moment.astimezone(UTC) - (now or datetime.now(UTC))).total_seconds()
+    seconds = (moment - (now or datetime.now(UTC))).total_seconds()
     return min(max(0.0, seconds), _LONGEST_RETRY_AFTER)

@@ -226,6 +226,7 @@ async def test_the_provider_itself_says_when_to_come_again() -> None:
         ("999999999999", 3600.0),
         ("Fri, 01 Mar 2024 12:00:30 GMT", 30.0),
         ("Fri, 01 Mar 2024 11:00:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", None),
         ("soon", None),
         ("-3", None),
         ("", None),

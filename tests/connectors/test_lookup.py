@@ -226,7 +226,7 @@ async def test_a_claim_of_no_ending_is_asked_for_once() -> None:
 
 
 FAILURES = [
-    *(500, 503, 429, 401),
+    *(500, 503, 429, 401, 302),
     *(httpx.ConnectError("away"), httpx.ReadTimeout("slow"), httpx.DecodingError("no gzip")),
 ]
 
@@ -238,6 +238,22 @@ async def test_what_can_be_cured_is_asked_again_without_end(failure: int | Excep
         await office.take(request("i1", "PAID"))
         assert finals(await office.finished()) == [True]
     assert len(api.asked) == 31
+
+
+@pytest.mark.parametrize(
+    "page", [b"", b"<html>maintenance</html>", b'{"data": {"invoice_id"', b"\xff"]
+)
+async def test_an_answer_that_is_no_json_is_not_taken_for_one(page: bytes) -> None:
+    class Broken(Api):
+        async def answer(self, request: httpx.Request) -> httpx.Response:
+            told = await super().answer(request)
+            return told if len(self.asked) > 3 else httpx.Response(200, content=page)
+
+    async with asking(Broken(i1=["COMPLETED"])) as office:
+        await office.take(request("i1", reason="DETAILS"))
+        (record,) = await office.finished()
+        assert office.shelf.of("dead-letters") == []
+    assert record.value == invoice("i1", "COMPLETED")
 
 
 async def test_requests_that_ask_the_same_are_merged() -> None:

@@ -91,7 +91,7 @@ def test_a_lasting_no_is_an_answer(provider: Provider, status: int) -> None:
 
 def test_ipint_signs_path_query_and_nonce() -> None:
     config = IPintConfig.model_validate({"api_key": "key", "api_secret": "s3cret"})
-    _, (request,) = ask(IPint(config), lambda _: ApiResponse(200))
+    _, (request,) = ask(IPint(config), lambda _: ApiResponse(200, b"{}"))
     assert request.url == "https://api.ipint.io:8003/invoice?id=a%2Flink%3F"
     signed = f"/api/{NOW}/invoice?id=a%2Flink%3F".encode()
     expected = hmac.new(b"s3cret", signed, hashlib.sha384).hexdigest()
@@ -171,7 +171,8 @@ def test_a_call_with_an_old_token_does_not_cost_the_new_one() -> None:
     late = provider.lookup(question("peach"), NOW)
     next(late)
     newer = ApiResponse(200, b'{"access_token": "newer", "expires_in": 300}')
-    ask(provider, lambda r: newer if r.method == "POST" else ApiResponse(200), NOW + 240 * SECOND)
+    found = ApiResponse(200, b"{}")
+    ask(provider, lambda r: newer if r.method == "POST" else found, NOW + 240 * SECOND)
     again = late.send(ApiResponse(401))
     assert (again.method, again.headers["authorization"]) == ("GET", "Bearer newer")
 
