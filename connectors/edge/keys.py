@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import httpx
+import orjson
 from prometheus_client import Counter
 
 from connectors.outward import TooMuch, fetch
@@ -16,6 +17,15 @@ from connectors.provider import ApiRequest
 log = logging.getLogger(__name__)
 
 _FETCHES = Counter("linkstatus_key_fetches_total", "Fetches of a provider's key set", ["outcome"])
+
+
+def _is_key_set(body: bytes) -> bool:
+    """RFC 7517 §5. A page that somebody in between puts in its place must not end good keys."""
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(told, dict) and isinstance(told.get("keys"), list)
 
 
 class NoKeys(Exception):
@@ -95,8 +105,8 @@ class KeySets:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, TooMuch) as error:
             log.warning("cannot fetch the keys at %s: %r", url, error)
         else:
-            if response.status == 200:
+            if response.status == 200 and _is_key_set(response.body):
                 keys.text, keys.fetched_at, keys.failed = response.body, self._clock(), False
             else:
-                log.warning("the keys at %s: answer %s", url, response.status)
+                log.warning("no keys at %s: answer %s", url, response.status)
         _FETCHES.labels("failed" if keys.failed else "fetched").inc()
