@@ -1,7 +1,8 @@
 """iPint, simulated: crypto invoices, whose confirmations grow with time.
 
 A callback is sent for COMPLETED and FAILED only, unsigned, and repeated until exactly 200 comes
-back; the waits are a guess. GET /invoice asks for an HMAC-SHA384 signature and a nonce that grows.
+back with an empty body; the waits are a guess. GET /invoice asks for an HMAC-SHA384 signature and a
+nonce that grows.
 """
 
 import hmac
@@ -44,6 +45,10 @@ class Sandbox(sim.Simulator):
         "left open": Life((), ("CREATED", "PROCESSING"), heard=False),
     }
     CURRENCY = "INR"
+
+    @classmethod
+    def acknowledged(cls, status: int, body: bytes) -> bool:
+        return status in cls.ACKNOWLEDGED and not body
 
     @staticmethod
     def generate_secrets() -> dict[str, str]:

@@ -68,16 +68,18 @@ class Courier:
     async def _deliver(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
         simulator = self._simulators[delivery.provider]
         try:
-            answer = await attempt(client, simulator, delivery)
-            self._conclude(simulator, delivery, answer)
+            self._conclude(simulator, delivery, await attempt(client, simulator, delivery))
         finally:
             self._under_way.discard(delivery.number)
             self._changed.set()
 
-    def _conclude(self, simulator: Simulator, delivery: Delivery, answer: int | None) -> None:
+    def _conclude(
+        self, simulator: Simulator, delivery: Delivery, response: httpx.Response | None
+    ) -> None:
         waits = simulator.RETRY_SECONDS
-        if answer is not None and answer in simulator.ACKNOWLEDGED:
-            self._store.delivered(delivery.number, answer)
+        answer = None if response is None else response.status_code
+        if response is not None and simulator.acknowledged(response.status_code, response.content):
+            self._store.delivered(delivery.number, response.status_code)
         elif delivery.attempts >= len(waits):
             self._store.given_up(delivery.number, answer)
             log.warning("%s: a callback was never acknowledged, giving up", delivery.provider)
@@ -98,13 +100,12 @@ def signed_headers(
 
 async def attempt(
     client: httpx.AsyncClient, simulator: Simulator, delivery: Delivery
-) -> int | None:
-    """One attempt; the status of the answer, or None when there was none."""
+) -> httpx.Response | None:
+    """One attempt; the answer, or None when there was none."""
     callback = delivery.callback
     url = callback.url or simulator.site.callback_url
     headers = signed_headers(type(simulator), simulator.site, callback, url, micros_now())
     try:
-        response = await client.post(url, content=callback.body, headers=headers)
+        return await client.post(url, content=callback.body, headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL):
         return None
-    return response.status_code

@@ -67,21 +67,25 @@ async def send(
             url = signed_url or site.callback_url
             headers = signed_headers(sandbox, site, callback, url, micros_now())
             started = time.monotonic()
-            status, said = await _posted(client, site.callback_url, post.body, headers)
-            known = status is not None and status in sandbox.ACKNOWLEDGED
-            tell(Reply(post.name, status, known, time.monotonic() - started, said))
+            answer = await _posted(client, site.callback_url, post.body, headers)
+            seconds = time.monotonic() - started
+            if isinstance(answer, httpx.Response):
+                known = sandbox.acknowledged(answer.status_code, answer.content)
+                said = answer.text[:_SHOWN].strip()
+                tell(Reply(post.name, answer.status_code, known, seconds, said))
+            else:
+                tell(Reply(post.name, None, False, seconds, repr(answer)))
 
 
 async def _posted(
     client: httpx.AsyncClient, url: str, body: bytes, headers: httpx.Headers
-) -> tuple[int | None, str]:
+) -> httpx.Response | httpx.TransportError:
     try:
-        response = await client.post(url, content=body, headers=headers)
+        return await client.post(url, content=body, headers=headers)
     except httpx.ConnectError:
         raise  # nobody is there: neither will be for the next
     except httpx.TransportError as error:
-        return None, repr(error)
-    return response.status_code, response.text[:_SHOWN].strip()
+        return error
 
 
 async def agree(config: SandboxConfig, provider: str, posts: Sequence[Post]) -> None:

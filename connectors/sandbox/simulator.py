@@ -102,6 +102,11 @@ class Simulator:
         self.site = site
         self.state = state
 
+    @classmethod
+    def acknowledged(cls, status: int, body: bytes) -> bool:
+        """Whether the merchant's answer counts as the delivery of a callback."""
+        return status in cls.ACKNOWLEDGED
+
     @staticmethod
     def generate_secrets() -> dict[str, str]:
         """Keys and ids of a new merchant account."""

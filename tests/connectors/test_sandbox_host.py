@@ -37,12 +37,13 @@ class Receiver:
     """Keeps what it is sent; answers 200, or what it is told to."""
 
     answers: list[int] = field(default_factory=list)
+    says: bytes = b""
     received: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
 
     async def take(self, request: Request) -> Response:
         provider = request.path_params["provider"]
         self.received.append((provider, await request.body(), dict(request.headers)))
-        return Response(status_code=self.answers.pop(0) if self.answers else 200)
+        return Response(self.says, self.answers.pop(0) if self.answers else 200)
 
     def bodies(self) -> list[dict[str, Any]]:
         return [json.loads(body) for _, body, h in self.received if "json" in h["content-type"]]
@@ -102,6 +103,19 @@ async def test_callbacks_are_delivered_until_acknowledged(
         assert [body["status"] for body in taken.bodies()] == ["initiated"] * 3
         assert len({headers["x-webhook-id"] for _, _, headers in taken.received}) == 1
         assert await host.get("/control/deliveries") == {"owed": 0, "delivered": 1, "given up": 0}
+
+
+async def test_ipint_repeats_what_was_not_answered_with_an_empty_body(
+    tmp_path: Path, receiver: tuple[Receiver, str]
+) -> None:
+    taken, url = receiver
+    taken.says = b"thank you"
+    async with hosted(tmp_path, url, speed=100_000.0) as host:
+        await host.control("links", {"provider": "ipint", "link_id": "link-1"})
+        await host.control("links/ipint/link-1", {"words": ["FAILED"]})
+        await until(lambda: len(taken.received) == 2, "the repeat")
+        taken.says = b""
+        await until(lambda: host.world.store.counts()["delivered"] == 1, "the delivery")
 
 
 async def test_a_restart_goes_on_where_it_was(
@@ -252,6 +266,12 @@ async def test_what_each_provider_takes_for_an_acknowledgement_counts(
         (reply,) = await posted(config, provider, example(provider, name))
         known[provider] = (reply.status, reply.acknowledged)
     assert known == {"peach": (204, False), "truelayer": (204, True)}
+    taken.says, said = b"thank you", {}
+    for provider, name in (("peach", "completed"), ("ipint", "completed")):
+        (reply,) = await posted(config, provider, example(provider, name))
+        said[provider] = (reply.status, reply.acknowledged)
+    # iPint wants an empty body.
+    assert said == {"peach": (200, True), "ipint": (200, False)}
 
 
 async def test_a_play_delivers_every_callback_and_no_other(
