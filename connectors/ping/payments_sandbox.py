@@ -5,6 +5,7 @@ out of order or while a payment of the order is under way; `fast_forward` takes 
 Each operation is written to a log, so that tests can count them.
 """
 
+from urllib.parse import parse_qs
 from uuid import uuid4
 
 from connectors.provider import ApiResponse
@@ -46,12 +47,18 @@ class Payments:
         match (call.method, *call.parts[3:]):
             case ("POST", "payment_orders"):
                 return self._create(call.body, now)
+            case ("GET", "payment_orders"):
+                return paged(self.state.all("order"), call.query)
+            case ("GET", "allocations"):
+                return paged(self._allocations(), call.query)
             case ("GET", "payment_orders", order_id):
                 return found(self.state.get("order", order_id), nested=True)
             case ("GET", "payment_orders", order_id, "payments", payment_id):
                 order = self.state.get("order", order_id) or {"payments": []}
                 payments = {payment["id"]: payment for payment in order["payments"]}
                 return found(payments.get(payment_id), nested=True)
+            case ("PUT", "payment_orders", order_id, "payments", payment_id, "stop"):
+                return self._stop(order_id, payment_id)
             case ("PUT", "payment_orders", order_id, ("close" | "split" | "settle") as operation):
                 return self._operate(order_id, operation, call.body, now)
         return failed(404, "not_found", nested=True)
@@ -62,6 +69,34 @@ class Payments:
         order_id = str(uuid4())
         self.open(order_id, body["currency"], now)
         return answered(200, {"id": order_id})
+
+    def _stop(self, order_id: str, payment_id: str) -> ApiResponse:
+        """Ends a payment that is under way, so that its order can be closed."""
+        order = self.state.get("order", order_id) or {"payments": []}
+        for payment in order["payments"]:
+            if payment["id"] == payment_id:
+                if payment["status"] not in TERMINATED:
+                    payment["status"] = "STOPPED"
+                    self.state.put("order", order_id, order)
+                return answered(204)
+        return failed(404, "not_found", nested=True)
+
+    def _allocations(self) -> list[Doc]:
+        """Whom the money of split orders is for: here all of it to the merchant."""
+        return [
+            {
+                "payment_order_id": order["id"],
+                "payment_id": payment["id"],
+                "amount": payment["total_amount"],
+                "currency": payment["currency"],
+                "settled_at": order.get("settled_at"),
+                "disbursed_at": None,
+                "recipient_type": "merchant",
+            }
+            for order in self.state.all("order")
+            for payment in order["payments"]
+            if payment["status"] == "COMPLETED" and "split_at" in order
+        ]
 
     def _operate(self, order_id: str, operation: str, body: Doc, now: int) -> ApiResponse:
         order = self.state.get("order", order_id)
@@ -82,6 +117,17 @@ class Payments:
 def _may(order: Doc, wanted: int, fast_forward: bool) -> bool:
     in_turn = fast_forward or STATES.index(order["status"]) == wanted - 1
     return in_turn and all(payment["status"] in TERMINATED for payment in order["payments"])
+
+
+def paged(docs: list[Doc], query: str) -> ApiResponse:
+    """One page of those that have what the query asks for; times are not asked for here."""
+    wanted = {name: values[0] for name, values in parse_qs(query).items()}
+    limit = wanted.pop("limit", "100")
+    kept = [
+        doc for doc in docs if all(doc.get(name, text) == text for name, text in wanted.items())
+    ]
+    page = kept[: int(limit)] if limit.isdecimal() else kept
+    return answered(200, {"data": page, "_links": {}})
 
 
 def found(doc: Doc | None, nested: bool = False) -> ApiResponse:

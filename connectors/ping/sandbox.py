@@ -29,6 +29,7 @@ from connectors.sandbox.simulator import (
 ENDS = ("COMPLETED", "EXPIRED", "CANCELLED")
 REQUIRED = ("payment_order_id", "currency", "total_amount", "items")
 GIVEN = ("total_amount", "items", "customer", "metadata", "payment_link_status_callback_url")
+DISTRIBUTED = {"email": ("distributed_by_email", True), "sms": ("sms_status", "DELIVERED")}
 SEED_LINK = "a25cdd3b-f95f-4861-87e4-1ca0a6be748e"
 SEED_ORDER = "a3710107-26e5-434c-8c5b-ebc19a77f372"
 SEED_PAYMENT = "d43b87f9-9e28-4802-8eaa-6ee91a40ea71"
@@ -133,7 +134,25 @@ class Sandbox(Simulator):
                 return found(self.state.get("link", link_id))
             case ("PUT", "payment_links", "api", "v1", "payment_links", link_id, "cancel"):
                 return self._cancel(link_id, now)
+            case ("PUT", "payment_links", "api", "v1", "payment_links", link_id, "distribute"):
+                methods = call.body.get("methods")
+                if (
+                    not isinstance(methods, list)
+                    or not set(map(str, methods)) <= DISTRIBUTED.keys()
+                ):
+                    return failed(422, "methods_is_required")
+                return self._noted(link_id, dict(DISTRIBUTED[str(method)] for method in methods))
+            case ("PUT", "payment_links", "api", "v1", "payment_links", link_id, "invoice"):
+                return self._noted(link_id, {"invoice_created": True})
         return failed(404, "not_found")
+
+    def _noted(self, link_id: str, facts: Doc) -> ApiResponse:
+        """Something of the link that no callback tells."""
+        link = self.state.get("link", link_id)
+        if link is None:
+            return failed(404, "not_found")
+        self.state.put("link", link_id, link | facts)
+        return answered(204)
 
     def _create(self, body: Doc, now: int) -> ApiResponse:
         missing = [name for name in REQUIRED if not body.get(name)]

@@ -142,6 +142,46 @@ def test_an_order_is_not_closed_while_a_payment_is_under_way(ping: Simulated) ->
     assert call(ping, "PUT", f"{order}/close", {}).status == 204
 
 
+def test_a_payment_under_way_can_be_stopped_so_that_its_order_closes(ping: Simulated) -> None:
+    order = an_order(ping, "PENDING")
+    (payment,) = shown(call(ping, "GET", order))["payments"]
+    for _ in range(2):
+        assert call(ping, "PUT", f"{order}/payments/{payment['id']}/stop").status == 204
+    assert call(ping, "PUT", f"{order}/payments/none/stop").status == 404
+    assert shown(call(ping, "GET", f"{order}/payments/{payment['id']}"))["status"] == "STOPPED"
+    assert call(ping, "PUT", f"{order}/close", {}).status == 204
+
+
+def test_a_link_is_distributed_and_invoiced_without_a_callback(ping: Simulated) -> None:
+    an_order(ping)
+    ping.owed()
+    link = f"{LINKS}/link-1"
+    methods = {"methods": ["sms", "email"]}
+    assert call(ping, "PUT", f"{link}/distribute", methods).status == 204
+    assert call(ping, "PUT", f"{link}/distribute", {"methods": ["pigeon"]}).status == 422
+    assert call(ping, "PUT", f"{link}/invoice").status == 204
+    assert call(ping, "PUT", f"{LINKS}/none/distribute", methods).status == 404
+    about = shown(call(ping, "GET", link))
+    assert (about["sms_status"], about["distributed_by_email"]) == ("DELIVERED", True)
+    assert (about["status"], about["invoice_created"]) == ("CREATED", True)
+    assert ping.owed() == []
+
+
+def test_orders_and_allocations_are_listed_in_pages(ping: Simulated) -> None:
+    order = an_order(ping, "COMPLETED")
+    ping.sandbox.create(NewLink("link-2", 700, "EUR", "order-2"), NOW)
+    listed = shown(call(ping, "GET", f"{ORDERS}?limit=1"))
+    assert [each["id"] for each in listed["data"]] == ["order-1"]
+    assert shown(call(ping, "GET", f"{ORDERS}?status=CLOSED"))["data"] == []
+    allocations = "/payments/api/v1/allocations"
+    assert shown(call(ping, "GET", allocations))["data"] == []
+    for step in ("close", "split", "settle"):
+        assert call(ping, "PUT", f"{order}/{step}", {}).status == 204
+    (allocation,) = shown(call(ping, "GET", allocations))["data"]
+    assert (allocation["amount"], allocation["currency"]) == (500, "SEK")
+    assert allocation["settled_at"] is not None
+
+
 def test_there_is_no_such_link_or_word(ping: Simulated) -> None:
     an_order(ping)
     with pytest.raises(KeyError):
