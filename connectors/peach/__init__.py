@@ -92,7 +92,7 @@ class Peach:
 
     def key(self, body: bytes, content_type: str) -> str | None:
         if not checkout.is_form(body, content_type):
-            return reading.first_identifier(body, "paymentId", "batchId")
+            return reading.first_identifier(body, "paymentId", "batchId", "id")
         try:
             checkout_id = checkout.fields(body).get("checkoutId")
         except Unreadable:

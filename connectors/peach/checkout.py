@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from connectors import reading
+from connectors.peach import links
 from connectors.provider import Raw, Unreadable
 from schemas.records import LinkEvent, Notice, PaymentEvent
 
@@ -100,7 +101,7 @@ def told_of(raw: Raw, notice: Notice) -> tuple[PaymentEvent, ...]:
         "UNKNOWN",
         word,
         reason=notice["attributes"].get("result.description"),
-        attributes=notice["attributes"],
+        attributes=notice["attributes"] | links.brand(notice["attributes"].get("paymentBrand")),
         identity=(word, checkout_id, notice["attributes"].get("id"), code),
     )
     return (_payment_event(raw, checkout_id, event=event),)
@@ -125,7 +126,12 @@ def _payment_event(
 
 
 def is_batch(payload: Mapping[str, Any]) -> bool:
-    return "paymentId" not in payload and any(name in payload for name in BATCH_FIELDS)
+    """By a field that only batches have, or by an id of its own with the status of a batch."""
+    if "paymentId" in payload:
+        return False
+    status = payload.get("status")
+    known = isinstance(status, str) and status in BATCH_STATUS
+    return any(name in payload for name in BATCH_FIELDS) or (known and "id" in payload)
 
 
 def is_probe(payload: Mapping[str, Any]) -> bool:
@@ -145,5 +151,6 @@ def other_notice(raw: Raw, payload: Mapping[str, Any]) -> Notice:
     batch = payload.get("batchId", payload.get("id"))
     if not reading.is_identifier(batch):
         raise Unreadable("batchId: missing or no identifier")
-    rest = {name: value for name, value in payload.items() if name not in ("batchId", "status")}
+    told = ("batchId" if "batchId" in payload else "id", "status")
+    rest = {name: value for name, value in payload.items() if name not in told}
     return raw.notice("batch", subject_id=batch, status=status, attributes=reading.texts(rest))

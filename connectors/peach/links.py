@@ -2,14 +2,28 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from connectors import reading
 from connectors.provider import Raw
 from schemas.money import BadAmount, minor_units
 from schemas.records import LinkEvent, Status
+
+# As webhooks of links spell them; two are spelt otherwise elsewhere. Others are kept as they come.
+BRANDS = frozenset(
+    {"VISA", "MASTERCARD", "DINERS CLUB", "AMERICAN EXPRESS", "MASTERPASS", "MOBICRED", "MPESA"}
+    | {"1FORYOU", "APLUS", "PAYPAL", "ZEROPAY", "PAYFLEX", "BLINKBYEMTEL", "CAPITECPAY"}
+    | {"MCBJUICE", "PEACHEFT"}
+)
+_ELSEWHERE = {"MASTER": "MASTERCARD", "DINERS": "DINERS CLUB"}
+
+
+def brand(text: str | None) -> dict[str, str]:
+    """The attribute `brand`: the one word for a brand that is known, nothing for another."""
+    word = _ELSEWHERE.get(text or "", text)
+    return {"brand": word} if word in BRANDS else {}
 
 
 class Callback(reading.Payload):
@@ -18,6 +32,10 @@ class Callback(reading.Payload):
     url: str | None = None
     paymentBrand: str | None = None
     registrationId: str | None = None
+
+
+def _or_nothing(value: object) -> object:
+    return {} if value is None else value
 
 
 class Terms(reading.Payload):
@@ -38,7 +56,7 @@ class Attempt(reading.Payload):
 class Payment(reading.Payload):
     id: reading.Identifier
     payment: Terms
-    checkout: Attempt = Attempt()
+    checkout: Annotated[Attempt, BeforeValidator(_or_nothing)] = Attempt()
 
 
 class Change(reading.Payload):
@@ -48,7 +66,9 @@ class Change(reading.Payload):
 
 class Answered(reading.Payload):
     payment: Payment
-    audit: tuple[Change, ...] = Field(default=(), max_length=1000)
+    audit: Annotated[
+        tuple[Change, ...], Field(max_length=1000), BeforeValidator(lambda value: value or ())
+    ] = ()
 
 
 def event(raw: Raw, payload: Mapping[str, Any], words: Mapping[str, Status]) -> LinkEvent:
@@ -97,7 +117,7 @@ def _amount(terms: Terms) -> tuple[int | None, dict[str, str]]:
 
 
 def _attributes(payload: Callback | Attempt, *names: str) -> dict[str, str]:
-    kept = reading.texts(payload.model_dump(include=set(names)))
+    kept = reading.texts(payload.model_dump(include=set(names))) | brand(payload.paymentBrand)
     if payload.registrationId:
         kept["registrationId"] = reading.masked(payload.registrationId)
     return kept
