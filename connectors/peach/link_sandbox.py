@@ -12,10 +12,16 @@ from zlib import crc32
 
 from connectors.sandbox.simulator import DAY, SECOND, Callback, Doc, rfc3339
 
+# What happens to a link -> what its Checkout says of it. The last three only the Checkout tells:
+# after "uncertain" and "abandoned" the link may still be paid; a refund succeeds as a sale does.
 RESULTS = {
-    "processing": ("000.200.000", "transaction pending"),
-    "completed": ("000.100.110", "Request successfully processed"),
+    "processing": ("000.200.000", "transaction pending", "DB"),
+    "completed": ("000.100.110", "Request successfully processed", "DB"),
+    "uncertain": ("100.396.104", "Uncertain status - probably cancelled by user", "DB"),
+    "abandoned": ("100.396.101", "Cancelled by user", "DB"),
+    "refunded": ("000.100.110", "Request successfully processed", "RF"),
 }
+ONLY_CHECKOUT = ("uncertain", "abandoned", "refunded")
 
 # As webhooks of links spell them; the Checkout has other words for two of them.
 BRANDS = (
@@ -23,6 +29,7 @@ BRANDS = (
     *("1FORYOU", "APLUS", "PAYPAL", "ZEROPAY", "PAYFLEX", "BLINKBYEMTEL", "CAPITECPAY"),
     *("MCBJUICE", "PEACHEFT"),
 )
+CARDS = frozenset(BRANDS[:4])
 CHECKOUT_BRANDS = {"MASTERCARD": "MASTER", "DINERS CLUB": "DINERS"}
 
 
@@ -37,6 +44,8 @@ def new(link_id: str, amount: str, currency: str, now: int) -> Doc:
         "merchantInvoiceId": f"INV-{link_id[:8]}",
         "notificationUrl": None,
         "checkoutId": uuid4().hex,
+        "transactionId": uuid4().hex,
+        "registrationId": None,
         "paymentBrand": BRANDS[crc32(link_id.encode()) % len(BRANDS)],
         "createdAt": rfc3339(now),
         "updatedAt": rfc3339(now),
@@ -47,23 +56,23 @@ def new(link_id: str, amount: str, currency: str, now: int) -> Doc:
 
 def checkout_webhook(link: Doc, word: str, secret: str, now: int) -> Callback:
     """What the Checkout says when its link becomes `word`, one of RESULTS."""
-    code, description = RESULTS[word]
+    code, description, kind = RESULTS[word]
     params = {
         "amount": link["amount"],
         "checkoutId": link["checkoutId"],
         "currency": link["currency"],
-        "id": uuid4().hex,
-        "merchantInvoiceId": link["merchantInvoiceId"],
-        "merchantTransactionId": link["merchantInvoiceId"],
+        "id": uuid4().hex if kind == "RF" else link["transactionId"],
+        "merchantInvoiceId": link["merchantInvoiceId"] or "",
+        "merchantTransactionId": link["merchantInvoiceId"] or link["transactionId"],
         "paymentBrand": _checkout_brand(link),
-        "paymentType": "DB",
+        "paymentType": kind,
         "result.code": code,
         "result.description": description,
         "timestamp": rfc3339(now),
     }
     params["signature"] = signature(params, secret)
-    kind = "application/x-www-form-urlencoded"
-    return Callback(urlencode(params).encode(), kind, link["notificationUrl"])
+    form = "application/x-www-form-urlencoded"
+    return Callback(urlencode(params).encode(), form, link["notificationUrl"])
 
 
 def signature(params: dict[str, str], secret: str) -> str:
@@ -90,9 +99,29 @@ def shown(link: Doc) -> Doc:
 def _shown_checkout(link: Doc) -> Doc:
     if not any(step["newStatus"] in RESULTS for step in link["audit"]):
         return {"defaultPaymentMethod": "CARD", "tokeniseCard": False}
-    code = RESULTS["completed" if link["status"] == "completed" else "processing"][0]
-    brand = _checkout_brand(link)
-    return {"checkoutId": link["checkoutId"], "resultCode": code, "paymentBrand": brand}
+    paid = link["status"] == "completed"
+    known = {
+        "checkoutId": link["checkoutId"],
+        "transactionUniqueId": link["transactionId"],
+        "resultCode": RESULTS["completed" if paid else "processing"][0],
+        "paymentBrand": _checkout_brand(link),
+    }
+    return known | (_registration(link) if paid else {})
+
+
+def paid_with(link: Doc) -> Doc:
+    """What the webhook of a paid link adds."""
+    return {"paymentBrand": link["paymentBrand"]} | _registration(link)
+
+
+def _registration(link: Doc) -> Doc:
+    """The card's token, where the merchant asked for one and it was a card."""
+    return {"registrationId": link["registrationId"]} if link["registrationId"] else {}
+
+
+def tokenised(link: Doc) -> Doc:
+    """The link, with a token for the card it will be paid with."""
+    return link | {"registrationId": uuid4().hex if link["paymentBrand"] in CARDS else None}
 
 
 def _checkout_brand(link: Doc) -> str:

@@ -29,6 +29,7 @@ TOKEN_SECONDS = 14_400
 # Bodies with these fields come unsigned: batch events, and the probe at configuration.
 UNSIGNED = (b'"batchId"', b'"verificationCode"')
 SEED_LINK = "00d886d6-4754-4bcc-b88f-74a53d5220e5"
+SEED_REGISTRATION = "8ac7a4a188e7cf090188f7112dbe389a"
 
 
 class Sandbox(sim.Simulator):
@@ -39,6 +40,12 @@ class Sandbox(sim.Simulator):
     ACKNOWLEDGED = range(200, 201)
     LIVES: ClassVar = {
         "paid": Life(("opened", "processing", "completed"), ("PAID",), "PAID"),
+        "uncertain, then paid": Life(
+            ("opened", "processing", "uncertain", "completed"), ("PAID",), "PAID"
+        ),
+        "paid, then refunded": Life(
+            ("opened", "processing", "completed", "refunded"), ("PAID",), "PAID"
+        ),
         "expired": Life(("opened", "expired"), ("EXPIRED",)),
         "cancelled": Life(("cancelled",), ("CANCELLED",)),
         "paid after expiry": Life(
@@ -69,7 +76,8 @@ class Sandbox(sim.Simulator):
     def seed(self, word: str, now: int) -> None:
         link = self.state.get("link", SEED_LINK)
         if link is None:
-            link = links.new(SEED_LINK, "123.45", "ZAR", now) | {"paymentBrand": "VISA"}
+            seen = {"paymentBrand": "VISA", "registrationId": SEED_REGISTRATION}
+            link = links.new(SEED_LINK, "123.45", "ZAR", now) | seen
             word = word if word in ("initiated", *WORDS) else "completed"
         if word in ("initiated", *WORDS):
             self._become(link, word, now)
@@ -80,12 +88,13 @@ class Sandbox(sim.Simulator):
 
     def move(self, link_id: str, word: str, now: int) -> None:
         link = self.state.get("link", link_id)
-        if link is None or word not in WORDS:
+        if link is None or word not in (*WORDS, *links.ONLY_CHECKOUT):
             raise KeyError(f"{link_id} {word}")
-        self._become(link, word, now)
-        brand = {"paymentBrand": link["paymentBrand"]} if word == "completed" else {}
-        about = {"status": word, "paymentId": link_id} | brand
-        self.state.owe(sim.said(about, link["notificationUrl"]))
+        if word in WORDS:
+            self._become(link, word, now)
+            about = {"status": word, "paymentId": link_id}
+            about |= links.paid_with(link) if word == "completed" else {}
+            self.state.owe(sim.said(about, link["notificationUrl"]))
         if word in links.RESULTS:
             secret = self.site.secrets["checkout_secret"]
             self.state.owe(links.checkout_webhook(link, word, secret, now))
@@ -163,6 +172,8 @@ class Sandbox(sim.Simulator):
         link["notificationUrl"] = options.get("notificationUrl")
         minutes = int(options.get("expiryTime", 30 * 24 * 60))
         link["expiryTime"] = rfc3339(now + minutes * 60 * SECOND)
+        if (body.get("checkout") or {}).get("tokeniseCard") is True:
+            link = links.tokenised(link)
         self._start(link)
         return answered(200, {"id": link["id"], "url": link["url"], "queuedNotifications": False})
 

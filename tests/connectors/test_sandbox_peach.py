@@ -149,6 +149,48 @@ def test_a_paid_link_has_webhooks_of_its_checkout_too(peach: Simulated) -> None:
     }
 
 
+def test_a_checkout_tells_what_its_link_does_not(peach: Simulated) -> None:
+    peach.sandbox.create(NewLink("link-1", 12345, "ZAR"), NOW)
+    words = ("processing", "uncertain", "abandoned", "completed", "refunded")
+    for word in words:
+        peach.sandbox.move("link-1", word, NOW)
+    statuses = [str(fact.get("provider_status", "")) for fact in facts(peach)]
+    statuses = [word for word in statuses if word]
+    assert [word for word in statuses if "/" not in word] == [
+        "initiated",
+        "processing",
+        "completed",
+    ]
+    assert [word for word in statuses if "/" in word] == [
+        "checkout/pending",
+        "checkout/uncertain",
+        "checkout/cancelled",
+        "checkout/successful",
+        "refund/successful",
+    ]
+    assert query(peach, "link-1")["payment"]["payment"]["status"] == "completed"
+
+
+@pytest.mark.parametrize(("brand", "tokenised"), [("VISA", True), ("MOBICRED", False)])
+def test_a_card_is_registered_where_the_merchant_asked_for_it(
+    peach: Simulated, brand: str, tokenised: bool
+) -> None:
+    asked = {
+        "payment": {"amount": 99.5, "currency": "ZAR"},
+        "checkout": {"tokeniseCard": True},
+    }
+    known = {"paymentBrand": ""}
+    while known["paymentBrand"] != brand:
+        link = shown(peach.call("POST", "/api/channels/e1/payments", asked, authorized(peach)))
+        known = peach.store.of("peach").get("link", link["id"]) or known
+    peach.owed()
+    peach.sandbox.move(link["id"], "completed", NOW)
+    callback = said(peach.owed())[0]
+    checkout = query(peach, link["id"])["payment"]["checkout"]
+    assert ("registrationId" in callback, "registrationId" in checkout) == (tokenised, tokenised)
+    assert checkout["transactionUniqueId"] == known["transactionId"]
+
+
 def test_the_body_of_a_checkout_webhook_is_signed_as_documented() -> None:
     """The known answer of the vendor's page on Checkout authentication."""
     params = {
