@@ -12,11 +12,12 @@ Delivery guarantee: a lost callback is made good by polling; a repeat has the sa
 Quirks: the callback's time is misspelt `occured_at` (the Payments API spells it right: both are
     read); the callback names neither payment, order nor amount; the link has no currency, its order
     has; several links may share an order; the header is `tenant_id`, with an underscore, which some
-    proxies drop; the production hosts of Ping's own two SDKs differ, so both URLs are settings.
+    proxies drop; the production hosts of Ping's own two SDKs differ, so both URLs are settings; a
+    callback of a disbursement, if it comes to us, is kept as a notice.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
@@ -32,7 +33,7 @@ from connectors.provider import (
     Raw,
     SettlementMode,
 )
-from schemas.records import LinkEvent, LookupRequest, Status
+from schemas.records import LinkEvent, LookupRequest, Notice, Status
 
 STATUS: dict[str, Status] = {
     "CREATED": "CREATED",
@@ -70,6 +71,13 @@ class Callback(reading.Payload):
     occured_at: reading.Moment | None = Field(
         default=None, validation_alias=AliasChoices("occured_at", "occurred_at")
     )
+
+
+class Disbursement(reading.Payload):
+    """The tenant's money was paid out; sent to `disbursement_callback_url`, if that is ours."""
+
+    id: reading.Identifier
+    disbursed_at: reading.Moment
 
 
 class Link(reading.Payload):
@@ -116,9 +124,12 @@ class Ping:
         return False
 
     def read(self, raw: Raw) -> Facts:
-        if raw.link_id is None:
-            return Facts(events=(_claim(raw),))
-        return reading.refusal(raw) or Facts(events=(_answer(raw),))
+        if raw.link_id is not None:
+            return reading.refusal(raw) or Facts(events=(_answer(raw),))
+        payload = reading.json_object(raw.body)
+        if "disbursed_at" in payload and "payment_link_id" not in payload:
+            return Facts(notices=(_disbursement(raw, payload),))
+        return Facts(events=(_claim(raw, payload),))
 
     def can_look_up(self) -> bool:
         return bool(self.config.tenant_id and self.config.api_secret)
@@ -155,8 +166,14 @@ class Ping:
         return ApiRequest(method, f"{base}/api/v1/{path}", headers, body)
 
 
-def _claim(raw: Raw) -> LinkEvent:
-    callback = reading.load(Callback, raw.body)
+def _disbursement(raw: Raw, payload: Mapping[str, Any]) -> Notice:
+    disbursement = reading.checked(Disbursement, payload)
+    at = {"disbursed_at": disbursement.disbursed_at.isoformat()}
+    return raw.notice("disbursement", subject_id=disbursement.id, attributes=at)
+
+
+def _claim(raw: Raw, payload: Mapping[str, Any]) -> LinkEvent:
+    callback = reading.checked(Callback, payload)
     return raw.event(
         callback.payment_link_id,
         reading.status(STATUS, callback.payment_link_id, callback.status),
