@@ -176,7 +176,7 @@ class TrueLayer:
     def _answer(self, raw: Raw) -> Facts:
         answered = reading.load(Answered, raw.body)
         link, link_id = answered.payment_link, reading.same_link(raw, answered.payment_link.id)
-        told = [self._told(raw, link_id, payment) for payment in answered.payments]
+        told = [fact for p in answered.payments for fact in self._told(raw, link_id, p)]
         paid = next((event for event in told if event["status"] == "PAID"), None)
         word = f"disabled/{link.disabled_reason}" if link.disabled_reason else link.status
         status = reading.status(STATUS, link_id, word)
@@ -194,10 +194,14 @@ class TrueLayer:
         belonging = (payments.belongs(raw, p.payment_id, link_id) for p in answered.payments)
         return Facts(events=(event, *told), payments=tuple(belonging))
 
-    def _told(self, raw: Raw, link_id: str, payment: Payment) -> LinkEvent:
+    def _told(self, raw: Raw, link_id: str, payment: Payment) -> list[LinkEvent]:
         word = payments.word(payment)
         status = reading.status(self._status, link_id, word)
-        return payments.event(raw, link_id, word, status, payment)
+        told = [payments.event(raw, link_id, word, status, payment)]
+        if word == "payment_failed" and payment.executed_at:
+            # It had been executed before, whether we were told of that or not.
+            told.append(payments.event(raw, link_id, "payment_executed", "PROCESSING", payment))
+        return told
 
 
 def _created(raw: Raw, event: PaymentCreated) -> Facts:

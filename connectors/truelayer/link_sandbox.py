@@ -70,8 +70,10 @@ def changed(payment: Doc, word: str, now: int) -> Doc:
     return after | (REASON if word == "failed" else {})
 
 
-def event(link_id: str, payment_id: str | None, word: str, now: int) -> Doc:
-    """The event that tells of `word`. Two kinds name the link, the others only its payment."""
+def event(link_id: str, payment_id: str | None, word: str, now: int, metadata: Doc) -> Doc:
+    """The event that tells of `word`. Two kinds name the link, the others only its payment, with
+    the merchant's metadata as they were given when the link was made.
+    """
     at = rfc3339(now, "milliseconds")
     common: Doc = {"event_version": 1, "event_id": str(uuid4())}
     if word == "payment_created":
@@ -81,6 +83,7 @@ def event(link_id: str, payment_id: str | None, word: str, now: int) -> Doc:
         reason = {"payment_link_id": link_id, "disabled_reason": word, "disabled_at": at}
         return {"type": "payment_link_disabled"} | common | reason
     about = {"payment_id": payment_id, f"{word}_at": at, "payment_method": METHOD}
+    about |= {"metadata": metadata} if metadata else {}
     return {"type": f"payment_{word}"} | common | about | (REASON if word == "failed" else {})
 
 

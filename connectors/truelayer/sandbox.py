@@ -93,7 +93,8 @@ class Sandbox(sim.Simulator):
         if word == "payment_created":
             payment_id = str(uuid4())
         self._become(link_id, payment_id, word, now)
-        self.state.owe(sim.said(links.event(link_id, payment_id, word, now)))
+        metadata = link["payment_configuration"].get("metadata") or {}
+        self.state.owe(sim.said(links.event(link_id, payment_id, word, now, metadata)))
 
     def _become(self, link_id: str, payment_id: str | None, word: str, now: int) -> None:
         link = self.state.get("link", link_id) or {}

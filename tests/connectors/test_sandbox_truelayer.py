@@ -104,6 +104,9 @@ def test_a_link_is_created_once_for_an_idempotency_key(truelayer: Simulated) -> 
     truelayer.sandbox.move(link_id, "payment_created", NOW)
     (paying,) = get(truelayer, f"payment-links/{link_id}/payments")["items"]
     assert (paying["amount_in_minor"], paying["metadata"]) == (101, {"order": "7"})
+    truelayer.sandbox.move(link_id, "executed", NOW)
+    created, executed = said(truelayer.owed())
+    assert ("metadata" in created, executed["metadata"]) == (False, {"order": "7"})
 
 
 def test_events_of_a_paid_link(truelayer: Simulated) -> None:
