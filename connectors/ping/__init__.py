@@ -187,6 +187,8 @@ def _answer(raw: Raw) -> LinkEvent:
     link = answered.payment_link
     link_id = reading.same_link(raw, link.payment_link_id)
     status, reason = reading.status(STATUS, link_id, link.status), None
+    # COMPLETED is the provider's word for what was claimed, though we wait for the rest of it.
+    denies = raw.denial(status)
     if status == "PAID" and not (link.payment_id and link.payment_order_id):
         missing = "payment_order_id" if link.payment_id else "payment_id"
         status, reason = "PROCESSING", f"COMPLETED without {missing}"
@@ -199,6 +201,6 @@ def _answer(raw: Raw) -> LinkEvent:
         order_id=link.payment_order_id,
         amount_minor=link.total_amount,
         currency=answered.payment_order.currency,
-        denies=raw.denial(status),
+        denies=denies,
         reason=reason,
     )
