@@ -32,6 +32,8 @@ class Track:
         known: LinkStatus | None = batch.tables[partition].get(key)
         row, anomalies, lookup, orders = track(known, event, rules)
         if row is known:
+            if lookup:
+                _send(batch, key, (), lookup, (), trace(message))
             return
         batch.put(partition, key, row)
         if row["status"] not in ENDED:

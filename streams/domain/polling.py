@@ -54,12 +54,16 @@ def _share(link_id: str) -> int:
 
 
 def _worth_asking(row: LinkStatus, rules: ProviderRules) -> bool:
-    if row["status"] in ENDED or not rules.can_look_up:
-        return False
-    if row["coverage"] in ("UNDERPAID", "UNKNOWN"):
-        # The provider has completed it, if not with enough money: it has no more to say (iPint).
+    if is_over(row) or not rules.can_look_up:
         return False
     return _claim_waits(row) or (is_ours(row) and rules.polls)
+
+
+def is_over(row: LinkStatus) -> bool:
+    """Whether the provider has no more to say: it has ended the link, or has completed it, if not
+    with enough money (iPint).
+    """
+    return row["status"] in ENDED or row["coverage"] in ("UNDERPAID", "UNKNOWN")
 
 
 def _claim_waits(row: LinkStatus) -> bool:

@@ -15,7 +15,11 @@ from schemas.records import (
     Status,
 )
 from streams.domain.link import fold
+from streams.domain.polling import SECOND, is_ours, is_over
 from streams.domain.rules import ENDED, RANK, ProviderRules
+
+# How long after an answer a repeated claim is worth another question.
+_ASKED_ANEW_AFTER = 60 * SECOND
 
 
 class Tracked(NamedTuple):
@@ -28,12 +32,12 @@ class Tracked(NamedTuple):
 
 
 def track(row: LinkStatus | None, event: LinkEvent, rules: ProviderRules) -> Tracked:
-    """Folds `event` into `row` and says what follows. A repeat or a stale event changes and emits
-    nothing.
+    """Folds `event` into `row` and says what follows. A repeat or a stale event changes nothing and
+    emits nothing, but for a question where a claim is made again long after it was not confirmed.
     """
     after = fold(row, event, rules)
     if after is row:
-        return Tracked(after)
+        return Tracked(after, lookup=_question_anew(after, event, rules))
     return Tracked(
         after,
         _new_anomalies(row, after, event),
@@ -117,6 +121,20 @@ def _question(
     return None
 
 
+def _question_anew(row: LinkStatus, event: LinkEvent, rules: ProviderRules) -> LookupRequest | None:
+    """A claim that the provider did not confirm may be true by the time it is repeated: else who
+    forges one early would keep the true one from being heard. Only of links not invented.
+    """
+    claimed, asked = event["status"], row["looked_up_at"]
+    if event["verified"] or claimed not in ENDED or not rules.can_look_up:
+        return None
+    if is_over(row) or not is_ours(row) or asked is None:
+        return None
+    if event["received_at"] < asked + _ASKED_ANEW_AFTER:
+        return None
+    return lookup_request(row, "CLAIM", event["received_at"], claimed)
+
+
 def lookup_request(
     row: LinkStatus, reason: LookupReason, at: int, claimed: Status | None = None
 ) -> LookupRequest:
@@ -128,7 +146,7 @@ def lookup_request(
         "reason": reason,
         "claimed_status": claimed,
         "payment_id": row["payment_id"],
-        "issued": row["verified"] or row["registration"] is not None,
+        "issued": is_ours(row),
         "requested_at": at,
     }
 

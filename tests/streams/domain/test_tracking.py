@@ -47,6 +47,28 @@ def test_a_new_claim_is_to_be_confirmed_once() -> None:
     assert repeat.lookup is None
 
 
+def test_a_claim_repeated_long_after_it_was_not_confirmed_is_asked_about_again() -> None:
+    """Who forges a callback early must not keep the true one from being heard."""
+    minute = 60_000_000
+    claim = event("PAID", verified=False, at=minute)
+    denied = event("PROCESSING", source="lookup", at=2 * minute, denies="PAID")
+    soon, late = ({**claim, "received_at": 2 * minute + wait} for wait in (minute - 1, minute))
+    events = [event("CREATED", source="poll"), claim, denied, soon, late]
+    outcomes = followed(events, SELF)  # type: ignore[arg-type]
+    asked = [outcome.lookup["reason"] if outcome.lookup else None for outcome in outcomes]
+    assert asked == [None, "CLAIM", None, None, "CLAIM"]
+    assert outcomes[4].row is outcomes[3].row
+    for last in (event("FAILED", source="poll"), event("PROCESSING", coverage="UNDERPAID")):
+        assert followed([*events[:3], last, late], SELF)[-1].lookup is None  # type: ignore[list-item]
+
+
+def test_an_invented_claim_repeated_is_not_asked_about_again() -> None:
+    claim = event("PAID", verified=False)
+    denied = event("UNKNOWN", "not found", source="lookup", denies="PAID")
+    again = {**claim, "received_at": 86_400_000_000}
+    assert followed([claim, denied, again], SELF)[-1].lookup is None  # type: ignore[list-item]
+
+
 def test_a_claim_behind_what_is_verified_asks_nothing() -> None:
     outcome = followed([event("PAID"), event("OPENED", verified=False)], SELF)[1]
     assert outcome.lookup is None
