@@ -9,11 +9,12 @@ from aiolimiter import AsyncLimiter
 from prometheus_client import Counter, Gauge
 
 from connectors import tracing
+from connectors.clock import micros_now
 from connectors.delivery import dead_letter, insist
 from connectors.intake import Taken
 from connectors.lane import Breaker, CallFailed, Lane, Later, per_second
 from connectors.lookup.answers import ask, conclusive, headers
-from connectors.lookup.questions import Limits, Question, Same, same
+from connectors.lookup.questions import Ends, Limits, Question, Same, same
 from connectors.provider import Answer, Provider
 from connectors.publish import Publishes
 from schemas.codec import LOOKUP_REQUEST, BadRecord
@@ -77,6 +78,7 @@ class Desk:
             )
         }
         self._warned = False
+        self._ends = Ends()
 
     def room(self) -> int:
         """How many more requests may be taken."""
@@ -136,9 +138,7 @@ class Desk:
 
     async def _ask(self, question: Question) -> Later | None:
         try:
-            async with self._calls:
-                with tracing.asking(f"lookup {self._provider.name}", question.trace):
-                    answer = await ask(self._provider, self._client, question.request)
+            answer = await self._answer(question)
         except CallFailed:
             self._count("refused")
             raise
@@ -150,7 +150,6 @@ class Desk:
                 await self._dead_letter(ticket, repr(error))
             self._finish(question)
             return None
-        self._count("answered")
         question.asked += 1
         pause = self._pause(question, answer)
         await self._publish(question, answer, final=pause is None)
@@ -159,12 +158,25 @@ class Desk:
         self._finish(question)
         return None
 
+    async def _answer(self, question: Question) -> Answer:
+        """The provider's answer; one it gave already where that told the end."""
+        async with self._calls:
+            if known := self._ends.answer(question.request):
+                self._count("known")
+                return known
+            with tracing.asking(f"lookup {self._provider.name}", question.trace):
+                answer = await ask(self._provider, self._client, question.request)
+        self._count("answered")
+        return answer
+
     def _pause(self, question: Question, answer: Answer) -> float | None:
         """After how many seconds to ask again; None when this answer is the last word."""
         pauses = self._limits.claim_pauses
-        if not question.claims_ending or question.asked > len(pauses):
-            return None
         if conclusive(self._provider, question, answer):
+            if answer.status < 400:
+                self._ends.keep(question.request["link_id"], answer, micros_now())
+            return None
+        if not question.claims_ending or question.asked > len(pauses):
             return None
         return pauses[question.asked - 1]
 

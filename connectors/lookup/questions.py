@@ -1,8 +1,10 @@
 """What is asked of the providers, at most how often, and which requests ask the same."""
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from connectors.intake import Errand
+from connectors.provider import Answer
 from schemas.records import LookupRequest, Source, Status
 
 ENDINGS: frozenset[Status] = frozenset({"EXPIRED", "CANCELLED", "FAILED", "PAID"})
@@ -56,3 +58,29 @@ def same(request: LookupRequest) -> Same:
         request["payment_id"],
         request["issued"],
     )
+
+
+class Ends:
+    """The latest answers that told a link's end. They also answer what was asked before they came:
+    a provider may forbid to be asked again then (iPint).
+    """
+
+    _MOST = 1000
+    # Larger ones are no answers about one link worth remembering.
+    _LONGEST = 16 << 10
+
+    def __init__(self) -> None:
+        self._heard: OrderedDict[str, tuple[int, Answer]] = OrderedDict()
+
+    def keep(self, link_id: str, answer: Answer, now: int) -> None:
+        """`answer` told the end; `now` in microseconds."""
+        if len(answer.body) <= self._LONGEST:
+            self._heard[link_id] = (now, answer)
+            self._heard.move_to_end(link_id)
+        if len(self._heard) > self._MOST:
+            self._heard.popitem(last=False)
+
+    def answer(self, request: LookupRequest) -> Answer | None:
+        """What answers the request without asking."""
+        heard_at, answer = self._heard.get(request["link_id"], (0, None))
+        return answer if request["requested_at"] <= heard_at else None

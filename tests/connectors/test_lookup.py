@@ -10,6 +10,7 @@ from typing import Protocol
 import httpx
 import pytest
 
+from connectors.clock import micros_now
 from connectors.ipint import IPint, IPintConfig
 from connectors.lookup.desk import Desk
 from connectors.lookup.questions import Limits
@@ -68,6 +69,7 @@ def request(
     reason: LookupReason = "CLAIM",
     issued: bool = True,
     provider: str = "ipint",
+    at: int = 1,
 ) -> bytes:
     return LOOKUP_REQUEST.encode(
         {
@@ -78,7 +80,7 @@ def request(
             "claimed_status": claimed,
             "payment_id": None,
             "issued": issued,
-            "requested_at": 1,
+            "requested_at": at,
         }
     )
 
@@ -275,6 +277,33 @@ async def test_another_claim_of_the_same_link_has_its_own_answer() -> None:
         await office.take(request("i1", "FAILED"))
         claims = [record.headers["lookup-claim"] for record in await office.finished()]
     assert sorted(claims) == [b"FAILED", b"PAID"]
+
+
+@pytest.mark.parametrize("word", ["COMPLETED", "FAILED", "CANCELLED"])
+async def test_what_was_asked_before_the_end_was_told_is_not_asked_after_it(word: str) -> None:
+    """A provider was away: polls and claims of one invoice wait."""
+    api = Api(i1=[httpx.ConnectError("away"), "PROCESSING", word])
+    api.gate.clear()
+    async with asking(api, replace(QUICK, claim_pauses=())) as office:
+        for asked in (request("i1", reason="POLL"), request("i1", "PAID"), request("i1", "FAILED")):
+            await office.take(asked)
+        await office.take(request("i1", "PAID", issued=False))
+        api.gate.set()
+        records = await office.finished()
+    # Away, open, ended: and the questions that still waited were answered by that.
+    assert len(api.asked) == 3
+    assert len(records) == 4
+    assert [record.value for record in records[1:]] == [invoice("i1", word)] * 3
+
+
+async def test_a_claim_made_after_the_end_is_asked_about() -> None:
+    api = Api(i1=["FAILED", "COMPLETED"])
+    async with asking(api) as office:
+        await office.take(request("i1", "FAILED"))
+        await office.finished()
+        await office.take(request("i1", "PAID", at=micros_now() + 1_000_000))
+        await office.finished()
+    assert len(api.asked) == 2
 
 
 async def test_a_request_is_asked_again_once_it_was_answered() -> None:
