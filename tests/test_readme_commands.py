@@ -42,6 +42,8 @@ SAYS = {
     "linkstatus tail": "order-close",
     "linkstatus links add": "1 good",
     "linkstatus rebuild": "the same",
+    "linkstatus anomalies list": "UNKNOWN_STATUS",
+    "linkstatus anomalies done": "1 open anomaly",
     "linkstatus dead-letters list": "EXPLODED",
     "linkstatus dead-letters replay": "1 dead letter",
     "curl -i": "200 OK",

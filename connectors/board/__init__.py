@@ -17,11 +17,12 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from connectors import process
-from connectors.board import cancelling, registry, stream
+from connectors.board import cancelling, noting, registry, stream
 from connectors.board.access import Access, TokenNeeded
 from connectors.board.acts import Acts
 from connectors.board.api import Api, UnavailableAs503
 from connectors.board.guard import Guard, SecurityHeaders, sign_in
+from connectors.board.handling import Handling
 from connectors.board.health import Watch
 from connectors.board.materialize import Materializer
 from connectors.board.pages import STATIC, Pages, wants_page
@@ -45,6 +46,8 @@ __all__ = [
 ]
 
 _STOP_SEEN_SECONDS = 0.1
+# Somebody waits for the page.
+_NOTE_SECONDS = 5.0
 _CANCEL = "/links/{provider}/{link_id:path}/cancel"
 
 
@@ -115,21 +118,21 @@ def routes(board: Board) -> list[BaseRoute]:
     pages = Pages()
     guard = [
         Middleware(Guard, access=board.access, pages=pages),
-        Middleware(UnavailableAs503),
+        Middleware(UnavailableAs503, pages=pages),
     ]
     return [
         Route("/sign-in", sign_in(board.access, pages), methods=["GET", "POST"]),
+        Mount("/static", StaticFiles(directory=STATIC), middleware=guard),
         *(
             Route(path, endpoint, methods=[method], middleware=guard)
             for (method, path), endpoint in _endpoints(board, pages).items()
         ),
-        Mount("/static", StaticFiles(directory=STATIC), middleware=guard),
     ]
 
 
 def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
     cluster, providers = board.config.cluster, board.config.providers
-    api = Api(board.store, providers)
+    api = Api(board.store, providers, board.watch)
     sources = Sources(
         store=board.store,
         providers=providers,
@@ -138,12 +141,15 @@ def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
         raw=RawRecords(cluster),
         replays=Replays(cluster),
         cancels=cancelling.Cancels(
-            board.config.apis, board.config.answer_seconds, partial(cancelling.keep, cluster)
+            board.config.apis,
+            board.config.answer_seconds,
+            lambda notice: noting.keep(cluster, [notice], _NOTE_SECONDS),
         ),
         trouble=board.why_not,
     )
     views = Views(pages, sources)
     acts = Acts(views)
+    handling = Handling(views, partial(noting.keep, cluster))
     reading: dict[str, Endpoint] = {
         "/": views.overview,
         "/links": _either(views.links, api.links),
@@ -152,10 +158,12 @@ def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
         "/orders": _either(views.orders, api.orders),
         "/orders/{provider}/{order_id:path}": _either(views.order, api.order),
         "/anomalies": _either(views.anomalies, api.anomalies),
+        "/anomalies/done": handling.ask,
+        "/notices": _either(views.notices, api.notices),
         "/dead-letters": _either(views.dead_letters, api.dead_letters),
         "/dead-letters/replay": acts.ask,
-        "/dead-letters/{partition:int}/{offset:int}": views.dead_letter,
-        "/processes": views.processes,
+        "/dead-letters/{partition:int}/{offset:int}": _either(views.dead_letter, api.dead_letter),
+        "/processes": _either(views.processes, api.processes),
         "/stream": stream.endpoint(board.hub),
         **(registry.endpoints(providers, cluster.prefix) if board.config.registry else {}),
     }
@@ -163,6 +171,10 @@ def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
         **{("GET", path): endpoint for path, endpoint in reading.items()},
         ("POST", "/dead-letters/replay"): acts.replay,
         ("POST", _CANCEL): acts.cancel,
+        ("POST", "/anomalies/done"): handling.done,
+        ("POST", "/anomalies/open"): handling.reopen,
+        # The last of all: what nobody has.
+        ("GET", "/{rest:path}"): views.nowhere,
     }
 
 

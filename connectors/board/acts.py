@@ -22,6 +22,7 @@ from schemas.records import LinkStatus
 
 _FILTERS = ("provider", "reason", "stage", "since", "until", "place")
 _LONGEST_NAME = 100
+_LETTERS = "/dead-letters"
 # A short one is done when the page comes back.
 _PATIENCE_SECONDS = 3.0
 _STATUSES: dict[Outcome, HTTPStatus] = {
@@ -45,9 +46,9 @@ class Acts:
             given = asking.one_of(request, dict.fromkeys(_FILTERS))
             wanted = asking.wanted(given, micros_now())
         except asking.BadParameter as error:
-            return JSONResponse({"error": str(error), "field": error.name}, 422)
+            return self._views.wrong(request, error, back=_LETTERS)
         # What is counted is what will be done: letters that come after this are left out.
-        given.setdefault("until", _now())
+        given.setdefault("until", now_as_text())
         reasons = await asyncio.to_thread(
             finding.letters_by_reason, self._from.store, wanted, fresh=not wanted.places
         )
@@ -63,14 +64,13 @@ class Acts:
             given = await fields(request)
             wanted = asking.wanted(given, micros_now())
             errand = self._from.replays.start(
-                wanted, _who(request, given), again=bool(wanted.places)
+                wanted, who(request, given), again=bool(wanted.places)
             )
-        except asking.BadParameter as error:
-            return JSONResponse({"error": str(error), "field": error.name}, 422)
-        except BadForm as error:
-            return JSONResponse({"error": str(error)}, 422)
+        except (asking.BadParameter, BadForm) as error:
+            return self._views.wrong(request, error, back=_LETTERS)
         except Busy:
-            return JSONResponse({"error": "another replay is under way"}, HTTPStatus.CONFLICT)
+            said = "another replay is under way"
+            return self._views.wrong(request, said, HTTPStatus.CONFLICT, _LETTERS)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await asyncio.shield(errand)
@@ -103,7 +103,7 @@ class Acts:
             shown = link and {"link": link, "why_not": why_not}
             return await self._views.page(request, "cancel.html", lambda: shown)
         if link is None:
-            return _no_such_link()
+            return JSONResponse({"error": "no such link"}, HTTPStatus.NOT_FOUND)
         name = {"provider": link["provider"], "link_id": link["link_id"]}
         return JSONResponse({**name, "status": link["status"], "why_not": why_not})
 
@@ -111,19 +111,20 @@ class Acts:
         """`POST /links/{provider}/{link_id}/cancel`: asks the provider to cancel the link."""
         link = await self._link(request)
         if link is None:
-            return _no_such_link()
+            return self._views.wrong(request, "no such link", HTTPStatus.NOT_FOUND, "/links")
         name = "/".join(quote(link[part], safe="") for part in ("provider", "link_id"))
         try:
-            by = _who(request, await fields(request))
+            by = who(request, await fields(request))
             if why_not := self._from.cancels.why_not(link):
                 if wants_page(request):
                     return RedirectResponse(f"/links/{name}/cancel", HTTPStatus.SEE_OTHER)
                 return JSONResponse({"error": why_not}, HTTPStatus.CONFLICT)
             told = await self._from.cancels.cancel(link, by)
         except BadForm as error:
-            return JSONResponse({"error": str(error)}, 422)
+            return self._views.wrong(request, error, back=f"/links/{name}")
         except cancelling.Busy:
-            return JSONResponse({"error": "it is being cancelled already"}, HTTPStatus.CONFLICT)
+            said = "it is being cancelled already"
+            return self._views.wrong(request, said, HTTPStatus.CONFLICT, f"/links/{name}")
         if wants_page(request):
             return RedirectResponse(f"/links/{name}", HTTPStatus.SEE_OTHER)
         status = _STATUSES[told.outcome]
@@ -137,15 +138,13 @@ class Acts:
         return found and found.status
 
 
-def _no_such_link() -> Response:
-    return JSONResponse({"error": "no such link"}, HTTPStatus.NOT_FOUND)
-
-
-def _who(request: Request, given: dict[str, str]) -> str:
+def who(request: Request, given: dict[str, str]) -> str:
     """In their own words, and where from."""
     name = given.get("by", "").strip()[:_LONGEST_NAME] or "somebody"
-    return f"{name} on the page, from {request.client.host if request.client else 'nowhere'}"
+    way = "by the API" if "authorization" in request.headers else "on the page"
+    return f"{name} {way}, from {request.client.host if request.client else 'nowhere'}"
 
 
-def _now() -> str:
+def now_as_text() -> str:
+    """As the board's questions take a moment."""
     return rfc3339(micros_now()) or ""

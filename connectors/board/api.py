@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
+from http import HTTPStatus
 from typing import Any
 
 from sqlalchemy import Table
@@ -12,12 +13,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connectors.board import asking, finding, queries
 from connectors.board import tables as t
+from connectors.board.health import Health, Watch
 from connectors.board.lapse import lapse
+from connectors.board.noting import Mark
+from connectors.board.pages import Pages, here, wants_page
 from connectors.board.present import as_json, body_json, masked_headers, rfc3339
 from connectors.board.store import Store, StoreUnavailable
 from connectors.clock import micros_now
+from connectors.letters.letter import Place, Wanted
 from schemas import codec
-from schemas.records import OrderStatus
+from schemas.records import Anomaly, OrderStatus
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +32,7 @@ _LISTS = {
     t.orders: ("orders", 500),
     t.anomalies: ("anomalies", 500),
     t.dead_letters: ("dead_letters", 100),
+    t.notices: ("notices", 500),
 }
 
 
@@ -42,12 +48,15 @@ def _lapse_json(order: OrderStatus) -> dict[str, Any]:
 class Api:
     """The endpoints, as methods that take a request."""
 
-    def __init__(self, store: Store, providers: Iterable[str]) -> None:
+    def __init__(self, store: Store, providers: Iterable[str], watch: Watch) -> None:
         self._store = store
+        self._watch = watch
         self._words: dict[str, Collection[str] | None] = {
             "provider": tuple(providers),
             "status": asking.STATUSES,
             "state": asking.STATES,
+            "kind": asking.KINDS,
+            "show": asking.SHOWN,
             "order_id": None,
             **dict.fromkeys(("reason", "stage", "since", "until", "place")),
         }
@@ -61,7 +70,10 @@ class Api:
             {
                 **as_json(codec.LINK_STATUS, found.status),
                 "timeline": [as_json(codec.LINK_EVENT, event) for event in found.events],
-                "anomaly_details": [as_json(codec.ANOMALY, a) for a in found.anomalies],
+                "anomaly_details": [
+                    anomaly_json(one, found.marks.get(one["event_id"])) for one in found.anomalies
+                ],
+                "deeds": [as_json(codec.NOTICE, deed) for deed in found.deeds],
             }
         )
 
@@ -98,12 +110,23 @@ class Api:
         )
 
     async def anomalies(self, request: Request) -> Response:
+        def ask(where: dict[str, str], limit: int, after: queries.Cursor | None) -> queries.Page:
+            fresh = where.pop("show", "all") == "open"
+            found = finding.anomalies(self._store, where, fresh=fresh, limit=limit, after=after)
+            return found.page
+
+        filters = ("provider", "kind", "show")
+        return await self._answer_page(
+            request, t.anomalies, filters, ask, lambda row: anomaly_json(*row)
+        )
+
+    async def notices(self, request: Request) -> Response:
         return await self._answer_page(
             request,
-            t.anomalies,
-            (),
-            lambda _, limit, after: queries.anomalies(self._store, limit, after),
-            lambda row: as_json(codec.ANOMALY, row),
+            t.notices,
+            ("provider",),
+            lambda where, limit, after: finding.notices(self._store, where, limit, after),
+            lambda row: as_json(codec.NOTICE, row),
         )
 
     async def dead_letters(self, request: Request) -> Response:
@@ -122,6 +145,17 @@ class Api:
             ),
             dead_letter_json,
         )
+
+    async def dead_letter(self, request: Request) -> Response:
+        partition, offset = request.path_params["partition"], request.path_params["offset"]
+        wanted = Wanted(places=[Place(partition, offset)])
+        found = await asyncio.to_thread(finding.letter, self._store, wanted)
+        if found is None:
+            return JSONResponse({"error": "no such dead letter"}, HTTPStatus.NOT_FOUND)
+        return JSONResponse(dead_letter_json(found))
+
+    async def processes(self, _: Request) -> Response:
+        return JSONResponse({"processes": [_health_json(one) for one in self._watch.seen]})
 
     async def _answer_page(
         self,
@@ -151,16 +185,31 @@ class Api:
 class UnavailableAs503:
     """Answers 503 where the database does not."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, pages: Pages) -> None:
         self._app = app
+        self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._app(scope, receive, send)
         except StoreUnavailable as error:
             log.error("%s", error)
-            answer = JSONResponse({"error": "the board's database cannot be read now"}, 503)
+            said, request = "the board's database cannot be read now", Request(scope)
+            answer: Response = JSONResponse({"error": said}, 503)
+            if wants_page(request):
+                status = HTTPStatus.SERVICE_UNAVAILABLE
+                answer = self._pages.answer(
+                    request, "refused.html", status, said=said, back=here(request)
+                )
             await answer(scope, receive, send)
+
+
+def anomaly_json(anomaly: Anomaly, mark: Mark | None) -> dict[str, Any]:
+    """An anomaly, and who has marked it as done when; `done` is None while nobody has."""
+    done = None
+    if mark and mark.done:
+        done = {"by": mark.by, "at": rfc3339(mark.at), "note": mark.note}
+    return {**as_json(codec.ANOMALY, anomaly), "done": done}
 
 
 def dead_letter_json(row: dict[str, Any]) -> dict[str, Any]:
@@ -178,6 +227,18 @@ def dead_letter_json(row: dict[str, Any]) -> dict[str, Any]:
         "headers": masked_headers(row["headers"]),
         "body": body_json(row["body"]),
         "replays": [as_json(codec.REPLAY, replay) for replay in row["replays"]],
+    }
+
+
+def _health_json(one: Health) -> dict[str, Any]:
+    started = None if one.started_at is None else rfc3339(one.started_at)
+    return {
+        "name": one.name,
+        "state": one.state,
+        "why": one.why,
+        "started_at": started,
+        "waiting": dict(one.waiting),
+        "held_back": list(one.held_back),
     }
 
 

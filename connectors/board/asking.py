@@ -16,6 +16,8 @@ from schemas.records import AnomalyKind, OrderState, Status
 STATUSES: tuple[str, ...] = get_args(Status)
 STATES: tuple[str, ...] = get_args(OrderState)
 KINDS: tuple[str, ...] = get_args(AnomalyKind)
+# What still waits for somebody, or what does not, too.
+SHOWN = ("open", "all")
 _DEFAULT_LIMIT = 50
 _LONGEST = 200
 
@@ -49,12 +51,6 @@ def only(request: Request, known: Collection[str]) -> None:
 def wanted(given: Mapping[str, str], now: int) -> Wanted:
     """Which dead letters are meant. Raises BadParameter."""
 
-    def at(name: str) -> int | None:
-        try:
-            return moment(text, now) if (text := given.get(name)) else None
-        except BadMoment as error:
-            raise BadParameter(name, str(error)) from None
-
     try:
         places = [place(text)] if (text := given.get("place")) else []
     except BadPlace as error:
@@ -64,9 +60,22 @@ def wanted(given: Mapping[str, str], now: int) -> Wanted:
         reason=given.get("reason", "")[:_LONGEST],
         stage=given.get("stage", ""),
         provider=given.get("provider", ""),
-        since=at("since"),
-        until=at("until"),
+        since=at(given, "since", now),
+        until=at(given, "until", now),
     )
+
+
+def at(given: Mapping[str, str], name: str, now: int) -> int | None:
+    """The moment that is given by that name. Raises BadParameter."""
+    try:
+        return moment(text, now) if (text := given.get(name)) else None
+    except BadMoment as error:
+        raise BadParameter(name, str(error)) from None
+
+
+def place_in(text: str) -> int | None:
+    """A place in a list; None for what is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def limit(request: Request, most: int) -> int:

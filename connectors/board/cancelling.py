@@ -11,21 +11,16 @@ from typing import NamedTuple
 
 import httpx
 
-from connectors import producing
+from connectors.board import noting
 from connectors.board.present import masked_body
 from connectors.cancel_api import CancelApi, Outcome, Verdict
 from connectors.clock import micros_now
-from connectors.kafka import Cluster
 from connectors.outward import TooMuch, converse, http_client
 from connectors.provider import LookupRefused, Provider
-from schemas.codec import NOTICE
-from schemas.ids import event_id
 from schemas.records import LinkStatus, Notice, Status
-from schemas.topics import NOTICES, message_key
 
 log = logging.getLogger(__name__)
 
-KIND = "cancel asked"
 _OPEN: frozenset[Status] = frozenset({"CREATED", "OPENED", "PROCESSING"})
 _MEANS: dict[Outcome, str] = {
     "DONE": "it is cancelled; the status here follows with the callback or the next lookup",
@@ -33,7 +28,6 @@ _MEANS: dict[Outcome, str] = {
     "NOT_KNOWN": "there is no such link",
     "LATER": "not now, try again later",
 }
-_NOTE_SECONDS = 5.0
 _TOLD_MICROS = 600 * 1_000_000
 _MOST_TOLD = 1000
 
@@ -134,28 +128,12 @@ class Cancels:
         return True
 
 
-def keep(cluster: Cluster, notice: Notice) -> None:
-    """Publishes the note, with acks=all. Raises NotTaken, KafkaException."""
-    key = message_key(notice["provider"], notice["subject_id"] or "")
-    headers = [("event-id", notice["event_id"].encode())]
-    record = key, NOTICE.encode(notice), headers
-    producing.publish(cluster, NOTICES.name, [record], _NOTE_SECONDS)
-
-
 def _shown(said: str) -> str:
     # An escape in JSON can be half a character, which no text can hold.
     return masked_body(said.encode(errors="replace")).decode()
 
 
 def _notice(link: LinkStatus, told: Told) -> Notice:
-    provider, link_id = link["provider"], link["link_id"]
-    return {
-        "event_id": event_id("notice", provider, KIND, link_id, told.by, told.at),
-        "provider": provider,
-        "kind": KIND,
-        "subject_id": link_id,
-        "status": told.outcome.lower(),
-        "attributes": {"by": told.by, "answer": told.said},
-        "received_at": told.at,
-        "origin": "board",
-    }
+    words = {"by": told.by, "answer": told.said}
+    name = link["provider"], link["link_id"]
+    return noting.notice(noting.CANCEL, *name, told.outcome.lower(), told.at, words)

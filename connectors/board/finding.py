@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_, union
 
 from connectors.board import queries
 from connectors.board import tables as t
-from connectors.board.lately import unreplayed
+from connectors.board.lately import unhandled, unreplayed
 from connectors.board.queries import Cursor, Page
 from connectors.board.rows import storable
 from connectors.board.store import Store
@@ -46,10 +46,57 @@ def orders(
     return queries.records(store, t.orders, conditions, limit, after)
 
 
-def anomalies(store: Store, where: Mapping[str, str], limit: int, after: Cursor | None) -> Page:
-    """Anomalies by provider and kind."""
-    conditions = [t.anomalies.c[name] == storable(value) for name, value in where.items()]
-    return queries.records(store, t.anomalies, conditions, limit, after)
+class Noticed(NamedTuple):
+    """Anomalies, newest first, each with what somebody said of it last; `number` is how many there
+    are in all.
+    """
+
+    page: Page
+    number: int
+
+
+def anomalies(
+    store: Store, where: Mapping[str, Any], *, fresh: bool, limit: int, after: Cursor | None
+) -> Noticed:
+    """Anomalies by provider, kind, link and id, up to a time; `fresh` leaves out what is done."""
+    conditions = _noticed(where, fresh)
+    number = select(func.count()).select_from(t.anomalies).where(*conditions)
+    page = queries.records(store, t.anomalies, conditions, limit, after)
+    with store.reading() as connection:
+        count = connection.scalar(number) or 0
+    marks = queries.marks(store, (one["event_id"] for one in page.rows))
+    rows = [(one, marks.get(one["event_id"])) for one in page.rows]
+    return Noticed(Page(rows, page.next), count)
+
+
+def anomalies_by_kind(store: Store, where: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """Provider, kind and number of those that are wanted and not done, the most first."""
+    c = t.anomalies.c
+    query = (
+        select(c.provider, c.kind, func.count())
+        .where(*_noticed(where, fresh=True))
+        .group_by(c.provider, c.kind)
+        .order_by(func.count().desc())
+    )
+    with store.reading() as connection:
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def _noticed(where: Mapping[str, Any], fresh: bool) -> list[ColumnElement[bool]]:
+    c = t.anomalies.c
+    given = dict(where)
+    until = given.pop("until", None)
+    return [
+        *(c[name] == storable(value) for name, value in given.items()),
+        *([] if until is None else [c.at < until]),
+        *([unhandled()] if fresh else []),
+    ]
+
+
+def notices(store: Store, where: Mapping[str, str], limit: int, after: Cursor | None) -> Page:
+    """Notices by provider and kind."""
+    conditions = [t.notices.c[name] == storable(value) for name, value in where.items()]
+    return queries.records(store, t.notices, conditions, limit, after)
 
 
 class Letters(NamedTuple):
@@ -74,6 +121,13 @@ def letters(
         for row in page.rows
     ]
     return Letters(Page(rows, page.next), count)
+
+
+def letter(store: Store, wanted: Wanted) -> dict[str, Any] | None:
+    """The first of those that are wanted, with its `replays`."""
+    found: list[dict[str, Any]]
+    found = letters(store, wanted, fresh=False, limit=1, after=None).page.rows
+    return found[0] if found else None
 
 
 def letters_by_reason(store: Store, wanted: Wanted, *, fresh: bool) -> list[tuple[str, str, int]]:

@@ -9,8 +9,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connectors.board.access import COOKIE, Access, is_own_page
-from connectors.board.forms import BadForm, fields
-from connectors.board.pages import Pages, wants_page
+from connectors.board.forms import BadForm, back, fields
+from connectors.board.pages import Pages, here, wants_page
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -84,9 +84,13 @@ class Guard:
         return _with_cookie(RedirectResponse("/", HTTPStatus.SEE_OTHER), request, self._access)
 
     def _refusal(self, request: Request, status: HTTPStatus) -> Response:
-        if status == HTTPStatus.UNAUTHORIZED and wants_page(request):
-            return self._pages.answer(request, "sign_in.html", status, wrong=False)
-        return _REFUSALS[status]()
+        if not wants_page(request):
+            return _refusal(status)
+        if status == HTTPStatus.UNAUTHORIZED:
+            asked = here(request) if request.method == "GET" else None
+            return _sign_in_page(self._pages, request, self._access, status, asked)
+        said = _SAID[status]
+        return self._pages.answer(request, "refused.html", status, said=said, back="/")
 
 
 def sign_in(access: Access, pages: Pages) -> Endpoint:
@@ -94,19 +98,36 @@ def sign_in(access: Access, pages: Pages) -> Endpoint:
 
     async def endpoint(request: Request) -> Response:
         if request.method != "POST":
-            return pages.answer(request, "sign_in.html", HTTPStatus.OK, wrong=False)
+            asked = request.query_params.get("back")
+            return _sign_in_page(pages, request, access, HTTPStatus.OK, asked)
         # Else another site could sign a browser in, to watch what it does here.
         if not is_own_page(request):
-            return _REFUSALS[HTTPStatus.FORBIDDEN]()
+            return _refusal(HTTPStatus.FORBIDDEN)
         try:
-            given = (await fields(request)).get("token", "")
+            given = await fields(request)
         except BadForm:
-            given = ""
-        if not access.is_token(given.strip()):
-            return pages.answer(request, "sign_in.html", HTTPStatus.UNAUTHORIZED, wrong=True)
-        return _with_cookie(RedirectResponse("/", HTTPStatus.SEE_OTHER), request, access)
+            given = {}
+        asked = given.get("back")
+        if not access.is_token(given.get("token", "").strip()):
+            status = HTTPStatus.UNAUTHORIZED
+            return _sign_in_page(pages, request, access, status, asked, wrong=True)
+        return _with_cookie(RedirectResponse(back(asked), HTTPStatus.SEE_OTHER), request, access)
 
     return endpoint
+
+
+def _sign_in_page(
+    pages: Pages,
+    request: Request,
+    access: Access,
+    status: HTTPStatus,
+    asked: str | None,
+    *,
+    wrong: bool = False,
+) -> Response:
+    """`asked` is where to go on afterwards."""
+    shown = {"wrong": wrong, "back": back(asked), "has_token": bool(access.token)}
+    return pages.answer(request, "sign_in.html", status, **shown)
 
 
 def _with_cookie(answer: Response, request: Request, access: Access) -> Response:
@@ -120,16 +141,15 @@ def _with_cookie(answer: Response, request: Request, access: Access) -> Response
     return answer
 
 
-_REFUSALS: dict[HTTPStatus, Callable[[], Response]] = {
-    HTTPStatus.MISDIRECTED_REQUEST: lambda: JSONResponse(
-        {"error": "this board answers to 127.0.0.1 and localhost"}, HTTPStatus.MISDIRECTED_REQUEST
-    ),
-    HTTPStatus.FORBIDDEN: lambda: JSONResponse(
-        {"error": "this did not come from a page of this board"}, HTTPStatus.FORBIDDEN
-    ),
-    HTTPStatus.UNAUTHORIZED: lambda: JSONResponse(
-        {"error": "a token is needed: Authorization: Bearer …, or open /?token=… in a browser"},
-        HTTPStatus.UNAUTHORIZED,
-        {"WWW-Authenticate": "Bearer"},
+_SAID: dict[HTTPStatus, str] = {
+    HTTPStatus.MISDIRECTED_REQUEST: "this board answers to 127.0.0.1 and localhost",
+    HTTPStatus.FORBIDDEN: "this did not come from a page of this board",
+    HTTPStatus.UNAUTHORIZED: (
+        "a token is needed: Authorization: Bearer …, or open /?token=… in a browser"
     ),
 }
+
+
+def _refusal(status: HTTPStatus) -> Response:
+    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+    return JSONResponse({"error": _SAID[status]}, status, headers)

@@ -11,7 +11,6 @@ from connectors.board.store import Store
 
 MINUTES = 60
 _MINUTE = 60_000_000
-_DAY = 86_400_000_000
 _REASONS = 4
 
 
@@ -51,6 +50,12 @@ def unreplayed() -> ColumnElement[bool]:
     return ~exists().where(and_(again.partition == letter.partition, again.offset == letter.offset))
 
 
+def unhandled() -> ColumnElement[bool]:
+    """Holds of an anomaly that nobody has marked as done."""
+    anomaly, word = t.anomalies.c, t.handled.c
+    return ~exists().where(and_(word.anomaly_id == anomaly.event_id, word.done))
+
+
 def look(store: Store, now: int) -> Lately:
     """Counts it all; `now` in microseconds."""
     letters, letters_open = _letters(store)
@@ -59,7 +64,7 @@ def look(store: Store, now: int) -> Lately:
         links=queries.counts(store),
         totals=queries.totals(store),
         coming=_coming(store, now),
-        anomalies=_anomalies(store, now - _DAY),
+        anomalies=_anomalies(store),
         letters=letters,
         letters_open=letters_open,
         orders_failed=_orders_failed(store),
@@ -87,11 +92,11 @@ def _coming(store: Store, now: int) -> dict[str, Coming]:
     return found
 
 
-def _anomalies(store: Store, since: int) -> list[Group]:
+def _anomalies(store: Store) -> list[Group]:
     c = t.anomalies.c
     grouped = (
         select(c.kind, func.count(), func.max(c.at))
-        .where(c.at >= since)
+        .where(unhandled())
         .group_by(c.kind)
         .order_by(func.max(c.at).desc())
     )

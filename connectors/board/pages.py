@@ -23,6 +23,12 @@ def wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "")
 
 
+def here(request: Request) -> str:
+    """The address that was asked for, to come back to."""
+    path, query = quote(request.scope["path"]), request.url.query
+    return f"{path}?{query}" if query else path
+
+
 class Pages:
     """The templates."""
 
@@ -49,7 +55,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        age=words.age, rfc3339=rfc3339, segment=lambda text: quote(text, safe="")
+        age=words.age,
+        rfc3339=rfc3339,
+        utc=lambda micros: f"{(rfc3339(micros) or words.NONE)[:19].replace('T', ' ')} UTC",
+        segment=lambda text: quote(text, safe=""),
     )
     environment.globals.update(
         money=words.money,

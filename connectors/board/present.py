@@ -55,10 +55,13 @@ def as_json(codec: Codec[Any], record: Mapping[str, Any]) -> dict[str, Any]:
     change = _change_of(codec)
     shown: dict[str, Any] = change(record) if change else dict(record)
     if attributes := shown.get("attributes"):
-        shown["attributes"] = {
-            name: MASK if _is_secret(name) else value for name, value in attributes.items()
-        }
+        shown["attributes"] = masked_texts(attributes)
     return shown
+
+
+def masked_texts(attributes: Mapping[str, str]) -> dict[str, str]:
+    """What a provider said by name, without secrets."""
+    return {name: MASK if _is_secret(name) else value for name, value in attributes.items()}
 
 
 def _is_secret(name: str) -> bool:

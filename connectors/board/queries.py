@@ -1,12 +1,14 @@
 """The questions the board answers: a few indexed look-ups each. Blocking: call them in a thread."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, Table, func, select, tuple_
 
+from connectors.board import noting
 from connectors.board import tables as t
+from connectors.board.noting import Mark
 from connectors.board.rows import storable
 from connectors.board.store import Store
 from schemas import records as r
@@ -22,9 +24,13 @@ class Page(NamedTuple):
 
 
 class Link(NamedTuple):
+    """`deeds` are notices of what people did about it, `marks` the latest word of each anomaly."""
+
     status: r.LinkStatus
     events: list[r.LinkEvent]
     anomalies: list[r.Anomaly]
+    deeds: list[r.Notice]
+    marks: dict[str, Mark]
 
 
 class Order(NamedTuple):
@@ -39,6 +45,7 @@ _PAGED_BY: dict[Table, Sequence[str]] = {
     t.orders: ("changed_at", "provider", "order_id"),
     t.anomalies: ("at", "event_id"),
     t.dead_letters: ("at", "topic", "partition", "offset"),
+    t.notices: ("received_at", "event_id"),
 }
 
 
@@ -53,8 +60,13 @@ def links(store: Store, where: Mapping[str, str], limit: int, after: Cursor | No
     return records(store, t.link_status, conditions, limit, after)
 
 
-def anomalies(store: Store, limit: int, after: Cursor | None = None) -> Page:
-    return records(store, t.anomalies, [], limit, after)
+def marks(store: Store, anomaly_ids: Iterable[str]) -> dict[str, Mark]:
+    """The latest word about each anomaly that somebody has said one about."""
+    c = t.handled.c
+    said = select(c.anomaly_id, c.record).where(c.anomaly_id.in_(list(anomaly_ids)))
+    with store.reading() as connection:
+        rows = connection.execute(said).all()
+    return {anomaly_id: noting.mark_of(json.loads(record)) for anomaly_id, record in rows}
 
 
 def dead_letters(
@@ -69,7 +81,7 @@ def dead_letters(
 
 
 def link(store: Store, provider: str, link_id: str) -> Link | None:
-    """A link with its whole timeline, oldest first."""
+    """A link with its whole timeline and all that people did about it, oldest first."""
     status = select(t.link_status.c.record).where(*_is(t.link_status, provider, link_id=link_id))
     events = (
         select(t.link_events.c.record)
@@ -81,13 +93,25 @@ def link(store: Store, provider: str, link_id: str) -> Link | None:
         .where(*_is(t.anomalies, provider, link_id=link_id))
         .order_by(t.anomalies.c.at, t.anomalies.c.event_id)
     )
+    told = (
+        select(t.notices.c.record)
+        .where(*_is(t.notices, provider, subject_id=link_id))
+        .order_by(t.notices.c.received_at, t.notices.c.event_id)
+    )
     with store.reading() as connection:
         record = connection.scalar(status)
         if record is None:
             return None
         timeline = [json.loads(row) for row in connection.scalars(events)]
         details = [json.loads(row) for row in connection.scalars(noticed)]
-    return Link(json.loads(record), timeline, details)
+        notices = [json.loads(row) for row in connection.scalars(told)]
+    return Link(
+        json.loads(record),
+        timeline,
+        details,
+        [one for one in notices if noting.is_deed(one)],
+        marks(store, [anomaly["event_id"] for anomaly in details]),
+    )
 
 
 def order(store: Store, provider: str, order_id: str) -> Order | None:

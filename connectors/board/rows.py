@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
+from connectors.board import noting
 from connectors.board import tables as t
 from schemas import codec, topics
 from schemas import records as r
@@ -106,6 +107,7 @@ def _notice(record: r.Notice, _: Message) -> Row:
         "event_id": record["event_id"],
         "provider": record["provider"],
         "kind": record["kind"],
+        "subject_id": record["subject_id"],
         "received_at": record["received_at"],
     }
 
@@ -173,6 +175,9 @@ def _read_avro(batch: Batch, message: Message) -> None:
         for payment_id in record["payment_ids"]:
             place = {"provider": record["provider"], "link_id": record["link_id"]}
             batch.add(t.link_payments, {"payment_id": payment_id, **place})
+    if reader.table is t.notices and (anomaly_id := noting.marked(record)):
+        word = {"done": noting.mark_of(record).done, "version": record["received_at"]}
+        batch.add(t.handled, {"anomaly_id": anomaly_id, **word, "record": json.dumps(record)})
 
 
 def _place(message: Message) -> Row:

@@ -1,14 +1,17 @@
 """One link's life as it is told on its page: from its first callback to its settlement."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from connectors.board import noting
+from connectors.board.noting import Mark
 from connectors.board.queries import Link, Order
 from connectors.board.raw import RawRecord, RawRecords
 from connectors.board.words import money
 from schemas import records as r
 
-# Of a link that was looked up for months the newest are shown.
-_MOST = 60
+# Of a link that was looked up for months so many are shown at once, the newest first.
+MOST = 60
 _STEPS: dict[r.OrderStep, str] = {
     "CLOSED": "order closed",
     "SPLIT": "order split",
@@ -26,9 +29,19 @@ class Decision(NamedTuple):
     said: str = ""
 
 
+class Deed(NamedTuple):
+    """What a person did about the link, and what was said to it."""
+
+    event_id: str
+    what: str
+    by: str
+    said: str
+
+
 class Chapter(NamedTuple):
     """One moment. `event` is the fact, `raw` what stood behind it, `changed` whether the link's
-    status rose by it; or `anomaly` is what was noticed, or `decision` what became of its order.
+    status rose by it; or `anomaly` is what was noticed, with the latest word about it; or
+    `decision` what became of its order, or `deed` what a person did.
     """
 
     at: int
@@ -36,12 +49,20 @@ class Chapter(NamedTuple):
     raw: RawRecord | None = None
     changed: bool = False
     anomaly: r.Anomaly | None = None
+    mark: Mark | None = None
+    deed: Deed | None = None
     decision: Decision | None = None
 
 
-def story(link: Link, order: Order | None, raw: RawRecords) -> dict[str, Any]:
-    """The link's chapters, oldest first, and how many older ones are left out."""
-    events = link.events[-_MOST:]
+def story(link: Link, order: Order | None, raw: RawRecords, upto: int | None) -> dict[str, Any]:
+    """The link's chapters, oldest first, and how many older and newer facts are left out; `upto`
+    counts the facts from the oldest on: the newest that is shown.
+
+    What else happened is told with the facts of its time.
+    """
+    told = len(link.events) if upto is None else min(upto, len(link.events))
+    first = max(0, told - MOST)
+    events = link.events[first:told]
     behind = raw.read(event["origin"] for event in events)
     reached = {(status, at) for status, at in link.status["times"].items()}
     chapters = [
@@ -53,14 +74,42 @@ def story(link: Link, order: Order | None, raw: RawRecords) -> dict[str, Any]:
         )
         for event in events
     ]
-    chapters += [Chapter(anomaly["at"], anomaly=anomaly) for anomaly in link.anomalies]
-    if order and link.status["order_from"] != "AWAITED":
-        chapters += [Chapter(one.at, decision=one) for one in decisions(order)]
+    # Without facts of its own a link has one page, and that tells all.
+    since = link.events[first]["received_at"] if first else None
+    until = link.events[told]["received_at"] if told < len(link.events) else None
+    chapters += [
+        chapter
+        for chapter in _besides(link, order)
+        if (since is None or chapter.at >= since) and (until is None or chapter.at < until)
+    ]
     return {
         # At the same moment the fact comes first, and what follows from it after.
         "chapters": sorted(chapters, key=lambda one: (one.at, one.event is None)),
-        "left_out": len(link.events) - len(events),
+        "older": first,
+        "newer": len(link.events) - told,
+        "told": told,
+        "most": MOST,
     }
+
+
+def _besides(link: Link, order: Order | None) -> Iterator[Chapter]:
+    for anomaly in link.anomalies:
+        mark = link.marks.get(anomaly["event_id"])
+        yield Chapter(anomaly["at"], anomaly=anomaly, mark=mark)
+    for notice in link.deeds:
+        yield Chapter(notice["received_at"], deed=_deed(notice))
+    if order and link.status["order_from"] != "AWAITED":
+        yield from (Chapter(one.at, decision=one) for one in decisions(order))
+
+
+def _deed(notice: r.Notice) -> Deed:
+    told, status = notice["attributes"], notice["status"].replace("_", " ")
+    if notice["kind"] == noting.HANDLED:
+        kind = told.get("kind", "").replace("_", " ").lower()
+        what = f"{kind} marked as {'done' if status == 'done' else 'open again'}"
+        return Deed(notice["event_id"], what, told.get("by", ""), told.get("note", ""))
+    said = f"{notice['provider']}: {told.get('answer', '')}"
+    return Deed(notice["event_id"], f"{notice['kind']}: {status}", told.get("by", ""), said)
 
 
 def decisions(order: Order) -> list[Decision]:

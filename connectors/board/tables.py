@@ -141,10 +141,22 @@ notices = Table(
     _key("event_id"),
     _text("provider"),
     _text("kind"),
+    Column("subject_id", Text),
     _long("received_at"),
     _text("record"),
 )
 Index("notices_newest", notices.c.received_at, notices.c.event_id)
+Index("notices_subject", notices.c.provider, notices.c.subject_id)
+
+# The latest word of somebody about an anomaly; `version` is when it was said, `record` its notice.
+handled = Table(
+    "handled",
+    metadata,
+    _key("anomaly_id"),
+    Column("done", Boolean, nullable=False),
+    _long("version"),
+    _text("record"),
+)
 
 dead_letters = Table(
     "dead_letters",

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Table
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from connectors.board import asking, chart, finding, lately, queries
 from connectors.board import tables as t
@@ -18,13 +18,14 @@ from connectors.board.advice import problems
 from connectors.board.api import dead_letter_json
 from connectors.board.cancelling import Cancels
 from connectors.board.health import Watch
-from connectors.board.pages import Pages
+from connectors.board.pages import Pages, here, wants_page
+from connectors.board.present import masked_texts
 from connectors.board.raw import RawRecords
 from connectors.board.replaying import Replays
 from connectors.board.store import Store
 from connectors.board.story import decisions, story
 from connectors.clock import micros_now
-from connectors.letters.letter import Wanted, place
+from connectors.letters.letter import Place, Wanted
 
 _LISTED = 50
 _NEWEST = 12
@@ -72,19 +73,26 @@ class Views:
         return await self._list(request, "orders.html", t.orders, words, self._orders)
 
     async def anomalies(self, request: Request) -> Response:
-        words = {"provider": None, "kind": asking.KINDS}
+        words = {"provider": None, "kind": asking.KINDS, "show": asking.SHOWN}
         return await self._list(request, "anomalies.html", t.anomalies, words, self._anomalies)
 
     async def dead_letters(self, request: Request) -> Response:
         words = dict.fromkeys(("provider", "reason", "stage", "since", "until", "place"))
-        shown = {**words, "show": ("open", "all")}
+        shown = {**words, "show": asking.SHOWN}
         return await self._list(request, "dead_letters.html", t.dead_letters, shown, self._letters)
+
+    async def notices(self, request: Request) -> Response:
+        words = {"provider": None}
+        return await self._list(request, "notices.html", t.notices, words, self._notices)
 
     async def processes(self, request: Request) -> Response:
         return await self.page(request, "processes.html", dict)
 
     async def link(self, request: Request) -> Response:
-        return await self.page(request, "link.html", lambda: self._link(**request.path_params))
+        upto = asking.place_in(request.query_params.get("upto", ""))
+        return await self.page(
+            request, "link.html", lambda: self._link(**request.path_params, upto=upto)
+        )
 
     async def order(self, request: Request) -> Response:
         return await self.page(request, "order.html", lambda: self._order(**request.path_params))
@@ -93,6 +101,11 @@ class Views:
         return await self.page(
             request, "dead_letter.html", lambda: self._letter(**request.path_params)
         )
+
+    async def nowhere(self, request: Request) -> Response:
+        if not wants_page(request):
+            return JSONResponse({"error": "no such address"}, HTTPStatus.NOT_FOUND)
+        return await self.page(request, "", lambda: None, "nowhere.html")
 
     async def _list(
         self,
@@ -123,23 +136,41 @@ class Views:
         return await self.page(request, template, content)
 
     async def page(
-        self, request: Request, template: str, look: Callable[[], Content | None]
+        self,
+        request: Request,
+        template: str,
+        look: Callable[[], Content | None],
+        missing: str = "missing.html",
     ) -> Response:
         def render() -> Response:
             content = look()
             frame = self._frame(request)
             if content is None:
-                text = self._pages.render("missing.html", **frame)
+                text = self._pages.render(missing, **frame)
                 return HTMLResponse(text, HTTPStatus.NOT_FOUND)
             return HTMLResponse(self._pages.render(template, **frame, **content))
 
         return await asyncio.to_thread(render)
+
+    def wrong(
+        self,
+        request: Request,
+        error: Exception | str,
+        status: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY,
+        back: str = "/",
+    ) -> Response:
+        """Why it could not be done: in words for a person, who is led `back`, else as JSON."""
+        if wants_page(request):
+            return self._pages.answer(request, "refused.html", status, said=str(error), back=back)
+        field = {"field": error.name} if isinstance(error, asking.BadParameter) else {}
+        return JSONResponse({"error": str(error), **field}, status)
 
     def _frame(self, request: Request) -> Content:
         """What every page has."""
         seen, watch = self._counted(), self.sources.watch
         return {
             "path": request.url.path,
+            "here": here(request),
             "lately": seen,
             "problems": problems(seen, watch.seen, self.sources.trouble()),
             "processes": watch.seen,
@@ -180,8 +211,23 @@ class Views:
         return {"orders": found.rows, "further": found.next, "states": asking.STATES}
 
     def _anomalies(self, asked: dict[str, str], _: str, after: queries.Cursor | None) -> Content:
-        found = finding.anomalies(self.sources.store, asked, _LISTED, after)
-        return {"anomalies": found.rows, "further": found.next, "kinds": asking.KINDS}
+        fresh = asked.get("show") != "all"
+        narrowed = {name: value for name, value in asked.items() if name != "show"}
+        store = self.sources.store
+        found = finding.anomalies(store, narrowed, fresh=fresh, limit=_LISTED, after=after)
+        return {
+            "anomalies": found.page.rows,
+            "further": found.page.next,
+            "count": found.number,
+            "fresh": fresh,
+            "narrowed": narrowed,
+            "kinds": asking.KINDS,
+        }
+
+    def _notices(self, asked: dict[str, str], _: str, after: queries.Cursor | None) -> Content:
+        found = finding.notices(self.sources.store, asked, _LISTED, after)
+        rows = [{**one, "attributes": masked_texts(one["attributes"])} for one in found.rows]
+        return {"notices": rows, "further": found.next}
 
     def _letters(self, asked: dict[str, str], _: str, after: queries.Cursor | None) -> Content:
         store, fresh = self.sources.store, asked.get("show") != "all"
@@ -197,7 +243,7 @@ class Views:
             "reasons": finding.letters_by_reason(store, wanted, fresh=fresh)[:8],
         }
 
-    def _link(self, provider: str, link_id: str) -> Content | None:
+    def _link(self, provider: str, link_id: str, upto: int | None) -> Content | None:
         found = queries.link(self.sources.store, provider, link_id)
         if found is None:
             return None
@@ -207,7 +253,7 @@ class Views:
             "link": found.status,
             "may_cancel": cancels.why_not(found.status) is None,
             "cancelled": cancels.latest(found.status),
-            **story(found, order, self.sources.raw),
+            **story(found, order, self.sources.raw, upto),
         }
 
     def _order(self, provider: str, order_id: str) -> Content | None:
@@ -215,9 +261,8 @@ class Views:
         return found and {"order": found, "decisions": decisions(found)}
 
     def _letter(self, partition: int, offset: int) -> Content | None:
-        wanted = Wanted(places=[place(f"{partition}/{offset}")])
-        found = finding.letters(self.sources.store, wanted, fresh=False, limit=1, after=None)
-        if not found.page.rows:
+        wanted = Wanted(places=[Place(partition, offset)])
+        row = finding.letter(self.sources.store, wanted)
+        if row is None:
             return None
-        row = found.page.rows[0]
         return {"letter": {**dead_letter_json(row), "micros": row["at"]}, "replays": row["replays"]}

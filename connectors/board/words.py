@@ -15,7 +15,7 @@ def money(minor: int | None, currency: str | None) -> str:
     try:
         return f"{major_units(minor, currency or ''):,f} {currency}"
     except BadAmount:
-        return f"{minor} minor units"
+        return f"{minor:,} minor units{f' of {currency}' if currency else ''}"
 
 
 def age(micros: int, now: float | None = None) -> str:

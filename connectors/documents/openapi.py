@@ -3,14 +3,26 @@ the records' schemas and from the form that judges registrations.
 """
 
 from collections.abc import Collection
-from typing import Any, get_args
+from typing import Any
 
-from connectors.cancel_api import Outcome
+from connectors.documents.acts import (
+    cancellable,
+    cancelling,
+    chosen,
+    counting,
+    counting_anomalies,
+    marking,
+    noticed,
+    reopening,
+    replaying,
+)
+from connectors.documents.operations import answers, board, json_of, query, response
 from connectors.documents.rows import Schema, components, reference
 from connectors.documents.shapes import (
     DEAD_LETTER,
     FIELD_ERRORS,
-    MAYBE_TEXT,
+    HEALTH,
+    NOTICED,
     ORDER_DETAILS,
     TEXT,
     object_of,
@@ -24,12 +36,15 @@ _TITLE = (
 )
 _CALLBACK = "A provider's callback; 200 with an empty body once it is kept"
 _ROWS = (codec.LINK_STATUS, codec.LINK_EVENT, codec.ORDER_STATUS, codec.ORDER_CLOSE)
+_WHERE: dict[str, Schema] = {
+    name: {"type": "integer", "minimum": 0} for name in ("partition", "offset")
+}
 _PART: Schema = {"type": "string", "minLength": 1}
 
 
 def document(providers: Collection[str]) -> dict[str, Any]:
     """The OpenAPI document of an installation with these providers."""
-    rows = components([*_ROWS, codec.SETTLEMENT, codec.ANOMALY, codec.REPLAY])
+    rows = components([*_ROWS, codec.SETTLEMENT, codec.ANOMALY, codec.NOTICE, codec.REPLAY])
     rows["Order"] = _order(rows["OrderStatus"])
     return {
         "openapi": "3.1.0",
@@ -43,6 +58,7 @@ def document(providers: Collection[str]) -> dict[str, Any]:
                 "Provider": {"type": "string", "enum": sorted(providers)},
                 "Registration": _registration(),
                 "DeadLetter": DEAD_LETTER,
+                "NoticedAnomaly": NOTICED,
                 "Error": object_of({"error": TEXT}, "error"),
                 "FieldErrors": FIELD_ERRORS,
                 **rows,
@@ -53,7 +69,8 @@ def document(providers: Collection[str]) -> dict[str, Any]:
 
 def _paths() -> dict[str, dict[str, Any]]:
     """Operations by path and method."""
-    link = [reference("LinkStatus"), _listing(timeline="LinkEvent", anomaly_details="Anomaly")]
+    more = _listing(timeline="LinkEvent", anomaly_details="NoticedAnomaly", deeds="Notice")
+    link = [reference("LinkStatus"), more]
     subject = "/registry/subjects/{subject}/versions"
     return {
         "/callbacks/{provider}": {"post": _callback(_CALLBACK)},
@@ -66,40 +83,65 @@ def _paths() -> dict[str, dict[str, Any]]:
                 "The links, newest first",
                 "links",
                 "LinkStatus",
-                _query("provider", reference("Provider")),
-                _query("status", reference("Status")),
-                _query("order_id", TEXT),
+                query("provider", reference("Provider")),
+                query("status", reference("Status")),
+                query("order_id", TEXT),
             ),
         },
         "/links/{provider}/{link_id}": {
-            "get": _board("A link's status with its timeline", {"allOf": link}, 404, 503)
+            "get": board("A link's status with its timeline", {"allOf": link}, 404, 503)
         },
-        "/links/{provider}/{link_id}/cancel": {"get": _cancellable(), "post": _cancelling()},
+        "/links/{provider}/{link_id}/cancel": {"get": cancellable(), "post": cancelling()},
         "/orders": {
             "get": _page(
                 "The orders, newest first",
                 "orders",
                 "OrderStatus",
-                _query("provider", reference("Provider")),
-                _query("state", reference("OrderState")),
+                query("provider", reference("Provider")),
+                query("state", reference("OrderState")),
             )
         },
         "/orders/{provider}/{order_id}": {
-            "get": _board("An order with its close and settlement", reference("Order"), 404, 503)
+            "get": board("An order with its close and settlement", reference("Order"), 404, 503)
         },
         "/anomalies": {
-            "get": _page("What a person should see, newest first", "anomalies", "Anomaly")
+            "get": _page(
+                "What a person should see, newest first",
+                "anomalies",
+                "NoticedAnomaly",
+                *noticed(),
+                query("show", {"type": "string", "enum": ["open", "all"]}),
+            )
+        },
+        "/anomalies/done": {"get": counting_anomalies(), "post": marking()},
+        "/anomalies/open": {"post": reopening()},
+        "/notices": {
+            "get": _page(
+                "What says nothing of a link's status, and what people did here, newest first",
+                "notices",
+                "Notice",
+                query("provider", reference("Provider")),
+            )
         },
         "/dead-letters": {
             "get": _page(
                 "What no rule understands, newest first",
                 "dead_letters",
                 "DeadLetter",
-                *_chosen(),
+                *chosen(),
                 most=100,
             )
         },
-        "/dead-letters/replay": {"get": _counting(), "post": _replaying()},
+        "/dead-letters/{partition}/{offset}": {
+            "get": board("One dead letter", reference("DeadLetter"), 404, 503)
+        },
+        "/dead-letters/replay": {"get": counting(), "post": replaying()},
+        "/processes": {
+            "get": board(
+                "How each process is: those that BOARD__PROCESSES names",
+                object_of({"processes": {"type": "array", "items": HEALTH}}, "processes"),
+            )
+        },
         "/stream": {
             "get": {
                 "tags": ["board"],
@@ -122,12 +164,8 @@ def _item(path: str, methods: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_path(name: str) -> dict[str, Any]:
-    schema = reference("Provider") if name == "provider" else _PART
+    schema = {"provider": reference("Provider"), **_WHERE}.get(name, _PART)
     return {"name": name, "in": "path", "required": True, "schema": schema}
-
-
-def _query(name: str, schema: Schema) -> dict[str, Any]:
-    return {"name": name, "in": "query", "schema": schema}
 
 
 def _callback(summary: str) -> dict[str, Any]:
@@ -136,7 +174,7 @@ def _callback(summary: str) -> dict[str, Any]:
         "tags": ["edge"],
         "summary": summary,
         "requestBody": {"$ref": "#/components/requestBodies/callback"},
-        "responses": {"200": {"description": kept}, **_answers(401), **_texts(404, 413), **_LATER},
+        "responses": {"200": {"description": kept}, **answers(401), **_texts(404, 413), **_LATER},
     }
 
 
@@ -146,14 +184,14 @@ def _registering() -> dict[str, Any]:
         "tags": ["edge"],
         "summary": "Registers a link the merchant created",
         "security": [{}, {"bearer": []}],
-        "requestBody": {"required": True, "content": _json(reference("Registration"))},
+        "requestBody": {"required": True, "content": json_of(reference("Registration"))},
         "responses": {
-            "202": {"description": "On Kafka with acks=all", "content": _json(taken)},
-            **_answers(401),
+            "202": {"description": "On Kafka with acks=all", "content": json_of(taken)},
+            **answers(401),
             **_texts(413),
             "422": {
                 "description": "The fields that are wrong",
-                "content": _json(reference("FieldErrors")),
+                "content": json_of(reference("FieldErrors")),
             },
             **_LATER,
         },
@@ -163,111 +201,21 @@ def _registering() -> dict[str, Any]:
 def _page(
     summary: str, name: str, row: str, *parameters: dict[str, Any], most: int = 500
 ) -> dict[str, Any]:
-    limit = _query("limit", {"type": "integer", "minimum": 1, "maximum": most})
-    cursor = {**_query("cursor", TEXT), "description": "`next` of an earlier answer"}
+    limit = query("limit", {"type": "integer", "minimum": 1, "maximum": most})
+    cursor = {**query("cursor", TEXT), "description": "`next` of an earlier answer"}
     page = _listing(**{name: row})
     page["required"].append("next")
     page["properties"]["next"] = {"type": ["string", "null"]}
-    return {"parameters": [*parameters, limit, cursor], **_board(summary, page, 422, 503)}
-
-
-def _chosen() -> list[dict[str, Any]]:
-    """What narrows dead letters."""
-    return [
-        _query("provider", reference("Provider")),
-        {**_query("reason", TEXT), "description": "A part of it, in any case"},
-        _query("stage", TEXT),
-        *({**_query(name, TEXT), "description": _MOMENT} for name in ("since", "until")),
-        {**_query("place", TEXT), "description": "partition/offset"},
-    ]
-
-
-def _counting() -> dict[str, Any]:
-    answer = object_of({"count": {"type": "integer"}}, "count")
-    what = "How many dead letters a replay with these words would publish; it does nothing"
-    return {"parameters": _chosen(), **_board(what, answer, 422, 503)}
-
-
-def _replaying() -> dict[str, Any]:
-    words = {one["name"]: one["schema"] for one in _chosen()}
-    form = {"type": "object", "properties": {**words, "by": TEXT}}
-    told = object_of(
-        {
-            "chosen": {"type": ["integer", "null"]},
-            "published": {"type": "integer"},
-            "failed": {"type": "boolean"},
-            "said": TEXT,
-        },
-        *("chosen", "published", "failed", "said"),
-    )
-    answers = {
-        "200": {"description": "Done", "content": _json(told)},
-        "202": {"description": "Under way, at a limited rate", "content": _json(told)},
-    }
-    return {
-        "tags": ["board"],
-        "summary": "Publishes dead letters once more; without a word that narrows, all of them",
-        "security": [{"bearer": []}],
-        "requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": form}}},
-        "responses": {**answers, **_answers(401, 403, 409, 422, 503)},
-    }
-
-
-def _cancellable() -> dict[str, Any]:
-    link = {"provider": reference("Provider"), "link_id": TEXT, "status": reference("Status")}
-    answer = object_of({**link, "why_not": MAYBE_TEXT}, *link, "why_not")
-    return _board("Whether the link can be cancelled from here; it does nothing", answer, 404, 503)
-
-
-def _cancelling() -> dict[str, Any]:
-    form = {"type": "object", "properties": {"by": TEXT}}
-    outcome = {"type": "string", "enum": list(get_args(Outcome))}
-    answer = {"outcome": outcome, "said": TEXT, "noted": {"type": "boolean"}}
-    done = "The provider has cancelled it; its status follows with the callback or a lookup"
-    return {
-        "tags": ["board"],
-        "summary": "Asks the provider once to cancel the link for good; notices keeps who asked",
-        "description": "409: refused, or not to be cancelled. 404: unknown here, or there. 503: "
-        "no answer that counts; `said` and `noted` come with each answer of the provider.",
-        "security": [{"bearer": []}],
-        "requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": form}}},
-        "responses": {
-            "200": {"description": done, "content": _json(object_of(answer, *answer))},
-            **_answers(401, 403, 404, 409, 422, 503),
-        },
-    }
-
-
-def _board(summary: str, answer: Schema, *statuses: int) -> dict[str, Any]:
-    found = {"200": {"description": summary, "content": _json(answer)}}
-    return {
-        "tags": ["board"],
-        "summary": summary,
-        "responses": {**found, **_answers(401, 421, *statuses)},
-    }
+    return {"parameters": [*parameters, limit, cursor], **board(summary, page, 422, 503)}
 
 
 def _registry(summary: str, *statuses: int) -> dict[str, Any]:
-    answers = {str(status): _response("registry") for status in (200, *statuses)}
-    return {"tags": ["board"], "summary": summary, "responses": {**answers, **_answers(401, 421)}}
-
-
-def _answers(*statuses: int) -> dict[str, Any]:
-    """The answers that are the same everywhere, by status."""
-    kinds = {401: "refused", 404: "missing"}
-    return {str(status): _response(kinds.get(status, "error")) for status in statuses}
+    found = {str(status): response("registry") for status in (200, *statuses)}
+    return {"tags": ["board"], "summary": summary, "responses": {**found, **answers(401, 421)}}
 
 
 def _texts(*statuses: int) -> dict[str, Any]:
-    return {str(status): _response("text") for status in statuses}
-
-
-def _response(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/responses/{name}"}
-
-
-def _json(schema: Schema) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
+    return {str(status): response("text") for status in statuses}
 
 
 def _listing(**rows: str) -> Schema:
@@ -292,9 +240,7 @@ def _registration() -> Schema:
     return schema
 
 
-_MOMENT = "How long ago, such as 2h or 3d, or a time in RFC 3339"
-
-_LATER = {"503": _response("later")}
+_LATER = {"503": response("later")}
 
 _CALLBACK_BODY = {
     "description": "As the provider sends it, up to 64 KiB; its meaning is read later",
@@ -318,12 +264,12 @@ _RESPONSES = {
     },
     "refused": {
         "description": "Without what proves the sender: a signature, a token",
-        "content": {"text/plain": {"schema": TEXT}, **_json(reference("Error"))},
+        "content": {"text/plain": {"schema": TEXT}, **json_of(reference("Error"))},
     },
-    "error": {"description": "What is wrong", "content": _json(reference("Error"))},
+    "error": {"description": "What is wrong", "content": json_of(reference("Error"))},
     "missing": {
         "description": _MISSING,
-        "content": {**_json(reference("Error")), "text/plain": {}},
+        "content": {**json_of(reference("Error")), "text/plain": {}},
     },
     "registry": {
         "description": "In the words of Confluent's Schema Registry",

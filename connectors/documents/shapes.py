@@ -39,6 +39,36 @@ DEAD_LETTER = object_of(
     "replays",
 )
 
+NOTICED: Schema = {
+    "allOf": [
+        reference("Anomaly"),
+        object_of(
+            {
+                "done": {
+                    "description": "Who marked it as done, and when; null while it is open",
+                    "anyOf": [
+                        {"type": "null"},
+                        object_of({"by": TEXT, "at": TIME, "note": TEXT}, "by", "at", "note"),
+                    ],
+                }
+            },
+            "done",
+        ),
+    ]
+}
+
+HEALTH = object_of(
+    {
+        "name": TEXT,
+        "state": {"type": "string", "enum": ["ready", "not ready", "silent"]},
+        "why": TEXT,
+        "started_at": TIME,
+        "waiting": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "held_back": {"type": "array", "items": TEXT},
+    },
+    *("name", "state", "why", "started_at", "waiting", "held_back"),
+)
+
 FIELD_ERRORS = object_of(
     {
         "errors": {

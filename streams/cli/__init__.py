@@ -6,6 +6,7 @@ import sys
 import typer
 
 from streams.cli import (
+    anomalies,
     cluster,
     doctor,
     errors,
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (processes, feeding, linking, records, letters, cluster, rebuilding, doctor):
+for part in (processes, feeding, linking, records, anomalies, letters, cluster, rebuilding, doctor):
     part.add_to(app)
 
 

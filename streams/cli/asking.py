@@ -38,14 +38,18 @@ class Board:
             return None
         return answer.raise_for_status().json()
 
-    def links(self, where: Mapping[str, str], limit: int) -> Iterator[Any]:
-        """Links, what changed last first."""
-        return islice(self._links({**where, "limit": str(min(limit, _PAGE))}), limit)
+    def post(self, path: str, form: Mapping[str, str]) -> Any:
+        """The answer in JSON."""
+        return self._client.post(path, data=dict(form)).raise_for_status().json()
 
-    def _links(self, asked: dict[str, str]) -> Iterator[Any]:
+    def rows(self, name: str, where: Mapping[str, str], limit: int) -> Iterator[Any]:
+        """The rows of a list, such as `links`: the newest first."""
+        return islice(self._rows(name, {**where, "limit": str(min(limit, _PAGE))}), limit)
+
+    def _rows(self, name: str, asked: dict[str, str]) -> Iterator[Any]:
         while True:
-            page = self.get("/links", **asked)
-            yield from page["links"]
+            page = self.get(f"/{name}", **asked)
+            yield from page[name]
             if page["next"] is None:
                 return
             asked = {**asked, "cursor": page["next"]}

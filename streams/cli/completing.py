@@ -31,6 +31,14 @@ def statuses(incomplete: str) -> Iterator[str]:
     return _beginning(map(str.lower, words) if incomplete.islower() else words, incomplete)
 
 
+def kinds(incomplete: str) -> Iterator[str]:
+    from typing import get_args
+
+    from schemas.records import AnomalyKind
+
+    return _beginning(get_args(AnomalyKind), incomplete.upper())
+
+
 def topics(incomplete: str) -> Iterator[str]:
     from connectors.registry import PROVIDERS
     from schemas.topics import all_topics

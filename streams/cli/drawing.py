@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from schemas.money import BadAmount, major_units
+from connectors.board import words
 from streams.cli.terminal import harmless
 
 _STYLES = {
@@ -45,13 +45,8 @@ def text(value: object, style: str = "") -> Text:
 
 
 def money(minor: int | None, currency: str | None) -> str:
-    """`1,698.81 SEK`; minor units where the currency is not known, nothing where the amount is."""
-    if minor is None:
-        return ""
-    try:
-        return f"{major_units(minor, currency or ''):,} {currency}"
-    except BadAmount:
-        return f"{minor:,} minor units"
+    """As on the page, but nothing where the amount is not known."""
+    return "" if minor is None else words.money(minor, currency)
 
 
 def asked(link: dict[str, Any]) -> str:

@@ -18,6 +18,10 @@ _ENDED = frozenset({"EXPIRED", "CANCELLED", "FAILED", "PAID"})
 _LATE = timedelta(seconds=1)
 
 
+# What people did on the board.
+_DEEDS = {("anomaly handled", "done"): "DONE", ("anomaly handled", "open"): "REOPENED"}
+
+
 class Moment(NamedTuple):
     """One line of the timeline. `source` is how it came to us, or the topic that says it."""
 
@@ -49,6 +53,12 @@ def moments(link: Doc, order: Doc | None) -> Iterator[Moment]:
         yield from _at(event["received_at"], _fact(event), proven)
     for anomaly in link["anomaly_details"]:
         yield from _at(anomaly["at"], ("ANOMALY", "anomalies", anomaly["kind"], "bold red"))
+    for deed in link.get("deeds", ()):
+        told = deed["attributes"]
+        what = _DEEDS.get((deed["kind"], deed["status"]), deed["kind"].upper())
+        said = told.get("note") or told.get("answer") or ""
+        words = ", ".join(filter(None, (told.get("kind"), f"by {told.get('by')}", said)))
+        yield from _at(deed["received_at"], (what, "notices", words, "bold"))
     if order is None:
         return
     if close := order["close"]:
@@ -178,7 +188,9 @@ def _anomalies(found: Iterable[Doc]) -> Table:
     table = grid("anomaly", "detail")
     table.columns[0].no_wrap = True
     for one in found:
-        table.add_row(text(one["kind"], "bold red"), text(one["detail"]))
+        said = one.get("done")
+        done = f" (done by {said['by']})" if said else ""
+        table.add_row(text(one["kind"], "dim" if said else "bold red"), text(one["detail"] + done))
     return table
 
 

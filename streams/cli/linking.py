@@ -23,6 +23,9 @@ def add(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be rejected.")
     ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="One object: how many, and the `rejected` lines.")
+    ] = False,
 ) -> None:
     """Registers the links of a CSV file, as POST /links does: one a row.
 
@@ -36,11 +39,11 @@ def add(
     from connectors.registry import PROVIDERS
     from streams import registrations, running, schema_ids
     from streams.cli.errors import Failed
-    from streams.cli.terminal import counting, harmless, say
+    from streams.cli.terminal import as_json, counting, harmless, say
 
     rows = registrations.read(file, PROVIDERS, micros_now())
     rejected = [row for row in rows if row.link is None]
-    for row in rejected:
+    for row in () if json else rejected:
         print(harmless(f"line {row.line}: {row.reason}"))
     good = [row.link for row in rows if row.link is not None]
     if not dry_run:
@@ -49,6 +52,10 @@ def add(
         with counting("registering", len(good)) as advance:
             for more in registrations.publish(settings.cluster(), good):
                 advance(more)
+    if json:
+        lines = [{"line": row.line, "reason": row.reason} for row in rejected]
+        kept = 0 if dry_run else len(good)
+        print(as_json({"good": len(good), "registered": kept, "rejected": lines}))
     say(f"{len(good)} {'good' if dry_run else 'registered'}, {len(rejected)} rejected")
     if rejected:
         raise Failed("not every row is a link that can be registered")
@@ -80,7 +87,8 @@ def list_(
 
     named = {"provider": provider, "status": status and status.upper(), "order_id": order}
     with Board(running.settings()) as board:
-        found = list(board.links({name: value for name, value in named.items() if value}, limit))
+        asked = {name: value for name, value in named.items() if value}
+        found = list(board.rows("links", asked, limit))
     if json:
         for link in found:
             print(as_json(link))

@@ -13,6 +13,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def is_terminal() -> bool:
+    """Whether a person looks at standard output."""
+    return sys.stdout.isatty()
+
+
 def readable(data: bytes | None) -> str | None:
     """Bytes as text, or as base64 with that prefix where they are none."""
     if data is None:
@@ -31,6 +36,18 @@ def harmless(text: str) -> str:
 def as_json(value: Any) -> str:
     """One line."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def somebody() -> str:
+    """Who asks, where nobody says."""
+    import getpass
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container without a name for its user
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"
 
 
 @contextmanager

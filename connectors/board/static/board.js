@@ -4,6 +4,7 @@
 
 const PAUSE_MS = 700;
 const AGES_MS = 15000;
+const AGAIN_MS = 3000;
 const live = document.getElementById("live");
 let waiting = null;
 
@@ -63,7 +64,12 @@ async function refresh() {
   waiting = null;
   try {
     const answer = await fetch(location.href, { cache: "no-store", headers: { Accept: "text/html" } });
-    if (!answer.ok) return;
+    if (!answer.ok && answer.status !== 404) {
+      // What is shown stays; it is said that it is old.
+      say("off", answer.status === 401 ? "signed out" : "not live");
+      return;
+    }
+    if (stream.readyState === EventSource.OPEN) say("on", "live");
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of ["main", "nav"]) {
       const [old, wanted] = [document.querySelector(part), fresh.querySelector(part)];
@@ -79,10 +85,20 @@ function refreshSoon() {
   if (waiting === null && !document.hidden) waiting = setTimeout(refresh, PAUSE_MS);
 }
 
-const stream = new EventSource("/stream");
-stream.addEventListener("open", () => { say("on", "live"); refreshSoon(); });
-stream.addEventListener("error", () => say("off", "not live"));
-stream.addEventListener("activity", refreshSoon);
+let stream;
+
+function listen() {
+  stream = new EventSource("/stream");
+  stream.addEventListener("open", () => { say("on", "live"); refreshSoon(); });
+  stream.addEventListener("activity", refreshSoon);
+  stream.addEventListener("error", () => {
+    say("off", "not live");
+    // A browser comes back by itself after a lost connection, not after an answer such as 503.
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN_MS);
+  });
+}
+
+listen();
 setInterval(refreshSoon, AGES_MS);
 document.addEventListener("visibilitychange", refreshSoon);
 document.addEventListener("input", (event) => { if (event.target.form) event.target.form.dataset.touched = "yes"; });

@@ -21,7 +21,16 @@ from connectors.process import Address
 from tests.connectors.board.conftest import PROVIDERS, TOKEN
 
 PATHS = ["/", "/links", "/links/ping/x", "/orders/ping/x", "/anomalies", "/dead-letters"]
-PATHS += ["/links/ping/x/cancel", "/stream", "/registry/subjects", "/static/board.js"]
+PATHS += [
+    "/links/ping/x/cancel",
+    "/notices",
+    "/anomalies/done",
+    "/nothing",
+    "/processes",
+    "/stream",
+    "/registry/subjects",
+    "/static/board.js",
+]
 
 
 def config(database_url: str, host: str, token: str | None) -> BoardConfig:

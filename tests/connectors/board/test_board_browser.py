@@ -178,7 +178,7 @@ async def test_a_dead_letter_is_replayed_by_clicking(world: World, page: Page) -
     await page.shows("411111•••1111")
     assert "not yet" in await page.text()
     assert await page.value("document.querySelectorAll('form[method=post]').length") == 0
-    await page.click("#letter a[href='/sign-in']")
+    await page.click("#letter a[href^='/sign-in']")
     await page.until("document.activeElement.name === 'token'")
     await page.write("guess")
     await page.press("Enter")
@@ -187,7 +187,7 @@ async def test_a_dead_letter_is_replayed_by_clicking(world: World, page: Page) -
     await page.until("document.activeElement.name === 'token'")
     await page.write(TOKEN)
     await page.press("Enter")
-    await page.until("location.pathname === '/'")
+    await page.until("location.pathname === '/dead-letters/0/0'")  # where one was
     await page.click("nav a[href='/dead-letters']")
     await page.shows("Replay these 3")
 
@@ -214,6 +214,45 @@ async def test_a_dead_letter_is_replayed_by_clicking(world: World, page: Page) -
     notes: list[Replay] = sorted(found, key=lambda note: note["at"])
     assert [note["reason"] for note in notes] == ["first", "second"]
     assert notes[1]["by"].startswith("somebody on the page")
+
+
+async def test_an_anomaly_is_marked_as_done_by_clicking(world: World, page: Page) -> None:
+    world.link("link-1", anomalies=["UNDERPAID"])
+    world.put(topics.ANOMALIES, world.make.anomaly("a1"))
+    world.put(topics.ANOMALIES, world.make.anomaly("a2"))
+    await page.go(f"{world.url}/?token={TOKEN}")
+    await page.shows("2× Less was received")
+    await page.click("#problems a[href^='/anomalies']")
+    await page.click("tr[id=a1] td.cure a")
+    await page.shows("Mark 1 anomaly as done?")
+    await page.click("input[name=by]")
+    await page.write("Ada")
+    await page.click("input[name=note]")
+    await page.write("asked for the rest")
+    await page.press("Enter")
+    await page.until("location.pathname === '/anomalies' && !document.getElementById('a1')")
+    assert await page.value("!!document.getElementById('a2')")
+    await page.click("nav a[href='/links']")
+    await page.click("a[href='/links/ping/link-1']")
+    await page.shows("by Ada on the page, from 127.0.0.1")
+    await page.shows("asked for the rest")
+    await page.click("li.noticed form.undo button")
+    await page.shows("underpaid marked as open again")
+    assert await page.value("location.pathname") == "/links/ping/link-1"
+    assert len(read_all(world.cluster, "notices")) == 2
+
+
+async def test_it_is_live_again_after_an_answer_that_was_no_stream(
+    world: World, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser comes back by itself after a lost connection, but not after a 502 or 503."""
+    monkeypatch.setattr(world.board.hub, "_most_clients", 0)
+    await page.go(world.url + "/")
+    await until(lambda: bool(page.complaints), "the stream to be refused")
+    assert await page.value("document.getElementById('live').textContent") == "not live"
+    monkeypatch.undo()
+    await page.until("document.getElementById('live').textContent === 'live'")
+    page.complaints.clear()  # of the 503
 
 
 async def test_another_page_on_this_machine_cannot_replay(world: World, page: Page) -> None:
@@ -275,7 +314,7 @@ async def test_every_page_fits_a_narrow_screen_light_and_dark(world: World, page
     )
     paths = ["/", "/links", "/orders", "/anomalies", "/dead-letters", "/processes", "/sign-in"]
     paths += [f"/links/ping/{long}", f"/orders/ping/{long}", "/dead-letters/0/0"]
-    paths += ["/dead-letters/replay"]
+    paths += ["/dead-letters/replay", "/anomalies/done", "/notices", "/nothing"]
     grounds = set()
     for path in paths:
         for dark in (False, True):
@@ -286,6 +325,7 @@ async def test_every_page_fits_a_narrow_screen_light_and_dark(world: World, page
             assert await page.value(CONTRAST) >= 4.5, (path, dark)
             grounds.add(await page.value("getComputedStyle(document.body).backgroundColor"))
     assert len(grounds) == 2
+    page.complaints.clear()  # of the 404
 
 
 async def test_everything_is_reached_by_the_keyboard(world: World, page: Page) -> None:

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.board import Board, chart
+from connectors.board import Board, chart, noting
 from connectors.board.advice import ANOMALIES, problems
 from connectors.board.asking import KINDS
 from connectors.board.health import Health
 from connectors.board.keep import keep
 from connectors.board.lately import look
+from connectors.board.noting import Mark
 from connectors.board.pages import STATIC
 from connectors.board.present import masked_body
 from connectors.board.store import Store
@@ -23,7 +24,14 @@ from tests.connectors.board.samples import AT, Make
 
 HOSTILE = "<script>alert(1)</script>"
 PAGES = ["/", "/links", "/orders", "/anomalies", "/dead-letters", "/processes"]
-PAGES += ["/dead-letters/replay", "/links/ping/l1", "/orders/ping/o1", "/dead-letters/0/0"]
+PAGES += [
+    "/dead-letters/replay",
+    "/notices",
+    "/anomalies/done",
+    "/links/ping/l1",
+    "/orders/ping/o1",
+    "/dead-letters/0/0",
+]
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
@@ -52,7 +60,7 @@ async def page(client: httpx.AsyncClient, path: str) -> str:
     return answer.text
 
 
-@pytest.mark.parametrize("path", PAGES[:7])
+@pytest.mark.parametrize("path", PAGES[:9])
 async def test_an_empty_board_has_its_pages(client: httpx.AsyncClient, path: str) -> None:
     await page(client, path)
 
@@ -245,7 +253,10 @@ def test_the_gravest_comes_first_and_what_is_well_is_not_told(store: Store, make
         store,
         [
             make.message(topics.ANOMALIES, make.anomaly("new", at=now)),
-            make.message(topics.ANOMALIES, {**make.anomaly("old"), "kind": "STALE"}),
+            make.message(topics.ANOMALIES, {**make.anomaly("done"), "kind": "STALE"}),
+            make.message(
+                topics.NOTICES, noting.of_mark(make.anomaly("done"), Mark(True, "ada", now))
+            ),
             make.message(topics.ORDERS, make.order("o", state="FAILED")),
         ],
     )
@@ -271,7 +282,7 @@ async def test_without_a_token_the_page_says_how_to_replay(
     fill(store, make)
     shown = await page(client, "/dead-letters/0/0")
     assert "<button" not in shown.split('id="letter"')[1]
-    assert 'href="/sign-in"' in shown
+    assert 'href="/sign-in?back=%2Fdead-letters%2F0%2F0"' in shown
 
 
 @pytest.mark.parametrize(

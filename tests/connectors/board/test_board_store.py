@@ -11,14 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from connectors.board import queries, rows
+from connectors.board import finding, queries, rows
 from connectors.board import tables as t
 from connectors.board.keep import keep
+from connectors.board.noting import Mark, of_mark
 from connectors.board.rows import Message
 from connectors.board.store import Store
 from schemas import topics
 from tests.connectors.board.conftest import EACH_DATABASE, NewDatabase, empty
-from tests.connectors.board.samples import Make
+from tests.connectors.board.samples import AT, Make
 
 pytestmark = EACH_DATABASE
 
@@ -49,6 +50,10 @@ def one_of_everything() -> list[Message]:
         make.message(topics.SETTLEMENT, make.settlement("s1", "o1", "EXPECTED")),
         make.message(topics.ANOMALIES, make.anomaly("a1")),
         make.message(topics.NOTICES, make.notice("n1")),
+        *(
+            make.message(topics.NOTICES, of_mark(make.anomaly("a1"), Mark(done, "ada", AT + n)))
+            for n, done in enumerate((True, False))
+        ),
         make.message(topics.REPLAYS, make.replay("r1")),
         make.raw(topics.DEAD_LETTERS, b"no json", {"reason": "no JSON", "stage": "normalize"}),
         make.raw(topics.LINK_EVENTS, b"\x00broken"),
@@ -84,7 +89,8 @@ def test_every_topic_read_makes_a_row(store: Store) -> None:
         "order_close": 1,
         "settlements": 1,
         "anomalies": 1,
-        "notices": 1,
+        "notices": 3,
+        "handled": 1,
         "dead_letters": 1,
         "link_payments": 2,
         "replays": 1,
@@ -137,6 +143,11 @@ def test_a_broken_record_is_kept_aside_and_its_neighbours_go_on(store: Store, ma
     assert store.positions() == {("link-status", 0): 3}
 
 
+def noticed(store: Store) -> list[Any]:
+    found = finding.anomalies(store, {}, fresh=False, limit=9, after=None)
+    return [anomaly for anomaly, _ in found.page.rows]
+
+
 _PICKY = {
     "sqlite": [
         "CREATE TRIGGER picky BEFORE INSERT ON anomalies WHEN NEW.event_id = 'a2' "
@@ -160,7 +171,7 @@ def test_a_row_the_database_refuses_is_kept_aside(
                 connection.execute(text(statement))
         some = [make.message(topics.ANOMALIES, make.anomaly(name)) for name in ("a1", "a2", "a3")]
         keep(store, some)
-        assert [a["event_id"] for a in queries.anomalies(store, 9).rows] == ["a3", "a1"]
+        assert [a["event_id"] for a in noticed(store)] == ["a3", "a1"]
         with store.reading() as connection:
             assert connection.scalars(select(t.unreadable.c.reason)).all() == ["not that one"]
         assert store.positions() == {("anomalies", 0): 3}

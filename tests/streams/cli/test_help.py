@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 # What each shows how to use; the processes have no options but their port.
 SHOWN = (
     *("up", "send", "status", "tail", "rebuild", "doctor", "links add", "links list"),
-    *("sandbox", "sandbox play", "sandbox env"),
+    *("sandbox", "sandbox play", "sandbox env", "anomalies list", "anomalies done"),
 )
 
 
