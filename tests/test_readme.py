@@ -82,6 +82,23 @@ def test_the_table_of_settings_names_what_is_read() -> None:
         assert name in known, name
 
 
+def test_the_table_of_settings_leaves_none_out() -> None:
+    table = README.split("## Settings")[1].split("\n## ")[0]
+    written: set[str] = set()
+    for row in (line for line in table.splitlines() if line.startswith("| `")):
+        section = ""
+        for name in re.findall(r"`([^`]+)`", row.split("|")[1]):
+            if name.startswith("LINKSTATUS_"):
+                section = name.rpartition("__")[0]
+            written.add(name.replace("…", section, 1))
+    any_provider = ("PATH_TOKEN", "ORDER_FROM")
+    known = names(type(settings.load()), "LINKSTATUS_")
+    assert {
+        "LINKSTATUS_{PROVIDER}__" + name if name in any_provider else prefix + name
+        for prefix, name in known
+    } <= written
+
+
 @pytest.mark.parametrize("document", ["README.md", "connectors/README.md"])
 def test_every_link_to_a_file_leads_somewhere(document: str) -> None:
     text = (ROOT / document).read_text()
