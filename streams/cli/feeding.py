@@ -71,7 +71,8 @@ def send(
 
     _known(provider)
     if examples:
-        print(*ours.names(provider), sep="\n")
+        names = ours.names(provider)
+        print(as_json(names) if json else "\n".join(names))
         return
     posts = _posts(provider, files or [], example or [], content_type)
     chance = Random(seed) if shuffle or seed is not None else None  # noqa: S311 - a way to try
@@ -153,10 +154,10 @@ def _posts(
 ) -> list["Post"]:
     from connectors import examples
     from connectors.sandbox.send import Post
-    from streams.cli.errors import Failed
 
     if not (files or named):
-        raise Failed(f"name files, or --example with one of {', '.join(examples.names(provider))}")
+        known = ", ".join(examples.names(provider))
+        raise typer.BadParameter(f"name files, or --example with one of {known}")
     posts = []
     for file in files:
         if str(file) != "-" and not file.is_file():

@@ -39,20 +39,27 @@ def list_(
     json: Json = False,
 ) -> None:
     """The dead letters, oldest first in each partition, and who has replayed them when."""
+    from datetime import UTC, datetime
+
     from connectors.letters import reading
     from streams import running, schema_ids
-    from streams.cli.terminal import as_json, harmless
+    from streams.cli.terminal import as_json, harmless, say
 
     wanted = _wanted((), reason, stage, provider, link, since, until)
     settings = running.settings()
     cluster = settings.cluster()
     schema_ids.read(cluster, settings.schema_registry_url)
     replayed = {replay["letter"]: replay for replay in reading.replays(cluster)}
+    found = 0
     for letter in reading.letters(cluster, wanted):
         line = _described(letter, replayed.get(letter.name))
         why = f"{letter.header('stage')}  {letter.header('origin')}  {letter.reason}"
         mark = f"  (replayed by {line['replayed_by']})" if letter.name in replayed else ""
-        print(as_json(line) if json else harmless(f"{letter.place}  {why}{mark}"))
+        at = f"{datetime.fromtimestamp(letter.at // 1_000_000, UTC):%Y-%m-%d %H:%M:%SZ}"
+        print(as_json(line) if json else harmless(f"{letter.place}  {at}  {why}{mark}"))
+        found += 1
+    if not found:
+        say("none")
 
 
 @dead_letters.command()
@@ -60,12 +67,14 @@ def show(
     where: Annotated[str, typer.Argument(help="PARTITION/OFFSET, as `list` shows it.")],
     json: Json = False,
 ) -> None:
-    """One dead letter: its headers, and its bytes as they are."""
+    """One dead letter: its headers, and its bytes as they are; on a terminal what would command it
+    is shown as an escape.
+    """
     import sys
 
     from connectors.letters import reading
     from streams import running
-    from streams.cli.terminal import as_json, harmless
+    from streams.cli.terminal import as_json, harmless, is_terminal
 
     (letter,) = reading.letters(running.settings().cluster(), _wanted([where]))
     if json:
@@ -74,7 +83,12 @@ def show(
     for name, value in letter.headers:
         print(harmless(f"{name}: {(value or b'').decode(errors='replace')}"))
     print(flush=True)
-    sys.stdout.buffer.write(letter.body or b"")
+    body = letter.body or b""
+    if is_terminal():  # whoever sent it could command it
+        text = body.decode(errors="backslashreplace")
+        print(*map(harmless, text.split("\n")), sep="\n")
+        return
+    sys.stdout.buffer.write(body)
     sys.stdout.buffer.flush()
 
 
@@ -95,6 +109,9 @@ def replay(
     rate: Annotated[float, typer.Option(min=0.1, help="At most so many a second.")] = 50.0,
     by: Annotated[str, typer.Option(help="Who asks; default: you on this machine.")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="One object: how many, from where and why.")
+    ] = False,
 ) -> None:
     """Publishes dead letters once more to the topics they came from, as received.
 
@@ -103,12 +120,11 @@ def replay(
     """
     from connectors.letters.replay import chosen, replay
     from streams import running, schema_ids
-    from streams.cli.errors import Failed
-    from streams.cli.terminal import counting, say
+    from streams.cli.terminal import as_json, counting, say, somebody
 
     narrowed = any((reason, stage, provider, link, since, until))
     if bool(where) + (all_ or narrowed) != 1:
-        raise Failed(
+        raise typer.BadParameter(
             "name the dead letters to replay, or choose some with --reason, --stage, --provider, "
             "--link, --since, --until, or all of them with --all"
         )
@@ -119,13 +135,17 @@ def replay(
     letters = chosen(cluster, wanted, again=again or bool(where))
     _tell(letters)
     if dry_run or not letters:
+        if json:
+            print(as_json(_counted(letters, 0)))
         return
     if not (where or yes):
         typer.confirm(f"replay {len(letters)}?", abort=True, err=True)
     with counting("replaying", len(letters)) as done:
-        sent = replay(cluster, letters, by or _me(), per_second=rate, done=done)
+        sent = replay(cluster, letters, by or somebody(), per_second=rate, done=done)
     for topic, count in sent.items():
         say(f"{topic}: {count} published again")
+    if json:
+        print(as_json(_counted(letters, sent.total())))
 
 
 def _tell(chosen: Sequence[Letter]) -> None:
@@ -142,6 +162,14 @@ def _tell(chosen: Sequence[Letter]) -> None:
         say(f"         and {len(reasons) - _SHOWN_REASONS} other reasons")
 
 
+def _counted(chosen: Sequence[Letter], published: int) -> dict[str, object]:
+    from collections import Counter
+
+    reasons = Counter((letter.topic, letter.reason) for letter in chosen)
+    rows = [{"to": to, "reason": why, "number": count} for (to, why), count in reasons.items()]
+    return {"chosen": len(chosen), "published": published, "reasons": rows}
+
+
 def _wanted(
     where: Sequence[str],
     reason: str = "",
@@ -154,8 +182,10 @@ def _wanted(
     from connectors.clock import micros_now
     from connectors.letters.letter import BadPlace, Wanted, place
     from connectors.letters.moment import BadMoment, moment
-    from streams.cli.errors import Failed
+    from connectors.registry import PROVIDERS
 
+    if provider and provider not in PROVIDERS:
+        raise typer.BadParameter(f"{provider} is not one of {', '.join(PROVIDERS)}")
     now = micros_now()
     try:
         return Wanted(
@@ -168,7 +198,7 @@ def _wanted(
             until=moment(until, now) if until else None,
         )
     except (BadPlace, BadMoment) as error:
-        raise Failed(str(error)) from None
+        raise typer.BadParameter(str(error)) from None
 
 
 def _described(letter: Letter, replayed: object) -> dict[str, object]:
@@ -185,14 +215,3 @@ def _described(letter: Letter, replayed: object) -> dict[str, object]:
         "replayed_by": again.get("by"),
         "replayed_at": again.get("at"),
     }
-
-
-def _me() -> str:
-    import getpass
-    import socket
-
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container without a name for its user
-        user = "somebody"
-    return f"{user}@{socket.gethostname()}"

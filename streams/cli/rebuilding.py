@@ -16,6 +16,9 @@ def add_to(app: typer.Typer) -> None:
 
 def rebuild(
     prefix: Annotated[str, typer.Argument(help="Prefix of the new topics, which must not exist.")],
+    json: Annotated[
+        bool, typer.Option("--json", help="One object a line for each kind of thing compared.")
+    ] = False,
 ) -> None:
     """Replays what came in (callbacks, links, order-updates) into new topics and compares.
 
@@ -25,13 +28,13 @@ def rebuild(
 
         linkstatus rebuild rebuilt.
     """
-    from dataclasses import replace
+    from dataclasses import asdict, replace
 
     from connectors.clock import micros_now
     from schemas import codec
     from streams import admin, running, schema_ids, wiring
     from streams.cli.errors import Failed
-    from streams.cli.terminal import counting
+    from streams.cli.terminal import as_json, counting
     from streams.rebuild import compare
 
     settings = running.settings()
@@ -47,7 +50,7 @@ def rebuild(
         kept_since = started.run(micros_now(), advance)
     found = compare(source, target, kept_since)
     for one in found:
-        print(_line(one))
+        print(as_json({**asdict(one), "agrees": one.agrees}) if json else _line(one))
     if not all(one.agrees for one in found):
         raise Failed("what was rebuilt is not what is there")
 

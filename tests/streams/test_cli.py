@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from typer.testing import CliRunner, Result
 from connectors.kafka import Cluster
 from schemas import codec, compatibility
 from streams import cli
+from streams.cli import errors
 from tests.reading import read_all
 
 _REGISTERED = codec.LINK_REGISTERED.encode(
@@ -38,6 +40,9 @@ def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[
         yield from _commands(sub, (*path, name))
 
 
+# Those that print nothing that a program would read as it is: processes, shell text, one word.
+NOT_FOR_PROGRAMS = {"up", "receive", "work", "lookup", "settle", "board", "web"}
+NOT_FOR_PROGRAMS |= {"sandbox env", "schemas release", "anomalies open"}
 COMMANDS = dict(_commands(typer.main.get_command(cli.app)))
 
 
@@ -98,6 +103,14 @@ def test_every_option_has_help(path: tuple[str, ...]) -> None:
     assert [option.name for option in options if not (option.help or option.hidden)] == []
 
 
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_what_a_program_may_read_comes_with_json(path: tuple[str, ...]) -> None:
+    command = COMMANDS[path]
+    if " ".join(path) in NOT_FOR_PROGRAMS or hasattr(command, "commands"):
+        return
+    assert "--json" in {option for one in command.params for option in one.opts}
+
+
 def test_help_imports_nothing_heavy() -> None:
     program = "import sys, streams.cli; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", program], text=True).split()
@@ -151,6 +164,9 @@ def test_an_unreachable_cluster_ends_with_1_and_without_a_traceback(tmp_path: Pa
 def test_schemas_check_prints_every_id() -> None:
     lines = Cli({}).ok("schemas", "check").splitlines()
     assert {int(line.split()[0]) for line in lines} == {one.id for one in codec.ALL}
+    told = json.loads(Cli({}).ok("schemas", "check", "--json"))
+    assert told["well"]
+    assert {one["id"] for one in told["schemas"]} == {one.id for one in codec.ALL}
 
 
 def test_schemas_check_fails_and_names_what_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,8 +184,7 @@ def test_schemas_release_wants_a_later_number() -> None:
 
 def test_send_names_the_examples_there_are(tmp_path: Path) -> None:
     result = Cli({"LINKSTATUS_DATA_DIR": str(tmp_path)}).run("send", "ping")
-    assert result.exit_code != 0
-    assert "completed" in str(result.exception)
+    assert (result.exit_code, "completed" in result.stderr) == (2, True)
 
 
 def test_an_unknown_provider_is_a_wrong_argument(tmp_path: Path) -> None:
@@ -234,9 +249,9 @@ def test_dead_letters_are_listed_shown_and_replayed(linkstatus: Cli, kafka: Clus
         "origin": b"callbacks.ping/1/7",
     }
     _produce(kafka, "dead-letters", b"\x00broken", headers=headers)
-    assert linkstatus.ok("dead-letters", "list").split() == [
-        *("0/0", "normalize", "callbacks.ping/1/7", "no", "JSON")
-    ]
+    place, day, time, *told = linkstatus.ok("dead-letters", "list").split()
+    assert (place, *told) == ("0/0", "normalize", "callbacks.ping/1/7", "no", "JSON")
+    assert datetime.fromisoformat(f"{day}T{time}").tzinfo == UTC
     (listed,) = map(json.loads, linkstatus.ok("dead-letters", "list", "--json").splitlines())
     assert listed["headers"]["reason"] == "no JSON"
     shown = linkstatus.ok("dead-letters", "show", "0/0")
@@ -277,6 +292,9 @@ def test_a_replay_is_counted_before_it_is_done_and_not_done_twice(
     dry = linkstatus.run(*chosen, "--dry-run")
     assert (dry.exit_code, published()) == (0, 0)
     assert "2 dead letters" in dry.stderr
+    counted = json.loads(linkstatus.ok(*chosen, "--dry-run", "--json"))
+    assert (counted["chosen"], counted["published"]) == (2, 0)
+    assert [row["to"] for row in counted["reasons"]] == ["callbacks.ping"] * 2
     unasked = linkstatus.run(*chosen)
     assert (unasked.exit_code, published()) == (1, 0)
     assert "replay 2?" in unasked.stderr
@@ -285,7 +303,8 @@ def test_a_replay_is_counted_before_it_is_done_and_not_done_twice(
     assert "no dead letter to replay" in linkstatus.run(*chosen, "--yes").stderr
     assert "1 dead letters" in linkstatus.run("dead-letters", "replay", "--all", "--yes").stderr
     assert published() == 3
-    linkstatus.ok(*chosen, "--yes", "--again")
+    done = json.loads(linkstatus.ok(*chosen, "--yes", "--again", "--json"))
+    assert (done["chosen"], done["published"]) == (2, 2)
     assert published() == 5
 
 
@@ -293,22 +312,42 @@ def test_a_replay_is_counted_before_it_is_done_and_not_done_twice(
 @pytest.mark.parametrize("when", ["yesterday", "2030-01-01T00:00"])
 def test_a_time_that_is_none_is_refused(linkstatus: Cli, when: str) -> None:
     result = linkstatus.run("dead-letters", "list", "--since", when)
-    assert result.exit_code != 0
-    assert when in str(result.exception)
+    assert result.exit_code == 2
+    assert when in result.stderr
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("where", ["0/99", "7/0", "x", "0"])
-def test_a_dead_letter_that_is_not_there_fails(linkstatus: Cli, where: str) -> None:
+@pytest.mark.parametrize(("where", "code"), [("0/99", 1), ("7/0", 1), ("x", 2), ("0", 2)])
+def test_a_dead_letter_that_is_not_there_fails(linkstatus: Cli, where: str, code: int) -> None:
     result = linkstatus.run("dead-letters", "show", where)
-    assert result.exit_code != 0
+    # As `python -m streams.cli` ends, see tests/streams/cli/test_errors.py.
+    failed = result.exception
+    ended = errors.ending_of(failed) if isinstance(failed, Exception) else None
+    assert (ended.code if ended else result.exit_code) == code
+
+
+@pytest.mark.kafka
+def test_what_commands_the_terminal_is_shown_as_an_escape(
+    linkstatus: Cli, kafka: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can send a callback that no rule understands; a person looks at it here."""
+    origin: dict[str, str | bytes | None] = {"origin": b"callbacks.ping/0/0"}
+    _produce(kafka, "dead-letters", b"a\x1b]0;owned\x07\xc2\x9b2J\xff\nb", headers=origin)
+    raw = linkstatus.ok("dead-letters", "show", "0/0")
+    assert "\x1b]0;owned" in raw  # through a pipe the bytes are as they are
+    monkeypatch.setattr("streams.cli.terminal.is_terminal", lambda: True)
+    shown = linkstatus.ok("dead-letters", "show", "0/0")
+    assert not {"\x1b", "\x07", "\x9b"} & set(shown)
+    assert "\\x1b]0;owned\\x07\\x9b2J\\xff\nb" in shown
 
 
 @pytest.mark.kafka
 def test_replay_wants_to_be_told_what(linkstatus: Cli) -> None:
-    assert linkstatus.run("dead-letters", "replay").exit_code != 0
-    assert linkstatus.run("dead-letters", "replay", "0/0", "--all").exit_code != 0
+    assert linkstatus.run("dead-letters", "replay").exit_code == 2
+    assert linkstatus.run("dead-letters", "replay", "0/0", "--all").exit_code == 2
     assert linkstatus.run("dead-letters", "replay", "--all").exit_code == 0
+    wrong = linkstatus.run("dead-letters", "list", "--provider", "pong")
+    assert (wrong.exit_code, "pong is not one of ping" in wrong.stderr) == (2, True)
 
 
 @pytest.mark.kafka
@@ -321,10 +360,17 @@ def test_topics_are_created_and_checked(bare_kafka: Cluster, tmp_path: Path) -> 
             "LINKSTATUS_PARTITIONS": "1",
         }
     )
-    assert linkstatus.run("topics", "check").exit_code != 0
-    linkstatus.ok("topics", "create")
+    missing = linkstatus.run("topics", "check", "--json")
+    checked = json.loads(missing.stdout)
+    assert (missing.exit_code != 0, checked["well"]) == (True, False)
+    assert len(checked["differences"]) == checked["topics"]
+    made = json.loads(linkstatus.ok("topics", "create", "--json"))
+    assert (len(made["made"]), made["there"]) == (checked["topics"], 0)
     assert "0 made" in linkstatus.ok("topics", "create")
     linkstatus.ok("topics", "check")
+    assert json.loads(linkstatus.ok("topics", "check", "--json"))["well"]
+    acls = [json.loads(line) for line in linkstatus.ok("topics", "acls", "--json").splitlines()]
+    assert {one["principal"] for one in acls} >= {"User:linkstatus-work", "User:linkstatus-board"}
 
 
 @pytest.mark.kafka

@@ -1,6 +1,7 @@
 """`linkstatus links add`: the same record as POST /links makes, and rejects named by line."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,9 @@ def test_good_rows_are_registered_and_rejects_named_by_line(kafka: Cluster, tmp_
     tried = run(kafka, tmp_path, str(file), "--dry-run")
     assert "line 3: currency: is needed with an amount" in tried.output
     assert read_all(kafka, "links") == []
+    told = json.loads(run(kafka, tmp_path, str(file), "--dry-run", "--json").stdout)
+    assert (told["good"], told["registered"]) == (501, 0)
+    assert told["rejected"] == [{"line": 3, "reason": "currency: is needed with an amount"}]
     done = run(kafka, tmp_path, str(file))
     assert done.exit_code == 1
     assert "line 3: currency: is needed with an amount" in done.stdout

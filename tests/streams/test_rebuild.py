@@ -1,5 +1,6 @@
 """`linkstatus rebuild`: everything that came in, in its order, once more; differences are named."""
 
+import json
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -149,13 +150,13 @@ def test_what_came_in_is_copied_as_it_was_and_nothing_is_asked_again(kafka: Clus
     assert dict(headers_of(dead))["origin"] == f"callbacks.peach/{before[0].partition()}/1".encode()
 
 
-def run(cluster: Cluster, tmp_path: Path, prefix: str) -> Result:
+def run(cluster: Cluster, tmp_path: Path, *arguments: str) -> Result:
     environment = {
         "LINKSTATUS_BROKERS": cluster.brokers,
         "LINKSTATUS_TOPIC_PREFIX": cluster.prefix,
         "LINKSTATUS_DATA_DIR": str(tmp_path),
     }
-    return CliRunner().invoke(cli.app, ["rebuild", prefix], env=environment)
+    return CliRunner().invoke(cli.app, ["rebuild", *arguments], env=environment)
 
 
 def test_a_difference_is_named_and_ends_the_command_with_1(kafka: Cluster, tmp_path: Path) -> None:
@@ -172,6 +173,12 @@ def test_a_difference_is_named_and_ends_the_command_with_1(kafka: Cluster, tmp_p
     write_all(kafka, "order-close", [(b"peach:O2", forged)])
     found = run(kafka, tmp_path, f"{kafka.prefix}other.")
     assert found.exit_code == 1
+    told = [
+        json.loads(line)
+        for line in run(kafka, tmp_path, f"{kafka.prefix}json.", "--json").stdout.splitlines()
+    ]
+    assert {one["what"]: one["different"] for one in told}["orders"] == ["peach:O1"]
+    assert [one["what"] for one in told if not one["agrees"]] == ["orders", "closes"]
     assert "orders       0 the same; 1 different (peach:O1)" in found.stdout
     assert "closes       1 the same; 1 missing (peach:O2 forged)" in found.stdout
 
