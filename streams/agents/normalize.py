@@ -72,10 +72,15 @@ def _raw(message: Message, provider: str, origin: str) -> Raw:
         verified=headers.get("verified") == "1",
         received_at=_received_at(message, headers),
         origin=origin,
-        link_id=headers.get("lookup-link"),
+        link_id=_own(headers.get("lookup-link")),
         claimed_status=cast("Status | None", headers.get("lookup-claim")),
         final=headers.get("lookup-final") == "1",
     )
+
+
+def _own(text: str | None) -> str | None:
+    """A header that we wrote ourselves: in UTF-8, unlike those of HTTP."""
+    return text and text.encode("latin-1").decode(errors="replace")
 
 
 def _received_at(message: Message, headers: Mapping[str, str]) -> int:

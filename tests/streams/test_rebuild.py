@@ -150,6 +150,21 @@ def test_what_came_in_is_copied_as_it_was_and_nothing_is_asked_again(kafka: Clus
     assert dict(headers_of(dead))["origin"] == f"callbacks.peach/{before[0].partition()}/1".encode()
 
 
+def test_an_answer_about_an_id_in_any_letters_is_of_that_link(kafka: Cluster) -> None:
+    """It was of another, whose id was that one's bytes read as Latin-1."""
+    key = "ping:שלום-ø🎉".encode()
+    headers = [
+        *(("provider", b"ping"), ("source", b"lookup"), ("verified", b"1")),
+        *(("received-at", str(NOW).encode()), ("lookup-link", key.removeprefix(b"ping:"))),
+        *(("lookup-status", b"404"), ("lookup-claim", b"PAID"), ("lookup-final", b"1")),
+    ]
+    publish(kafka, [Record("callbacks.ping", key, b"", headers, NOW)])
+    target = rebuilt(kafka, "letters.")
+    (row,) = read_all(target, "link-status")
+    assert row.key() == key
+    assert codec.LINK_STATUS.decode(row.value())["anomalies"] == ["CLAIM_DENIED"]
+
+
 def run(cluster: Cluster, tmp_path: Path, *arguments: str) -> Result:
     environment = {
         "LINKSTATUS_BROKERS": cluster.brokers,
