@@ -11,7 +11,8 @@ Quirks: the support page writes GET /invoices, the API has /invoice; `invoice_id
     `session_id` of /checkout; all values are strings, "" where unknown; `received_*` equal
     `invoice_*` before anything was received, so they count only when COMPLETED; COMPLETED may be
     underpaid, or tell amounts that cannot be compared: comparing is our job, and it is not asked
-    again. The signed text begins with a literal "/api/" that the URL does not have; the samples
+    again; after FAILED or CANCELLED only where a callback claims COMPLETED, since money must not be
+    missed. The signed text begins with a literal "/api/" that the URL does not have; the samples
     disagree on the nonce's unit, so it is microseconds, strictly growing.
 """
 

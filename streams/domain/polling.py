@@ -60,10 +60,15 @@ def _worth_asking(row: LinkStatus, rules: ProviderRules) -> bool:
 
 
 def is_over(row: LinkStatus) -> bool:
-    """Whether the provider has no more to say: it has ended the link, or has completed it, if not
-    with enough money (iPint).
+    """Whether the provider has no more to say."""
+    return row["status"] in ENDED or is_completed(row)
+
+
+def is_completed(row: LinkStatus) -> bool:
+    """Whether the provider has completed the link, if not with enough money: it is not to be asked
+    again then, whatever is claimed (iPint).
     """
-    return row["status"] in ENDED or row["coverage"] in ("UNDERPAID", "UNKNOWN")
+    return row["coverage"] in ("UNDERPAID", "UNKNOWN")
 
 
 def _claim_waits(row: LinkStatus) -> bool:

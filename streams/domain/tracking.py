@@ -15,7 +15,7 @@ from schemas.records import (
     Status,
 )
 from streams.domain.link import fold
-from streams.domain.polling import SECOND, is_ours, is_over
+from streams.domain.polling import SECOND, is_completed, is_ours, is_over
 from streams.domain.rules import ENDED, RANK, ProviderRules
 
 # How long after an answer a repeated claim is worth another question.
@@ -111,7 +111,7 @@ def _question(
     claimed = event["status"]
     if not event["verified"]:
         known = before is not None and claimed in before["claims"]
-        if known or RANK[claimed] <= RANK[after["status"]]:
+        if known or RANK[claimed] <= RANK[after["status"]] or is_completed(after):
             return None
         return lookup_request(after, "CLAIM", event["received_at"], claimed)
     became_paid = after["status"] == "PAID" and (before is None or before["status"] != "PAID")

@@ -62,6 +62,15 @@ def test_a_claim_repeated_long_after_it_was_not_confirmed_is_asked_about_again()
         assert followed([*events[:3], last, late], SELF)[-1].lookup is None  # type: ignore[list-item]
 
 
+def test_a_callback_of_what_a_poll_found_completed_asks_nothing() -> None:
+    """iPint: the callback comes after we have seen COMPLETED, and then it is not to be queried."""
+    underpaid = event("PROCESSING", "COMPLETED", source="poll", coverage="UNDERPAID")
+    for claimed in ("PAID", "FAILED"):
+        outcome = followed([underpaid, event(claimed, verified=False)], SELF)[1]
+        assert outcome.lookup is None
+        assert outcome.row["claims"].keys() == {claimed}
+
+
 def test_an_invented_claim_repeated_is_not_asked_about_again() -> None:
     claim = event("PAID", verified=False)
     denied = event("UNKNOWN", "not found", source="lookup", denies="PAID")
