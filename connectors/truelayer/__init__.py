@@ -75,6 +75,7 @@ class TrueLayerConfig(ProviderConfig):
 class Event(reading.Payload):
     type: reading.Identifier
     event_id: reading.Identifier
+    event_version: Any = None  # a number as sent, a text in TrueLayer's own tables
 
 
 class PaymentCreated(Event):
@@ -212,6 +213,7 @@ def _created(raw: Raw, event: PaymentCreated) -> Facts:
         occurred_at=reading.micros(event.payment.created_at),
         payment_id=event.payment.payment_id,
         payment_status="INITIATED",
+        attributes=reading.texts({"event_version": event.event_version}),
         identity=(event.event_id, event.type, event.payment.payment_id),
     )
     belonging = payments.belongs(raw, event.payment.payment_id, event.payment_link_id)
@@ -223,4 +225,6 @@ def _disabled(raw: Raw, event: Disabled) -> Facts:
     link_id, at = event.payment_link_id, reading.micros(event.disabled_at)
     status = reading.status(STATUS, link_id, word)
     identity = (event.event_id, word)
-    return Facts((raw.event(link_id, status, word, occurred_at=at, identity=identity),))
+    told = reading.texts({"event_version": event.event_version})
+    fact = raw.event(link_id, status, word, occurred_at=at, attributes=told, identity=identity)
+    return Facts((fact,))

@@ -45,6 +45,8 @@ class Payment(reading.Payload):
     settled_at: reading.Moment | None = None
     creditable_at: reading.Moment | None = None
     failed_at: reading.Moment | None = None
+    # Only events have one.
+    event_version: Any = None
     failure_stage: str | None = None
     failure_reason: str | None = None
     settlement_risk: Risk | None = None
@@ -107,6 +109,7 @@ def unjoined(event: LinkEvent, payment_id: str) -> PaymentEvent:
 def _attributes(payment: Payment) -> dict[str, str]:
     method = payment.payment_method or Method()
     told = {
+        "event_version": payment.event_version,
         "failure_stage": payment.failure_stage,
         "settlement_risk": payment.settlement_risk and payment.settlement_risk.category,
         "scheme_id": method.scheme_id,
