@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from connectors import examples
-from connectors.peach import Peach, PeachConfig, checkout, signature
+from connectors.peach import Peach, PeachConfig, checkout, links, signature
 from connectors.provider import BadSignature, Inbound
 from schemas.records import LinkEvent, PaymentLink
 from streams.domain.joining import join
@@ -110,6 +110,22 @@ def test_a_signature_beyond_ascii_is_wrong_and_no_error() -> None:
 )
 def test_result_codes_have_their_documented_outcome(code: str, outcome: str) -> None:
     assert checkout.outcome(code) == outcome
+
+
+# "Payment Links webhooks", the table of webhook events.
+SEED_BRANDS = """VISA, MASTERCARD, DINERS CLUB, AMERICAN EXPRESS, MASTERPASS, MOBICRED, MPESA,
+ 1FORYOU, APLUS, PAYPAL, ZEROPAY, PAYFLEX, BLINKBYEMTEL, CAPITECPAY, MCBJUICE, PEACHEFT"""
+
+
+def test_the_sixteen_brands_are_known_and_others_are_free_text() -> None:
+    told = frozenset(brand.strip() for brand in SEED_BRANDS.split(","))
+    assert (told, len(told)) == (links.BRANDS, 16)
+    for word in told:
+        assert links.brand(word) == {"brand": word}
+    # As the Checkout and the query spell two of them.
+    assert links.brand("MASTER") == {"brand": "MASTERCARD"}
+    assert links.brand("DINERS") == {"brand": "DINERS CLUB"}
+    assert links.brand("A BRAND OF TOMORROW") == links.brand("visa") == links.brand(None) == {}
 
 
 def test_json_with_the_content_type_of_a_form_is_still_json() -> None:
