@@ -38,7 +38,8 @@ class Receiver:
     async def take(self, request: Request) -> Response:
         self.at.append(time.monotonic())
         self.taken.append(Inbound(request.url.path, request.headers, await request.body()))
-        return Response("not now", self.answers.pop(0) if self.answers else 200)
+        status = self.answers.pop(0) if self.answers else 200
+        return Response("" if status == 200 else "not now", status)
 
 
 @pytest.fixture
