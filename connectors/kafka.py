@@ -9,6 +9,10 @@ from typing import Any, Literal
 
 log = logging.getLogger(__name__)
 
+# What brokers and producers take at most. A callback may have 64 KiB and an answer of a provider's
+# API some more; a dead letter adds headers, a row of a table grows.
+LARGEST_RECORD = 2 << 20
+
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
 

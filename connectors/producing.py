@@ -5,7 +5,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from connectors.kafka import Cluster
+from connectors.kafka import LARGEST_RECORD, Cluster
 
 Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
 
@@ -23,6 +23,7 @@ def settings(cluster: Cluster) -> dict[str, Any]:
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
+        "message.max.bytes": LARGEST_RECORD,
     }
 
 

@@ -24,7 +24,7 @@ from aiokafka.errors import (
 )
 from prometheus_client import Counter
 
-from connectors.kafka import Cluster
+from connectors.kafka import LARGEST_RECORD, Cluster
 
 log = logging.getLogger(__name__)
 
@@ -185,6 +185,7 @@ class Publisher:
             enable_idempotence=True,
             linger_ms=0,
             max_batch_size=256 << 10,
+            max_request_size=LARGEST_RECORD,
             request_timeout_ms=10_000,
         )
 

@@ -13,12 +13,10 @@ from confluent_kafka.admin import (
     TopicMetadata,
 )
 
-from connectors.kafka import Cluster
+from connectors.kafka import LARGEST_RECORD, Cluster
 from schemas.topics import Topic
 
 _TIMEOUT = 30.0
-# A callback may have 64 KiB; a dead letter adds headers, a payment may keep many waiting events.
-_MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 _COMPACTED = {
     "cleanup.policy": "compact",
     # Tables are restored from these topics, so keep them short: compact soon and in small segments.
@@ -33,7 +31,7 @@ def topic_config(topic: Topic[Any], replication: int) -> dict[str, str]:
     config = {
         # One replica may be away without stopping writes; with one or two there is none to spare.
         "min.insync.replicas": str(max(1, replication - 1)),
-        "max.message.bytes": str(_MAX_MESSAGE_BYTES),
+        "max.message.bytes": str(LARGEST_RECORD),
     }
     if topic.keep_ms is None:
         return config | _COMPACTED

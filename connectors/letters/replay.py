@@ -8,6 +8,7 @@ from itertools import islice
 
 from confluent_kafka import KafkaException, Producer
 
+from connectors import producing
 from connectors.clock import micros_now
 from connectors.kafka import Cluster
 from connectors.letters import reading
@@ -85,9 +86,8 @@ class _Publishing:
         self._by = by
         self._producer = Producer(
             {
-                **cluster.librdkafka(),
+                **producing.settings(cluster),
                 "transactional.id": f"{cluster.prefix}linkstatus-replay-{uuid.uuid4().hex}",
-                "partitioner": "murmur2_random",  # as everywhere: a key has one partition
             }
         )
         self._ready = False

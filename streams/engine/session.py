@@ -20,6 +20,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from connectors import producing
 from connectors.kafka import Cluster
 from schemas.codec import Codec
 from streams.engine.batch import Batch
@@ -79,11 +80,9 @@ class Session:
 
     def _producer_settings(self, transactional_id: str) -> dict[str, Any]:
         return {
-            **self.cluster.librdkafka(),
+            **producing.settings(self.cluster),
             "transactional.id": transactional_id,
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
-            # Java's partitioner, so that a key has one partition whoever produces it.
-            "partitioner": "murmur2_random",
             # A commit flushes; until then larger batches are cheaper.
             "linger.ms": 5,
             "queue.buffering.max.messages": 1_000_000,

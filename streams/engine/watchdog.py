@@ -140,7 +140,8 @@ class Watchdog(Service):
     def _inputs(self, client: Consumer, stage: Stage) -> list[tuple[str, int]]:
         names = [self._cluster.topic(topic) for topic in stage.spec.inputs]
         known = client.list_topics(timeout=5).topics
-        return [(name, number) for name in names for number in known[name].partitions]
+        # Nothing waits in a topic that nobody has made yet.
+        return [(name, n) for name in names if name in known for n in known[name].partitions]
 
     def _client(self, stage: Stage, isolation: str) -> Consumer:
         group = f"{self._cluster.prefix}linkstatus.{stage.spec.name}"

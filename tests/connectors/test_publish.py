@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from connectors.kafka import Cluster
+from connectors.outward import MAX_ANSWER
 from connectors.publish import Publisher, Unavailable
 from schemas.topics import LINKS
 from streams import admin
@@ -34,6 +35,14 @@ async def test_a_published_record_is_there(kafka: Cluster) -> None:
         assert publisher.why_not_ready() is None
     (message,) = read_all(kafka, "links")
     assert (message.key(), message.value(), message.headers()) == (b"k", b"v", [("h", b"1")])
+
+
+async def test_two_answers_of_an_api_in_one_record_are_not_too_large(kafka: Cluster) -> None:
+    both = b"x" * (2 * MAX_ANSWER + 1000)
+    async with publishing(kafka) as publisher:
+        await publisher.publish("callbacks.ping", b"k", both, [])
+    (message,) = read_all(kafka, "callbacks.ping")
+    assert message.value() == both
 
 
 async def test_many_at_once_are_all_there(kafka: Cluster) -> None:

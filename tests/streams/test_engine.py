@@ -19,7 +19,7 @@ from confluent_kafka import (
 from faust.types import StreamT
 from prometheus_client import REGISTRY
 
-from connectors.kafka import Cluster
+from connectors.kafka import LARGEST_RECORD, Cluster
 from schemas.codec import ORDER_UPDATE
 from schemas.topics import Topic
 from streams import admin
@@ -27,6 +27,7 @@ from streams.engine.app import StageApp
 from streams.engine.batch import Batch, headers_of
 from streams.engine.session import Session, StageSpec
 from streams.engine.stage import Stage
+from streams.engine.watchdog import Watchdog
 from tests.reading import read_all, write_all
 from tests.waiting import until
 
@@ -157,6 +158,27 @@ async def test_every_record_is_counted_once_and_poison_is_dead_lettered(
     assert headers["stage"] == "counting"
     assert headers["reason"] == "poison is not for counting"
     assert headers["origin"].startswith("in/")
+
+
+async def test_a_record_larger_than_the_clients_take_by_themselves_stops_nothing(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    producer = Producer({**cluster.librdkafka(), "message.max.bytes": LARGEST_RECORD})
+    large = b"x" * 1_500_000
+    for value in (large, b"small"):
+        producer.produce(cluster.topic("in"), value, b"k")
+    assert producer.flush(30) == 0
+    async with Worker(cluster, tmp_path, "w0") as worker:
+        await until(lambda: worker.stage.committed == 2, "both records")
+    assert [m.value() for m in read_all(cluster, "out")] == [large, b"small"]
+
+
+async def test_topics_that_nobody_has_made_yet_end_no_worker(
+    bare_kafka: Cluster, tmp_path: Path
+) -> None:
+    worker = Worker(bare_kafka, tmp_path, "w0")
+    await Watchdog(worker.app.stages, bare_kafka, stall_seconds=60)._check(worker.stage)
+    assert REGISTRY.get_sample_value("linkstatus_stage_lag_records", {"stage": "counting"}) == 0
 
 
 async def test_the_next_worker_goes_on_with_the_table_of_the_last(
