@@ -26,7 +26,6 @@ from streams.engine.batch import headers_of
 
 T = TypeVar("T")
 
-_BATCH = 500
 # Ids of events kept to know a repeat by: a crash of the pipeline repeats far fewer.
 _REMEMBERED = 100_000
 
@@ -114,17 +113,21 @@ class consume(Generic[T]):
     def _records(self) -> Iterator[Consumed[T]]:
         ended: set[int] = set()
         while not (self._until_end and self._all_of_ours(ended)):
-            for message in self._consumer.consume(_BATCH, 0.1):
-                error = message.error()
-                if error is None:
-                    ended.discard(message.partition() or 0)
-                    if message.value() is not None and not self._is_repeat(message):
-                        yield self._decoded(message)
-                    self._done(message)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    ended.add(message.partition() or 0)
-                elif not error.retriable():
-                    raise KafkaException(error)
+            # One by one: the group waits five minutes for whoever asks for no more, and that is
+            # then the time for one record and not for many.
+            message = self._consumer.poll(0.1)
+            if message is None:
+                continue
+            error = message.error()
+            if error is None:
+                ended.discard(message.partition() or 0)
+                if message.value() is not None and not self._is_repeat(message):
+                    yield self._decoded(message)
+                self._done(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ended.add(message.partition() or 0)
+            elif not error.retriable():
+                raise KafkaException(error)
 
     def _all_of_ours(self, ended: set[int]) -> bool:
         ours = {partition.partition for partition in self._consumer.assignment()}

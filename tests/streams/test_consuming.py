@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 
 from connectors.kafka import Cluster
 from schemas.records import OrderClose
@@ -88,6 +88,17 @@ def test_the_record_in_hand_at_an_error_comes_again_and_what_was_done_does_not(
         fail_at_the_third()
     assert seen(kafka) == ["O2", "O3", "O4"]
     assert seen(kafka) == []
+
+
+def test_no_record_is_taken_before_it_is_asked_for(kafka: Cluster) -> None:
+    # The group waits for each ask, and not for as many records as happened to be fetched.
+    publish(kafka, *(close(number) for number in range(5)))
+    consuming = consume(ORDER_CLOSE, group="g", cluster=kafka)
+    with consuming as records:
+        assert next(records).offset == 0
+        name = kafka.topic(ORDER_CLOSE.name)
+        (taken,) = consuming._consumer.position([TopicPartition(name, 0)])
+    assert taken.offset == 1
 
 
 def test_a_record_that_is_none_names_its_place(kafka: Cluster) -> None:
