@@ -15,6 +15,10 @@ from schemas.records import (
 )
 from streams.domain.rules import ENDED, STATE_AFTER, ProviderRules, utc
 
+# An order is one record, with all its links: one that outgrew what Kafka takes would stop all
+# others. Only a mistake makes it so long, such as one order id for everything.
+MOST_LINKS = 500
+
 
 class Ordered(NamedTuple):
     """The outcome of one order event. `row` is the very object given when nothing changed."""
@@ -30,7 +34,7 @@ def order(row: OrderStatus | None, event: OrderEvent, rules: ProviderRules) -> O
     told once.
 
     A decision bears the latest time heard of so far, so that it is the same whichever of the events
-    that led to it came last.
+    that led to it came last. Raises ValueError for one link too many.
     """
     before = row or _blank(event)
     after = before.copy()
@@ -75,6 +79,8 @@ def _take_link(row: OrderStatus, event: OrderEvent) -> None:
     if gone is not None:
         others = [known for known in row["links"] if known["link_id"] != gone]
         kept = [*others, link] if link else others
+        if len(kept) > max(MOST_LINKS, len(row["links"])):
+            raise ValueError(f"order {row['order_id']} has {MOST_LINKS} links already")
         row["links"] = sorted(kept, key=lambda known: known["link_id"])
     declared = event["links_in_order"]
     if declared is not None:

@@ -1,10 +1,11 @@
 """Orders: closed once, when everything known says so."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import OrderEvent, OrderStatus
-from streams.domain.orders import Ordered, order
+from streams.domain.orders import MOST_LINKS, Ordered, order
 from streams.domain.rules import ProviderRules
 from tests.streams.domain.build import order_event, order_link
 
@@ -24,6 +25,15 @@ def followed(events: list[OrderEvent], rules: ProviderRules = PEACH) -> list[Ord
 
 def kinds(outcomes: list[Ordered]) -> list[str]:
     return [s["kind"] for outcome in outcomes for s in outcome.settlements]
+
+
+def test_one_link_too_many_is_refused_and_those_that_are_there_go_on() -> None:
+    links = [order_event(order_link(f"L{n:03}", "CREATED")) for n in range(MOST_LINKS)]
+    row = followed(links)[-1].row
+    with pytest.raises(ValueError, match="order O1 has 500 links already"):
+        order(row, order_event(order_link("one more")), PEACH)
+    paid = order(row, order_event(order_link("L007")), PEACH).row
+    assert [link["link_id"] for link in paid["links"] if link["status"] == "PAID"] == ["L007"]
 
 
 order_events = st.one_of(
