@@ -5,6 +5,7 @@ import logging
 
 from aiokafka import ConsumerRecord
 
+from connectors.letters.letter import added
 from connectors.publish import Headers, Publishes, Unavailable
 from schemas.topics import DEAD_LETTERS
 
@@ -31,12 +32,8 @@ async def dead_letter(
     """Publishes a record nobody can use to the dead letters, as received, with where it came from
     and why. `topic` is the record's, without the installation's prefix.
     """
-    headers = [
-        *record.headers,
-        ("stage", stage.encode()),
-        ("reason", reason.encode(errors="replace")),
-        ("origin", f"{topic}/{record.partition}/{record.offset}".encode()),
-    ]
+    origin = f"{topic}/{record.partition}/{record.offset}"
+    headers = [*record.headers, *added(stage, reason, origin)]
     # aiokafka refuses a record that has neither key nor value.
     value = record.value if record.key else record.value or b""
     await insist(publisher, DEAD_LETTERS.name, record.key, value, headers)

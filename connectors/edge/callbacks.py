@@ -6,14 +6,14 @@ It never reads what a callback means, so nothing in a callback can break it.
 
 import logging
 import time
-import uuid
 from collections.abc import Mapping
 
 from prometheus_client import Counter, Histogram
 from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
-from connectors import tracing
+from connectors import recorded, tracing
+from connectors.clock import micros_now
 from connectors.edge.access import same_secret
 from connectors.edge.asgi import (
     MAX_BODY,
@@ -42,7 +42,6 @@ _ACK_SECONDS = Histogram(
 )
 PREFIX = "/callbacks/"
 _OK = 200
-_NOW_NS = time.time_ns
 
 
 class _Desk:
@@ -60,7 +59,6 @@ class _Desk:
         self._publisher = publisher
         self._keys = keys
         self._topic = callbacks(provider.name).name
-        self._name = provider.name.encode()
         self._kept = sorted(provider.kept_headers)
         # Looking up a metric's labels costs more than counting.
         self.answered = {
@@ -92,7 +90,7 @@ class _Desk:
 
     async def _authenticate(self, scope: Scope, headers: dict[str, str], body: bytes) -> bool:
         inbound = Inbound(scope["raw_path"].decode("latin-1"), headers, body)
-        now = _NOW_NS() // 1000
+        now = micros_now()
         try:
             return await self._judge(inbound, now)
         except KeysNeeded as need:
@@ -123,12 +121,7 @@ class _Desk:
     ) -> None:
         content_type = headers.get("content-type", "")
         record_headers = [
-            ("provider", self._name),
-            ("source", b"callback"),
-            ("verified", b"1" if verified else b"0"),
-            ("received-at", b"%d" % (_NOW_NS() // 1_000_000)),
-            ("content-type", content_type.encode("latin-1")),
-            ("callback-id", uuid.uuid4().hex.encode()),
+            *recorded.headers(self._provider.name, "callback", verified, content_type),
             *traceparent(headers),
             *((name, value.encode("latin-1")) for name, value in kept),
         ]

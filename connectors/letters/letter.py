@@ -13,6 +13,20 @@ _OF_REPLAY = frozenset({"source", "replay-id", "replay-of"})
 _CALLBACKS = "callbacks."
 
 
+_LONGEST_REASON = 1000
+
+
+def added(stage: str, reason: str, origin: str) -> list[tuple[str, bytes]]:
+    """What dead-lettering adds to a record's headers. `origin` is topic/partition/offset, without
+    the prefix.
+    """
+    return [
+        ("stage", stage.encode()),
+        ("reason", reason[:_LONGEST_REASON].encode(errors="replace")),
+        ("origin", origin.encode()),
+    ]
+
+
 class Place(NamedTuple):
     """Where a dead letter stands in its topic; that is its id."""
 

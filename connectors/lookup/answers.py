@@ -1,16 +1,15 @@
 """Asks a provider's API one question, and says what kind of answer came."""
 
 import logging
-import time
-import uuid
 
 import httpx
 
+from connectors import recorded
 from connectors.clock import micros_now
 from connectors.lane import CallFailed
 from connectors.lookup.questions import ENDINGS, Question
 from connectors.outward import UNREACHED, converse, retry_after
-from connectors.provider import Answer, LookupRefused, Provider, Raw
+from connectors.provider import Answer, LookupRefused, Provider
 from schemas.records import LookupRequest
 
 log = logging.getLogger(__name__)
@@ -28,43 +27,21 @@ async def ask(provider: Provider, client: httpx.AsyncClient, request: LookupRequ
 
 def headers(
     provider: Provider, question: Question, answer: Answer, final: bool
-) -> list[tuple[str, bytes]]:
+) -> recorded.Headers:
     """The headers of the answer's record."""
-    request = question.request
-    texts = {
-        "provider": provider.name,
-        "source": question.source,
-        "verified": "1",
-        "received-at": str(time.time_ns() // 1_000_000),
-        "content-type": "application/json",
-        "callback-id": uuid.uuid4().hex,
-        "lookup-link": request["link_id"],
-        "lookup-reason": request["reason"],
-        "lookup-status": str(answer.status),
-    }
-    if claimed := request["claimed_status"]:
-        texts["lookup-claim"] = claimed
-        if final:
-            texts["lookup-final"] = "1"
-    return [*((name, text.encode()) for name, text in texts.items()), *question.trace]
+    return [
+        *recorded.headers(provider.name, question.source, True, "application/json"),
+        *recorded.answer_headers(question.request, answer.status, final),
+        *question.trace,
+    ]
 
 
 def conclusive(provider: Provider, question: Question, answer: Answer) -> bool:
     """Whether the provider itself says that the link has ended, or knows no such link."""
     if answer.status >= 400:
         return True
-    request = question.request
-    raw = Raw(
-        provider=provider.name,
-        body=answer.body,
-        headers={n: v.decode() for n, v in headers(provider, question, answer, False)},
-        source=question.source,
-        verified=True,
-        received_at=micros_now(),
-        origin="",
-        link_id=request["link_id"],
-        claimed_status=request["claimed_status"],
-    )
+    said = {n: v.decode("latin-1") for n, v in headers(provider, question, answer, False)}
+    raw = recorded.read(provider.name, answer.body, said, origin="", at=0)
     try:
         events = provider.read(raw).events
     except Exception as error:

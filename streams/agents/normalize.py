@@ -1,20 +1,18 @@
 """normalize: raw callbacks, registrations and order updates become facts in one vocabulary."""
 
 from collections.abc import Mapping
-from typing import cast
 
 from confluent_kafka import Message
 
+from connectors import recorded
 from connectors.provider import Facts, Provider, Raw, UnknownWord
 from schemas import codec, topics
 from schemas.ids import event_id
-from schemas.records import Anomaly, LinkEvent, LinkRegistered, OrderEvent, Source, Status
+from schemas.records import Anomaly, LinkEvent, LinkRegistered, OrderEvent
 from schemas.topics import message_key
 from streams.agents.figures import count_anomaly
 from streams.agents.messages import check_key, place, text_headers, trace, with_event_id
 from streams.engine.batch import Batch, Headers
-
-_SOURCES = frozenset({"callback", "lookup", "poll", "replay"})
 
 
 class Normalize:
@@ -25,8 +23,7 @@ class Normalize:
 
     def __call__(self, batch: Batch, message: Message) -> None:
         """Sends the facts in one record of any of the inputs."""
-        origin = batch.origin(message)
-        topic = origin.split("/", 1)[0]
+        origin, topic = batch.origin(message), batch.topic(message)
         if topic == topics.LINKS.name:
             self._registered(batch, message, origin)
         elif topic == topics.ORDER_UPDATES.name:
@@ -35,8 +32,9 @@ class Normalize:
             self._called_back(batch, message, self._raw[topic], origin)
 
     def _called_back(self, batch: Batch, message: Message, provider: Provider, origin: str) -> None:
-        raw = _raw(message, provider.name, origin)
-        traced = trace(message) if "traceparent" in raw.headers else None
+        body, at = message.value() or b"", message.timestamp()[1]
+        raw = recorded.read(provider.name, body, text_headers(message), origin, at)
+        traced = trace(message)
         try:
             facts = provider.read(raw)
         except UnknownWord as error:
@@ -59,38 +57,6 @@ class Normalize:
         _, key = place(message)
         check_key(key, message_key(link["provider"], link["link_id"]))
         _send_event(batch, _registration(link, origin), trace(message))
-
-
-def _raw(message: Message, provider: str, origin: str) -> Raw:
-    headers = text_headers(message)
-    source = headers.get("source", "callback")
-    return Raw(
-        provider=provider,
-        body=message.value() or b"",
-        headers=headers,
-        source=cast("Source", source) if source in _SOURCES else "UNKNOWN",
-        verified=headers.get("verified") == "1",
-        received_at=_received_at(message, headers),
-        origin=origin,
-        link_id=_own(headers.get("lookup-link")),
-        claimed_status=cast("Status | None", headers.get("lookup-claim")),
-        final=headers.get("lookup-final") == "1",
-    )
-
-
-def _own(text: str | None) -> str | None:
-    """A header that we wrote ourselves: in UTF-8, unlike those of HTTP."""
-    return text and text.encode("latin-1").decode(errors="replace")
-
-
-def _received_at(message: Message, headers: Mapping[str, str]) -> int:
-    """Microseconds, from the header `received-at` (milliseconds), else from the record's own
-    time.
-    """
-    stated = headers.get("received-at", "")
-    if stated.isascii() and stated.isdigit() and len(stated) < 15:
-        return int(stated) * 1000
-    return int(message.timestamp()[1]) * 1000
 
 
 def _send_facts(batch: Batch, facts: Facts, traced: Headers | None) -> None:

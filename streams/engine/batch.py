@@ -9,7 +9,9 @@ from typing import Any, NamedTuple, cast
 from confluent_kafka import Message
 from prometheus_client import Counter
 
+from connectors.letters.letter import added
 from schemas.codec import SchemaAway
+from schemas.topics import DEAD_LETTERS
 from streams.engine.table import Partition
 
 log = logging.getLogger(__name__)
@@ -110,18 +112,16 @@ class Batch:
         """Sends the record to `dead-letters` as received, with stage, reason and origin."""
         reason = str(error) or repr(error)
         self.count(DEAD.labels(self.stage, type(error).__name__).inc)
-        headers: Headers = [
-            *headers_of(message),
-            ("stage", self.stage.encode()),
-            ("reason", reason.encode()[:1000]),
-            ("origin", self.origin(message).encode()),
-        ]
-        self.send("dead-letters", message.key(), message.value(), headers)
+        headers = [*headers_of(message), *added(self.stage, reason, self.origin(message))]
+        self.send(DEAD_LETTERS.name, message.key(), message.value(), headers)
+
+    def topic(self, message: Message) -> str:
+        """The record's topic, without the prefix."""
+        return (message.topic() or "")[len(self._prefix) :]
 
     def origin(self, message: Message) -> str:
         """Where the record stands: topic/partition/offset, without the prefix."""
-        topic = (message.topic() or "")[len(self._prefix) :]
-        return f"{topic}/{message.partition()}/{message.offset()}"
+        return f"{self.topic(message)}/{message.partition()}/{message.offset()}"
 
     def __enter__(self) -> "Batch":
         return self
