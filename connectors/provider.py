@@ -12,11 +12,11 @@ from pydantic import BaseModel, SecretStr
 
 from schemas.ids import event_id
 from schemas.records import (
+    ENDED,
     Coverage,
     LinkEvent,
     LookupRequest,
     Notice,
-    OrderFrom,
     PaymentEvent,
     PaymentStatus,
     Registration,
@@ -25,8 +25,6 @@ from schemas.records import (
 )
 
 SettlementMode = Literal["by_order", "by_payment", "elsewhere"]
-
-_ENDINGS: frozenset[Status] = frozenset({"EXPIRED", "CANCELLED", "FAILED", "PAID"})
 
 
 class BadSignature(Exception):
@@ -153,13 +151,13 @@ class Raw:
         anything else when it is the last word.
         """
         claim = self.claimed_status
-        if claim not in _ENDINGS or answer == claim:
+        if claim not in ENDED or answer == claim:
             return None
-        return claim if self.final or answer in _ENDINGS else None
+        return claim if self.final or answer in ENDED else None
 
     def not_found(self, word: str = "not found") -> LinkEvent:
         """The provider's API knows no such link, which denies whatever ending was claimed."""
-        denied = self.claimed_status if self.claimed_status in _ENDINGS else None
+        denied = self.claimed_status if self.claimed_status in ENDED else None
         return self.event(self.link_id or "", "UNKNOWN", word, denies=denied)
 
     def notice(
@@ -288,7 +286,6 @@ class Provider(Protocol):
         """The requests that answer the question. Raises LookupRefused. `now` in microseconds."""
 
 
-# OrderFrom is re-exported for providers' tests; the setting's words map onto it in streams.wiring.
 __all__ = [
     "Answer",
     "ApiRequest",
@@ -299,7 +296,6 @@ __all__ = [
     "KeysNeeded",
     "Lookup",
     "LookupRefused",
-    "OrderFrom",
     "Provider",
     "ProviderConfig",
     "Raw",

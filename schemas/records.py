@@ -9,6 +9,8 @@ from typing import Literal, TypedDict
 Status = Literal[
     "UNKNOWN", "CREATED", "OPENED", "PROCESSING", "EXPIRED", "CANCELLED", "FAILED", "PAID"
 ]
+# A link of these has ended. One that was paid after another ending has ended as PAID.
+ENDED: frozenset[Status] = frozenset({"EXPIRED", "CANCELLED", "FAILED", "PAID"})
 Coverage = Literal["UNKNOWN", "NONE", "UNDERPAID", "PAID", "OVERPAID"]
 OrderFrom = Literal["UNKNOWN", "SELF", "REGISTRATION", "LOOKUP", "AWAITED"]
 PaymentStatus = Literal["UNKNOWN", "INITIATED", "EXECUTED", "PAID", "SETTLED", "FAILED"]

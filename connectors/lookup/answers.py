@@ -7,10 +7,10 @@ import httpx
 from connectors import recorded
 from connectors.clock import micros_now
 from connectors.lane import CallFailed
-from connectors.lookup.questions import ENDINGS, Question
+from connectors.lookup.questions import Question
 from connectors.outward import UNREACHED, converse, retry_after
 from connectors.provider import Answer, LookupRefused, Provider
-from schemas.records import LookupRequest
+from schemas.records import ENDED, LookupRequest
 
 log = logging.getLogger(__name__)
 
@@ -49,4 +49,4 @@ def conclusive(provider: Provider, question: Question, answer: Answer) -> bool:
         # nothing.
         log.info("%s: an answer that cannot be read: %s", provider.name, error)
         return False
-    return any(e["status"] in ENDINGS or e["coverage"] is not None for e in events)
+    return any(e["status"] in ENDED or e["coverage"] is not None for e in events)

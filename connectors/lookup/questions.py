@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 
 from connectors.intake import Errand
 from connectors.provider import Answer
-from schemas.records import LookupRequest, Source, Status
-
-ENDINGS: frozenset[Status] = frozenset({"EXPIRED", "CANCELLED", "FAILED", "PAID"})
+from schemas.records import ENDED, LookupRequest, Source, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class Question(Errand):
 
     @property
     def claims_ending(self) -> bool:
-        return self.request["claimed_status"] in ENDINGS
+        return self.request["claimed_status"] in ENDED
 
 
 Same = tuple[str, Status | None, str | None, bool]

@@ -13,10 +13,9 @@ from connectors.registry import PROVIDERS
 from connectors.sandbox.simulator import Life, NewLink, Simulator
 from connectors.sandbox.sites import sandbox_of
 from schemas.money import major_units
-from schemas.records import AnomalyKind, Coverage, SettlementKind, Status
+from schemas.records import ENDED, AnomalyKind, Coverage, SettlementKind, Status
 
 Registered = dict[str, str | int | None]
-ENDED: frozenset[Status] = frozenset({"PAID", "EXPIRED", "CANCELLED", "FAILED"})
 # Kinds of settlement a closed order must get, and may get besides.
 SETTLED_AS: dict[SettlementMode, tuple[frozenset[SettlementKind], frozenset[SettlementKind]]] = {
     "by_order": (frozenset({"REQUESTED", "CONFIRMED"}), frozenset()),

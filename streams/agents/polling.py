@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from schemas.codec import BadRecord, peek_status
-from schemas.records import Anomaly, LinkStatus
+from schemas.records import ENDED, Anomaly, LinkStatus
 from streams.domain.polling import (
     Intervals,
     due_at,
@@ -19,7 +19,7 @@ from streams.domain.polling import (
     stale_at,
     stale_evidence,
 )
-from streams.domain.rules import ENDED, ProviderRules
+from streams.domain.rules import ProviderRules
 from streams.domain.tracking import Tracked, anomaly, lookup_request
 from streams.engine.table import Partition
 

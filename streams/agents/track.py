@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from confluent_kafka import Message
 
 from schemas import codec, topics
-from schemas.records import Anomaly, LinkStatus, LookupRequest, OrderEvent
+from schemas.records import ENDED, Anomaly, LinkStatus, LookupRequest, OrderEvent
 from schemas.topics import message_key
 from streams.agents.figures import count_anomaly, count_repair
 from streams.agents.messages import check_key, place, trace, with_event_id
 from streams.agents.polling import Poller
-from streams.domain.rules import ENDED, ProviderRules
+from streams.domain.rules import ProviderRules
 from streams.domain.tracking import repaired, track
 from streams.engine.batch import Batch, Headers
 

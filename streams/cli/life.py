@@ -2,18 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from schemas.records import Status
+from schemas.records import ENDED, Status
 from streams.cli.drawing import grid, lasted, moment, money, status_style, text
+from streams.domain.rules import RANK
 
 Doc = dict[str, Any]
-_RANK = {status: rank for rank, status in enumerate(get_args(Status))}
-_ENDED = frozenset({"EXPIRED", "CANCELLED", "FAILED", "PAID"})
 # Where the provider's own time of a fact differs from ours by less, it says nothing more.
 _LATE = timedelta(seconds=1)
 
@@ -31,7 +30,7 @@ class Moment(NamedTuple):
     detail: str = ""
     style: str = ""
     # The verified status that it tells, if it is that.
-    status: str | None = None
+    status: Status | None = None
 
 
 def drawn(link: Doc, order: Doc | None) -> RenderableType:
@@ -77,7 +76,9 @@ def moments(link: Doc, order: Doc | None) -> Iterator[Moment]:
         )
 
 
-def _at(when: Any, rest: tuple[str, str, str, str], status: str | None = None) -> Iterator[Moment]:
+def _at(
+    when: Any, rest: tuple[str, str, str, str], status: Status | None = None
+) -> Iterator[Moment]:
     if (at := moment(when)) is not None:
         yield Moment(at, *rest, status)
 
@@ -171,8 +172,8 @@ def _timeline(timeline: Sequence[Moment]) -> RenderableType:
         if one.at.date() != day:
             day = one.at.date()
             table.add_row(Text(f"{day:%m-%d}", "bold"))
-        raised = _RANK.get(one.status or "", 0) > rank
-        rank = max(rank, _RANK.get(one.status or "", 0))
+        reached = RANK.get(one.status, 0) if one.status else 0
+        raised, rank = reached > rank, max(rank, reached)
         table.add_row(
             f"{one.at:%H:%M:%S}  ",
             "" if one.at == first else f"+{lasted(one.at - first)}",
@@ -245,7 +246,7 @@ def _waits_for(link: Doc, order: Doc) -> str:
     going = [
         "this one" if one["link_id"] == link["link_id"] else one["link_id"]
         for one in links
-        if one["status"] not in _ENDED
+        if one["status"] not in ENDED
     ]
     reasons = [f"{_counted(missing, 'link')} that nobody has told of"] if missing else []
     if going:

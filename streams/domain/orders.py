@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from schemas.ids import event_id
 from schemas.records import (
+    ENDED,
     Anomaly,
     AnomalyKind,
     OrderClose,
@@ -13,7 +14,7 @@ from schemas.records import (
     Settlement,
     SettlementKind,
 )
-from streams.domain.rules import ENDED, STATE_AFTER, ProviderRules, utc
+from streams.domain.rules import STATE_AFTER, ProviderRules, utc
 
 # An order is one record, with all its links: one that outgrew what Kafka takes would stop all
 # others. Only a mistake makes it so long, such as one order id for everything.

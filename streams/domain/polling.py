@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from zlib import crc32
 
-from schemas.records import LinkStatus
-from streams.domain.rules import ENDED, ProviderRules, utc
+from schemas.records import ENDED, LinkStatus
+from streams.domain.rules import ProviderRules, utc
 
 SECOND = 1_000_000
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from schemas.records import Coverage, OrderState, OrderStep, Status
+from schemas.records import ENDED, Coverage, OrderState, OrderStep, Status
 
 # A link's status is the highest verified rank seen. Money evidence beats an ending.
 RANK: Mapping[Status, int] = {
@@ -18,8 +18,8 @@ RANK: Mapping[Status, int] = {
     "FAILED": 6,
     "PAID": 7,
 }
-ENDINGS: frozenset[Status] = frozenset({"EXPIRED", "CANCELLED", "FAILED"})
-ENDED: frozenset[Status] = ENDINGS | {"PAID"}
+# Those that money evidence beats.
+ENDINGS: frozenset[Status] = ENDED - {"PAID"}
 
 # UNKNOWN: the provider has completed it, and what it says of the amounts cannot be compared.
 COVERAGE_RANK: Mapping[Coverage, int] = {

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from schemas.ids import event_id
 from schemas.records import (
+    ENDED,
     Anomaly,
     AnomalyKind,
     LinkEvent,
@@ -16,7 +17,7 @@ from schemas.records import (
 )
 from streams.domain.link import fold
 from streams.domain.polling import SECOND, is_completed, is_ours, is_over
-from streams.domain.rules import ENDED, RANK, ProviderRules
+from streams.domain.rules import RANK, ProviderRules
 
 # How long after an answer a repeated claim is worth another question.
 _ASKED_ANEW_AFTER = 60 * SECOND

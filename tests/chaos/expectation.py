@@ -13,6 +13,7 @@ from connectors.provider import Provider, Raw, Unreadable
 from connectors.sandbox.plan import SETTLED_AS
 from schemas import codec
 from schemas.records import (
+    ENDED,
     LinkEvent,
     LinkRegistered,
     LinkStatus,
@@ -23,7 +24,7 @@ from schemas.records import (
 )
 from streams.domain.joining import join
 from streams.domain.link import fold
-from streams.domain.rules import ENDED, ProviderRules
+from streams.domain.rules import ProviderRules
 
 Link = tuple[str, str]
 Order = tuple[str, str]

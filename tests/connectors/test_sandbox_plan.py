@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.registry import PROVIDERS
-from connectors.sandbox.plan import ENDED, Scenario, plan
+from connectors.sandbox.plan import Scenario, plan
 from connectors.sandbox.sites import sandbox_of
+from schemas.records import ENDED
 
 
 def outcomes(scenario: Scenario) -> list[tuple[str, str]]:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.records import LinkEvent, LinkStatus, Status
+from schemas.records import ENDED, LinkEvent, LinkStatus, Status
 from streams.domain.link import fold
-from streams.domain.rules import ENDED, RANK, ProviderRules
+from streams.domain.rules import RANK, ProviderRules
 from tests.streams.domain.build import event, link_events, registration
 
 SELF = ProviderRules()

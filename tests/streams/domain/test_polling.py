@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.records import LinkStatus, Status
+from schemas.records import ENDED, LinkStatus, Status
 from streams.domain.link import fold
 from streams.domain.polling import SECOND, Intervals, due_at, mark_stale, stale_at, stale_evidence
-from streams.domain.rules import ENDED, ProviderRules
+from streams.domain.rules import ProviderRules
 from tests.streams.domain.build import STATUSES, event, registration
 
 POLLED = ProviderRules(polls=True, can_look_up=True)
