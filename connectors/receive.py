@@ -36,10 +36,11 @@ class Edge:
 
 
 def routes(edge: Edge) -> list[Route]:
-    """The callback URLs, POST /links, and the document of both and of the board."""
+    """POST /links, and the document of it, the callback URLs and the board. The callback URLs
+    themselves are not among them: see `in_front`.
+    """
     links = LinksEndpoint(edge.providers.keys(), edge.publisher, edge.access)
     return [
-        Route(PREFIX + "{rest:path}", _callbacks(edge)),
         Route("/links", links.post, methods=["POST"]),
         Route("/openapi.json", OpenApi(edge.providers.keys(), edge.access).get),
     ]
@@ -49,17 +50,13 @@ def in_front(edge: Edge, app: ASGIApp) -> ASGIApp:
     """`app` with the callback URLs before it: its routing and middleware would cost a callback a
     third more.
     """
-    callbacks = _callbacks(edge)
+    callbacks = Callbacks(edge.providers, edge.path_tokens, edge.publisher, edge.keys)
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         to_us = scope["type"] == "http" and scope["path"].startswith(PREFIX)
         await (callbacks if to_us else app)(scope, receive, send)
 
     return front
-
-
-def _callbacks(edge: Edge) -> Callbacks:
-    return Callbacks(edge.providers, edge.path_tokens, edge.publisher, edge.keys)
 
 
 async def run_receive(

@@ -1,7 +1,7 @@
 """The topics: what each carries, how it is keyed and how long it is kept.
 
 Keyed topics share one number of partitions, so that a key has the same partition number in each of
-them. Names here come without the prefix of an installation; `Topics.name` adds it.
+them. Names here come without the prefix of an installation; `Cluster.topic` adds it.
 """
 
 from collections.abc import Iterable

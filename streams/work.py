@@ -14,7 +14,6 @@ from faust.types import StreamT
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from connectors.clock import micros_now
-from connectors.kafka import Cluster
 from connectors.provider import Provider
 from schemas import topics
 from streams import schema_ids
@@ -199,6 +198,3 @@ def run(settings: Settings, end: Callable[[], None] = lambda: None) -> None:
         end()
         sys.stdout.flush()
         os._exit(int(ended.code or 0) if isinstance(ended.code, int | None) else 1)
-
-
-__all__ = ["Cluster", "build_app", "instance_name", "intervals", "rules", "run", "specs"]

@@ -1,7 +1,6 @@
 """The orders of one provider: what is wanted of each, performed step by step and reported."""
 
 import logging
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -13,7 +12,7 @@ from connectors.clock import micros_now
 from connectors.delivery import insist
 from connectors.intake import Errand, Taken
 from connectors.lane import Breaker, CallFailed, Lane, Later, per_second
-from connectors.order_api import Done, OrderAction, OrderApi, Refused, Verdict
+from connectors.order_api import Done, OrderAction, OrderApi, Refused, Verdict, Wait
 from connectors.outward import UNREACHED, backoff, fetch, retry_after
 from connectors.publish import Publishes
 from schemas.codec import ORDER_CLOSE, ORDER_UPDATE
@@ -164,9 +163,9 @@ class Desk:
             self._count(action, "unreachable")
             raise CallFailed(f"{self._provider}: {error!r}") from error
         verdict = self._api.judge(action, response)
-        if getattr(verdict, "provider_down", False):
+        if isinstance(verdict, Wait) and verdict.provider_down:
             self._count(action, "unreachable")
-            raise CallFailed(f"{self._provider}: {verdict}", retry_after(response))
+            raise CallFailed(f"{self._provider}: {verdict.reason}", retry_after(response))
         return verdict
 
     def _reports(self, action: OrderAction) -> tuple[OrderStep, ...]:
@@ -190,8 +189,7 @@ class Desk:
             await insist(self._publisher, ORDER_UPDATES.name, key, update, steps.trace)
 
     def _too_old(self, steps: Steps) -> bool:
-        age = time.time_ns() / 1e9 - steps.order.since / 1e6
-        return age > self._limits.give_up_after
+        return micros_now() - steps.order.since > self._limits.give_up_after * 1_000_000
 
     def _finish(self, steps: Steps) -> None:
         steps.done()

@@ -151,16 +151,6 @@ async def test_a_token_once_set_must_be_in_the_path(path: str, status: int) -> N
     assert len(shelf.records) == (status == 200)
 
 
-async def test_the_routes_take_callbacks_without_the_shortcut_too() -> None:
-    shelf = Shelf()
-    edge = Edge({"acme": Acme()}, {}, shelf, KeyRing(), Access(None, local=True))
-    async with a_client(Starlette(routes=list(routes(edge)))) as client:
-        assert (await client.post("/callbacks/acme/x", content=b"1")).status_code == 200
-        assert (await client.get("/callbacks/acme")).status_code == 405
-        assert (await client.post("/callbacks/other")).status_code == 404
-    assert len(shelf.records) == 1
-
-
 async def test_a_bad_signature_is_refused_and_nothing_stored() -> None:
     shelf = Shelf()
     assert (await post(shelf, headers={"x-acme-key": "forged"})).status_code == 401
