@@ -9,7 +9,8 @@ from sqlalchemy import Table
 from starlette.requests import Request
 
 from connectors.board import queries
-from connectors.letters.letter import BadPlace, Wanted, place
+from connectors.letters.letter import Wanted
+from connectors.letters.meant import NotUnderstood, meant
 from connectors.letters.moment import BadMoment, moment
 from schemas.records import AnomalyKind, OrderState, Status
 
@@ -50,19 +51,12 @@ def only(request: Request, known: Collection[str]) -> None:
 
 def wanted(given: Mapping[str, str], now: int) -> Wanted:
     """Which dead letters are meant. Raises BadParameter."""
-
+    said = {**given, "reason": given.get("reason", "")[:_LONGEST]}
+    places = [text] if (text := given.get("place")) else []
     try:
-        places = [place(text)] if (text := given.get("place")) else []
-    except BadPlace as error:
-        raise BadParameter("place", str(error)) from None
-    return Wanted(
-        places=places,
-        reason=given.get("reason", "")[:_LONGEST],
-        stage=given.get("stage", ""),
-        provider=given.get("provider", ""),
-        since=at(given, "since", now),
-        until=at(given, "until", now),
-    )
+        return meant(said, places, now)
+    except NotUnderstood as error:
+        raise BadParameter(error.name, str(error)) from None
 
 
 def at(given: Mapping[str, str], name: str, now: int) -> int | None:

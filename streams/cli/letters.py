@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from connectors.letters.letter import Letter, Wanted
 
@@ -45,7 +45,7 @@ def list_(
     from streams import running, schema_ids
     from streams.cli.terminal import as_json, harmless, say
 
-    wanted = _wanted((), reason, stage, provider, link, since, until)
+    wanted = _wanted((), _narrowing(reason, stage, provider, link, since, until))
     settings = running.settings()
     cluster = settings.cluster()
     schema_ids.read(cluster, settings.schema_registry_url)
@@ -76,7 +76,7 @@ def show(
     from streams import running
     from streams.cli.terminal import as_json, harmless, is_terminal
 
-    (letter,) = reading.letters(running.settings().cluster(), _wanted([where]))
+    (letter,) = reading.letters(running.settings().cluster(), _wanted([where], {}))
     if json:
         print(as_json(_described(letter, None)))
         return
@@ -122,13 +122,13 @@ def replay(
     from streams import running, schema_ids
     from streams.cli.terminal import as_json, counting, say, somebody
 
-    narrowed = any((reason, stage, provider, link, since, until))
-    if bool(where) + (all_ or narrowed) != 1:
+    narrowing = _narrowing(reason, stage, provider, link, since, until)
+    if bool(where) + (all_ or any(narrowing.values())) != 1:
         raise typer.BadParameter(
             "name the dead letters to replay, or choose some with --reason, --stage, --provider, "
             "--link, --since, --until, or all of them with --all"
         )
-    wanted = _wanted(where or (), reason, stage, provider, link, since, until)
+    wanted = _wanted(where or (), narrowing)
     settings = running.settings()
     schema_ids.prepare(settings)
     cluster = settings.cluster()
@@ -170,35 +170,31 @@ def _counted(chosen: Sequence[Letter], published: int) -> dict[str, object]:
     return {"chosen": len(chosen), "published": published, "reasons": rows}
 
 
-def _wanted(
-    where: Sequence[str],
-    reason: str = "",
-    stage: str = "",
-    provider: str = "",
-    link: str = "",
-    since: str = "",
-    until: str = "",
-) -> Wanted:
+def _wanted(where: Sequence[str], said: Mapping[str, str]) -> Wanted:
     from connectors.clock import micros_now
-    from connectors.letters.letter import BadPlace, Wanted, place
-    from connectors.letters.moment import BadMoment, moment
+    from connectors.letters.meant import NotUnderstood, meant
     from connectors.registry import PROVIDERS
 
+    provider = said.get("provider")
     if provider and provider not in PROVIDERS:
         raise typer.BadParameter(f"{provider} is not one of {', '.join(PROVIDERS)}")
-    now = micros_now()
     try:
-        return Wanted(
-            places=[place(one) for one in where],
-            reason=reason,
-            stage=stage,
-            provider=provider,
-            link_id=link,
-            since=moment(since, now) if since else None,
-            until=moment(until, now) if until else None,
-        )
-    except (BadPlace, BadMoment) as error:
+        return meant(said, where, micros_now())
+    except NotUnderstood as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _narrowing(
+    reason: str, stage: str, provider: str, link: str, since: str, until: str
+) -> dict[str, str]:
+    return {
+        "reason": reason,
+        "stage": stage,
+        "provider": provider,
+        "link": link,
+        "since": since,
+        "until": until,
+    }
 
 
 def _described(letter: Letter, replayed: object) -> dict[str, object]:
