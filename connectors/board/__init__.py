@@ -61,7 +61,7 @@ class BoardConfig:
     providers: tuple[str, ...]
     database_url: str
     address: process.Address
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     # Whether `/registry` is served: not beside a registry of another's.
     registry: bool = True
     processes: Mapping[str, str] = field(default_factory=dict)

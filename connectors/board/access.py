@@ -4,7 +4,7 @@ needs the token, and a browser that acts must come from the board's own page.
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -25,7 +25,7 @@ class Access:
     """The rules for a board that listens on `host`. Raises TokenNeeded where they cannot hold."""
 
     host: str
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.token and not is_loopback(self.host):

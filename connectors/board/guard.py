@@ -53,14 +53,10 @@ class Guard:
 
     def __init__(self, app: ASGIApp, access: Access, pages: Pages) -> None:
         self._app = app
-        self._secured = SecurityHeaders(self._judge)
         self._access = access
         self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._secured(scope, receive, send)
-
-    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         if request.url.path in _OPEN:
             return await self._app(scope, receive, send)

@@ -57,6 +57,12 @@ def test_on_loopback_it_needs_none(host: str) -> None:
     assert Access(host).token is None
 
 
+def test_what_is_logged_of_a_board_does_not_show_its_token(database_url: str) -> None:
+    board = open_board(config(database_url, "0.0.0.0", TOKEN))
+    board.store.close()
+    assert TOKEN not in repr(board)
+
+
 @pytest.mark.parametrize("path", PATHS)
 async def test_off_loopback_nothing_is_read_without_the_token(
     remote: httpx.AsyncClient, path: str
