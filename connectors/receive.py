@@ -2,7 +2,8 @@
 worker cannot stop it.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -24,11 +25,23 @@ from connectors.publish import Publisher, Publishes
 
 
 @dataclass(frozen=True, slots=True)
+class EdgeConfig:
+    """What the edge needs: `path_tokens` by provider; one without takes callbacks at any path below
+    its own. `token` lets act from elsewhere.
+    """
+
+    cluster: Cluster
+    providers: Mapping[str, Provider]
+    path_tokens: Mapping[str, SecretStr | None]
+    address: Address
+    token: SecretStr | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Edge:
     """What the edge's routes work with."""
 
     providers: Mapping[str, Provider]
-    # By provider; a provider without one takes callbacks at any path below its own.
     path_tokens: Mapping[str, SecretStr | None]
     publisher: Publishes
     keys: KeySource
@@ -59,17 +72,18 @@ def in_front(edge: Edge, app: ASGIApp) -> ASGIApp:
     return front
 
 
-async def run_receive(
-    cluster: Cluster,
-    providers: Mapping[str, Provider],
-    path_tokens: Mapping[str, SecretStr | None],
-    address: Address,
-    token: SecretStr | None,
-) -> None:
-    """Serves the edge until it is told to end."""
-    publisher = Publisher(cluster)
-    access = Access(token, local=is_loopback(address.host))
+@asynccontextmanager
+async def opened(config: EdgeConfig) -> AsyncIterator[tuple[Edge, Publisher]]:
+    """An edge, and its way to Kafka: to be run as a service beside the server."""
+    publisher = Publisher(config.cluster)
+    access = Access(config.token, local=is_loopback(config.address.host))
     async with http_client() as client:
-        edge = Edge(providers, path_tokens, publisher, KeySets(client), access)
+        keys = KeySets(client)
+        yield Edge(config.providers, config.path_tokens, publisher, keys, access), publisher
+
+
+async def run_receive(config: EdgeConfig) -> None:
+    """Serves the edge until it is told to end."""
+    async with opened(config) as (edge, publisher):
         app = Starlette(routes=[*routes(edge), *probes(publisher.why_not_ready)])
-        await run(http_server(in_front(edge, app), address), [publisher.run])
+        await run(http_server(in_front(edge, app), config.address), [publisher.run])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
     from connectors.board import BoardConfig
     from connectors.kafka import Cluster
     from connectors.order_api import OrderApi
+    from connectors.receive import EdgeConfig
     from connectors.sandbox.play import PlayResult
     from connectors.sandbox.send import Post, Reply
     from connectors.sandbox.sites import SandboxConfig
     from streams.rebuild import Rebuild
-
-Service = Callable[[], Awaitable[None]]
 
 
 class Sending(NamedTuple):
@@ -55,18 +54,7 @@ def receive(settings: Settings) -> None:
     from streams import schema_ids
 
     schema_ids.prepare(settings)
-    _run(
-        settings,
-        "receive",
-        partial(
-            run_receive,
-            settings.cluster(),
-            settings.providers(),
-            _path_tokens(settings),
-            settings.address(),
-            settings.board.token,
-        ),
-    )
+    _run(settings, "receive", partial(run_receive, _edge_config(settings)))
 
 
 def board(settings: Settings) -> None:
@@ -80,10 +68,11 @@ def board(settings: Settings) -> None:
 
 def web(settings: Settings) -> None:
     """The edge and the board in one process on one port, until a signal ends it."""
+    from connectors.web import run_web
     from streams import schema_ids
 
     schema_ids.prepare(settings)
-    _run(settings, "web", partial(_web, settings))
+    _run(settings, "web", partial(run_web, _edge_config(settings), _board_config(settings)))
 
 
 def work(settings: Settings) -> None:
@@ -202,34 +191,6 @@ def send(
     asyncio.run(perform())
 
 
-async def _web(settings: Settings) -> None:
-    from starlette.applications import Starlette
-    from starlette.middleware import Middleware
-
-    from connectors import board, process, receive
-    from connectors.edge.access import Access
-    from connectors.edge.keys import KeySets
-    from connectors.loopback import is_loopback
-    from connectors.outward import http_client
-    from connectors.publish import Publisher
-
-    shown = board.open_board(_board_config(settings))
-    publisher = Publisher(settings.cluster())
-    access = Access(settings.board.token, local=is_loopback(settings.http.host))
-    async with http_client() as client:
-        edge = receive.Edge(
-            settings.providers(), _path_tokens(settings), publisher, KeySets(client), access
-        )
-        probes = process.probes(lambda: publisher.why_not_ready() or shown.why_not())
-        app = Starlette(
-            routes=[*receive.routes(edge), *probes, *board.routes(shown)],
-            middleware=[Middleware(board.SecurityHeaders)],
-        )
-        server = process.http_server(receive.in_front(edge, app), settings.address())
-        services: list[Service] = [publisher.run, shown.follow, partial(shown.end_streams, server)]
-        await process.run(server, services)
-
-
 def reach(settings: Settings) -> None:
     """Stops the start where the cluster refuses us. Raises Refused; one that is away is awaited."""
     cluster = settings.cluster()
@@ -292,6 +253,18 @@ def _sandbox_config(
         speed=settings.sandbox.speed,
         path_tokens={**known, **(path_tokens or {})},
         callback_url=settings.sandbox.callback_url,
+    )
+
+
+def _edge_config(settings: Settings) -> EdgeConfig:
+    from connectors.receive import EdgeConfig
+
+    return EdgeConfig(
+        settings.cluster(),
+        settings.providers(),
+        _path_tokens(settings),
+        settings.address(),
+        settings.board.token,
     )
 
 
