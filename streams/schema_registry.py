@@ -22,8 +22,12 @@ class Refused(Exception):
     """The registry did not do what was asked; the message says what, and why."""
 
 
+class Away(Refused):
+    """The registry cannot be reached."""
+
+
 class Registry:
-    """Asks the registry at `url`. Its calls raise Refused, also when it cannot be reached."""
+    """Asks the registry at `url`. Its calls raise Refused."""
 
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
         self._client = httpx.Client(
@@ -80,7 +84,7 @@ class Registry:
         try:
             return self._client.request(method, path, json=body)
         except httpx.HTTPError as error:
-            raise Refused(f"the registry does not answer: {str(error) or repr(error)}") from error
+            raise Away(f"the registry does not answer: {str(error) or repr(error)}") from error
 
 
 def subjects(topics: Iterable[Topic[Any]], prefix: str) -> dict[str, Codec[Any]]:

@@ -62,6 +62,7 @@ def ending_of(error: Exception) -> Ending | None:
     from streams.running import AlreadyRunning
     from streams.schema_ids import CannotNote
     from streams.settings import BadSettings
+    from streams.tail import NoSuchTopic
 
     if isinstance(error, Failed):
         return Ending(Exit.NO, str(error), error.hint)
@@ -71,7 +72,7 @@ def ending_of(error: Exception) -> Ending | None:
         return _of_database(error)
     undone = (
         *(AlreadyRunning, BadFile, BrokerFailed, CannotNote),
-        *(NoSuchLetter, NotRegistered, NotReplayed, NotWritten),
+        *(NoSuchLetter, NoSuchTopic, NotRegistered, NotReplayed, NotWritten),
     )
     if isinstance(error, undone):
         return Ending(Exit.NO, str(error))
@@ -85,16 +86,14 @@ def _of_database(error: Exception) -> Ending:
 
 
 def _of_registry(error: Exception) -> Ending | None:
-    from httpx import TransportError
-
     from schemas.codec import SchemaAway
-    from streams.schema_registry import Refused
+    from streams.schema_registry import Away, Refused
 
     if isinstance(error, SchemaAway):
         return Ending(Exit.AWAY, str(error))
     if not isinstance(error, Refused):
         return None
-    away = isinstance(error.__cause__, TransportError)
+    away = isinstance(error, Away)
     where = "LINKSTATUS_SCHEMA_REGISTRY_URL says where the registry is"
     return Ending(Exit.AWAY if away else Exit.NO, str(error), where if away else None)
 

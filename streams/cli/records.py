@@ -1,12 +1,14 @@
 """The command that reads any topic: `tail`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from streams.cli import completing
 
 if TYPE_CHECKING:
+    from confluent_kafka import Message
+
     from connectors.kafka import Cluster
 
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
@@ -39,13 +41,12 @@ def tail(
         linkstatus tail order-close
         linkstatus tail link-status --json --from-beginning --exit-at-end
     """
-    from streams import tail as reading
     from streams.cli.terminal import as_json
+    from streams.tail import records
 
-    cluster = _cluster()
-    for record in reading.records(cluster, topic, from_beginning, exit_at_end):
-        line = reading.described(record)
-        print(as_json(line) if json else reading.one_line(line), flush=True)
+    for record in records(_cluster(), topic, from_beginning, exit_at_end):
+        line = _described(record)
+        print(as_json(line) if json else _one_line(line), flush=True)
 
 
 def _cluster() -> "Cluster":
@@ -55,3 +56,39 @@ def _cluster() -> "Cluster":
     settings = running.settings()
     schema_ids.read(settings.cluster(), settings.schema_registry_url)
     return settings.cluster()
+
+
+def _described(message: "Message") -> dict[str, Any]:
+    """A record as an object of plain types: what `tail --json` prints."""
+    from streams.cli.terminal import readable
+    from streams.engine.batch import headers_of
+
+    return {
+        "topic": message.topic(),
+        "partition": message.partition(),
+        "offset": message.offset(),
+        "key": readable(message.key()),
+        "headers": {name: readable(value) for name, value in headers_of(message)},
+        "value": _decoded(message.value()),
+    }
+
+
+def _decoded(value: bytes | None) -> Any:
+    """The Avro record if it is one of ours, else text, else base64."""
+    from schemas import codec
+    from streams.cli.terminal import readable
+
+    if value is None:
+        return None
+    try:
+        return codec.decode_any(value)[1]
+    except codec.BadRecord:
+        return readable(value)
+
+
+def _one_line(line: dict[str, Any]) -> str:
+    """A described record for people."""
+    from streams.cli.terminal import as_json, harmless
+
+    value = line["value"] if isinstance(line["value"], str) else as_json(line["value"])
+    return harmless(f"{line['partition']}/{line['offset']}  {line['key']}  {value}")

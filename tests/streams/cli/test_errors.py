@@ -111,7 +111,8 @@ def program(code: str, **env: str) -> subprocess.CompletedProcess[str]:
 def test_a_broker_that_is_away_is_said_once() -> None:
     """librdkafka would log each of its vain tries, twenty a second."""
     code = (
-        "import sys, streams.tail; streams.tail._TIMEOUT = 1.0; from streams import cli;"
+        "import sys; from connectors import ungrouped; from streams import cli;"
+        "ungrouped.TIMEOUT = 1.0;"
         "sys.argv = ['linkstatus', 'tail', 'links']; cli.main()"
     )
     ran = program(code, LINKSTATUS_BROKERS="127.0.0.1:9")
