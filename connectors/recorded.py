@@ -3,11 +3,11 @@
 Header texts are latin-1, as HTTP has them; what is our own in them is UTF-8.
 """
 
-import time
 import uuid
 from collections.abc import Mapping
 from typing import cast
 
+from connectors.clock import micros_now
 from connectors.provider import Raw
 from schemas.records import LookupRequest, Source, Status
 
@@ -22,7 +22,7 @@ def headers(provider: str, source: Source, verified: bool, content_type: str) ->
         ("provider", provider.encode()),
         ("source", source.encode()),
         ("verified", b"1" if verified else b"0"),
-        ("received-at", b"%d" % (time.time_ns() // 1_000_000)),
+        ("received-at", b"%d" % (micros_now() // 1000)),
         ("content-type", content_type.encode("latin-1")),
         ("callback-id", uuid.uuid4().hex.encode()),
     ]

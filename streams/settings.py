@@ -135,7 +135,9 @@ class Tracing(BaseModel):
     ratio: float = Field(default=1.0, ge=0, le=1)
 
 
-class _Base(BaseSettings):
+class Settings(BaseSettings):
+    """All settings, with one section for each provider, of the class the provider declares."""
+
     model_config = SettingsConfigDict(
         env_prefix="LINKSTATUS_", env_nested_delimiter="__", env_file=".env", extra="ignore"
     )
@@ -160,10 +162,6 @@ class _Base(BaseSettings):
     polling: Polling = Polling()
     tracing: Tracing = Tracing()
     sandbox: Sandbox = Sandbox()
-
-
-class Settings(_Base):
-    """All settings, with one section for each provider, of the class the provider declares."""
 
     def provider_config(self, name: str) -> ProviderConfig:
         config: ProviderConfig = getattr(self, name)

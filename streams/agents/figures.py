@@ -1,10 +1,10 @@
 """What the agents count, for Prometheus. Only what has committed counts, see `Batch.count`."""
 
-import time
 from functools import partial
 
 from prometheus_client import Counter, Histogram
 
+from connectors.clock import micros_now
 from schemas.records import Anomaly, LinkStatus, OrderClose, OrderStatus
 from streams.engine.batch import Batch
 
@@ -47,4 +47,4 @@ def time_close(batch: Batch, close: OrderClose) -> None:
 
 
 def _observe(provider: str, decided_at: int) -> None:
-    _CLOSE_SECONDS.labels(provider).observe(max(0.0, time.time() - decided_at / 1_000_000))
+    _CLOSE_SECONDS.labels(provider).observe(max(0, micros_now() - decided_at) / 1_000_000)

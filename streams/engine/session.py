@@ -138,8 +138,7 @@ class Session:
                 raise KafkaException(partition.error)
             if partition.offset < 0:
                 partition.offset = OFFSET_BEGINNING
-        if self.spec.table is not None:
-            self._restore([partition.partition for partition in partitions])
+        self._restore([partition.partition for partition in partitions])
         self._next.update({(p.topic, p.partition): p.offset for p in committed})
         self._consumer.incremental_assign(committed)
         self._precedence.assigned(committed)
@@ -180,7 +179,7 @@ class Session:
             certain.close()
 
     def _restore(self, partitions: list[int]) -> None:
-        """Reads the table's partitions from their beginning to their end."""
+        """Reads the table's partitions, if there is a table, from their beginning to their end."""
         if self.spec.table is None or self.spec.codec is None:
             return
         topic = self.cluster.topic(self.spec.table)
