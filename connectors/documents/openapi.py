@@ -56,7 +56,7 @@ def document(providers: Collection[str]) -> dict[str, Any]:
             "responses": _RESPONSES,
             "schemas": {
                 "Provider": {"type": "string", "enum": sorted(providers)},
-                "Registration": _registration(),
+                "NewLink": _new_link(),
                 "DeadLetter": DEAD_LETTER,
                 "NoticedAnomaly": NOTICED,
                 "Error": object_of({"error": TEXT}, "error"),
@@ -184,7 +184,7 @@ def _registering() -> dict[str, Any]:
         "tags": ["edge"],
         "summary": "Registers a link the merchant created",
         "security": [{}, {"bearer": []}],
-        "requestBody": {"required": True, "content": json_of(reference("Registration"))},
+        "requestBody": {"required": True, "content": json_of(reference("NewLink"))},
         "responses": {
             "202": {"description": "On Kafka with acks=all", "content": json_of(taken)},
             **answers(401),
@@ -232,7 +232,7 @@ def _order(row: Schema) -> Schema:
     return {**row, "required": list(properties), "properties": properties}
 
 
-def _registration() -> Schema:
+def _new_link() -> Schema:
     schema = LinkForm.model_json_schema()
     schema["properties"]["provider"] = reference("Provider")
     # Its codes are those of ISO 4217; which of them have minor units is told by the answer.

@@ -27,6 +27,7 @@ from connectors import board as boards
 from connectors.board.keep import keep
 from connectors.documents.openapi import document
 from connectors.edge.access import Access
+from connectors.edge.links import LinkForm
 from connectors.kafka import Cluster
 from connectors.process import Address, http_server
 from connectors.provider import Raw, Unreadable
@@ -131,6 +132,13 @@ def test_the_document_names_every_route_and_no_other(tmp_path: Path) -> None:
     # Those stand in front of the routes.
     callbacks = {"/callbacks/{provider}", "/callbacks/{provider}/{token}"}
     assert (paths - apart) | callbacks == DOCUMENT["paths"].keys()
+
+
+def test_the_body_that_registers_a_link_is_that_of_a_new_link() -> None:
+    (body,) = DOCUMENT["paths"]["/links"]["post"]["requestBody"]["content"].values()
+    form = DOCUMENT["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
+    assert form["required"] == ["provider", "link_id"]
+    assert form["properties"].keys() == LinkForm.model_fields.keys()
 
 
 @schema.parametrize()
