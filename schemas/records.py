@@ -11,6 +11,9 @@ Status = Literal[
 ]
 # A link of these has ended. One that was paid after another ending has ended as PAID.
 ENDED: frozenset[Status] = frozenset({"EXPIRED", "CANCELLED", "FAILED", "PAID"})
+# An order is one record, with all its links: one that outgrew what Kafka takes would stop all
+# others. Only a mistake makes it so long, such as one order id for everything.
+MOST_LINKS = 500
 Coverage = Literal["UNKNOWN", "NONE", "UNDERPAID", "PAID", "OVERPAID"]
 OrderFrom = Literal["UNKNOWN", "SELF", "REGISTRATION", "LOOKUP", "AWAITED"]
 PaymentStatus = Literal["UNKNOWN", "INITIATED", "EXECUTED", "PAID", "SETTLED", "FAILED"]

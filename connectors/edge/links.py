@@ -24,7 +24,7 @@ from connectors.publish import Publishes, Unavailable
 from connectors.reading import LONGEST_ID
 from schemas.codec import LINK_REGISTERED
 from schemas.money import BadAmount, exponent, minor_units
-from schemas.records import LinkRegistered
+from schemas.records import MOST_LINKS, LinkRegistered
 from schemas.topics import LINKS, message_key
 
 _RFC3339 = re.compile(
@@ -67,7 +67,7 @@ class LinkForm(BaseModel):
     expires_at: Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_rfc3339)] | None = (
         None
     )
-    links_in_order: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    links_in_order: Annotated[int, Field(ge=1, le=MOST_LINKS)] | None = None
 
 
 def _micros(moment: datetime) -> int:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from schemas.ids import event_id
 from schemas.records import (
     ENDED,
+    MOST_LINKS,
     Anomaly,
     AnomalyKind,
     OrderClose,
@@ -15,10 +16,6 @@ from schemas.records import (
     SettlementKind,
 )
 from streams.domain.rules import STATE_AFTER, ProviderRules, utc
-
-# An order is one record, with all its links: one that outgrew what Kafka takes would stop all
-# others. Only a mistake makes it so long, such as one order id for everything.
-MOST_LINKS = 500
 
 
 class Ordered(NamedTuple):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.records import OrderEvent, OrderStatus
-from streams.domain.orders import MOST_LINKS, Ordered, order
+from schemas.records import MOST_LINKS, OrderEvent, OrderStatus
+from streams.domain.orders import Ordered, order
 from streams.domain.rules import ProviderRules
 from tests.streams.domain.build import order_event, order_link
 
