@@ -5,8 +5,10 @@ import logging
 
 from aiokafka import ConsumerRecord
 
+from connectors.letters.counted import DEAD
 from connectors.letters.letter import added
 from connectors.publish import Headers, Publishes, Unavailable
+from schemas.codec import BadRecord
 from schemas.topics import DEAD_LETTERS
 
 log = logging.getLogger(__name__)
@@ -27,13 +29,16 @@ async def insist(
 
 
 async def dead_letter(
-    publisher: Publishes, topic: str, record: ConsumerRecord, stage: str, reason: str
+    publisher: Publishes, topic: str, record: ConsumerRecord, stage: str, error: Exception
 ) -> None:
     """Publishes a record nobody can use to the dead letters, as received, with where it came from
-    and why. `topic` is the record's, without the installation's prefix.
+    and why, and counts it. `topic` is the record's, without the installation's prefix.
     """
+    # A bad record says in words what is wrong with it; of other errors the kind says the most.
+    reason = str(error) if isinstance(error, BadRecord) else repr(error)
     origin = f"{topic}/{record.partition}/{record.offset}"
     headers = [*record.headers, *added(stage, reason, origin)]
     # aiokafka refuses a record that has neither key nor value.
     value = record.value if record.key else record.value or b""
     await insist(publisher, DEAD_LETTERS.name, record.key, value, headers)
+    DEAD.labels(stage, type(error).__name__).inc()

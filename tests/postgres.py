@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 
 from streams import child
+from tests import debian
 from tests.waiting import until_sync
 
 _PACKAGE = "postgresql-15"
@@ -144,15 +145,8 @@ def _programs(folder: Path) -> Path:
 
 
 def _unpacked(folder: Path) -> Path:
-    folder.mkdir()
     try:
-        for command in (
-            ["apt-get", "download", "-q", _PACKAGE, "libpq5"],
-            ["sh", "-c", 'for package in *.deb; do dpkg -x "$package" .; done'],
-        ):
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise NoPostgres(
-            f"no PostgreSQL on the path, and Debian's cannot be had: {error}"
-        ) from error
+        debian.unpack(folder, _PACKAGE, "libpq5")
+    except debian.NotToBeHad as error:
+        raise NoPostgres(f"no PostgreSQL on the path, and {error}") from error
     return next(folder.glob("usr/lib/postgresql/*/bin"))

@@ -100,7 +100,7 @@ class Desk:
                 raise BadRecord(f"its key and its provider {request['provider']!r} disagree")
         except BadRecord as error:
             self._count("broken")
-            await self._dead_letter(taken, str(error))
+            await self._dead_letter(taken, error)
             return taken.done()
         if self._refused(request):
             return taken.done()
@@ -147,7 +147,7 @@ class Desk:
             log.exception("%s: a lookup broke", self._provider.name)
             self._count("broken")
             for ticket in question.tickets:
-                await self._dead_letter(ticket, repr(error))
+                await self._dead_letter(ticket, error)
             self._finish(question)
             return None
         question.asked += 1
@@ -186,8 +186,8 @@ class Desk:
         described = headers(self._provider, question, answer, final)
         await insist(self._publisher, callbacks(name).name, key, answer.body, described)
 
-    async def _dead_letter(self, taken: Taken, reason: str) -> None:
-        await dead_letter(self._publisher, LOOKUPS.name, taken.record, "lookup", reason)
+    async def _dead_letter(self, taken: Taken, error: Exception) -> None:
+        await dead_letter(self._publisher, LOOKUPS.name, taken.record, "lookup", error)
 
     def _finish(self, question: Question) -> None:
         question.done()

@@ -49,7 +49,7 @@ class Office:
         try:
             order = wanted(topic, taken.record.value, self._limits.fast_forward)
         except BadRecord as error:
-            await dead_letter(self._publisher, topic, taken.record, "settle", str(error))
+            await dead_letter(self._publisher, topic, taken.record, "settle", error)
             return taken.done()
         desk = self._desks.get(order.provider) if order else None
         if order is None or desk is None:

@@ -7,19 +7,14 @@ from types import TracebackType
 from typing import Any, NamedTuple, cast
 
 from confluent_kafka import Message
-from prometheus_client import Counter
 
+from connectors.letters.counted import DEAD
 from connectors.letters.letter import added
 from schemas.codec import SchemaAway
 from schemas.topics import DEAD_LETTERS
 from streams.engine.table import Partition
 
 log = logging.getLogger(__name__)
-
-# The reason in a dead letter is a sentence; its kind is the name of the exception.
-DEAD = Counter(
-    "linkstatus_dead_letters_total", "Records dead-lettered by the worker.", ["stage", "kind"]
-)
 
 Headers = list[tuple[str, bytes]]
 

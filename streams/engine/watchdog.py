@@ -16,7 +16,9 @@ from streams.engine.stage import Stage
 log = logging.getLogger(__name__)
 
 LAG = Gauge(
-    "linkstatus_stage_lag_records", "Records of the whole group not yet committed.", ["stage"]
+    "linkstatus_stage_lag_records",
+    "Records not yet committed in the partitions that this worker holds.",
+    ["stage"],
 )
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from connectors.clock import micros_now
 from connectors.ipint import IPint, IPintConfig
@@ -33,6 +34,11 @@ AMOUNTS = {
     for side in ("invoice", "received")
     for measure in ("amount_in_local_currency", "amount_in_usd", "crypto_amount")
 }
+
+
+def dead(kind: str) -> float:
+    labels = {"stage": "lookup", "kind": kind}
+    return REGISTRY.get_sample_value("linkstatus_dead_letters_total", labels) or 0.0
 
 
 def invoice(link_id: str, status: str, **amounts: str) -> bytes:
@@ -381,6 +387,7 @@ async def test_without_credentials_nothing_is_asked_and_nothing_waits(
 async def test_a_broken_request_becomes_a_dead_letter_and_stops_nothing(
     value: bytes, key: bytes | None
 ) -> None:
+    before = dead("BadRecord")
     async with asking(Api(i2=["COMPLETED"])) as office:
         await office.take(value, key)
         await office.take(request("i2", "PAID"))
@@ -389,6 +396,7 @@ async def test_a_broken_request_becomes_a_dead_letter_and_stops_nothing(
     assert (letter.key, letter.value) == (key, value)
     assert (letter.headers["stage"], letter.headers["origin"]) == (b"lookup", b"lookups/0/0")
     assert letter.headers["reason"]
+    assert dead("BadRecord") == before + 1
 
 
 async def test_another_providers_request_is_left_to_its_own_consumer() -> None:
@@ -399,8 +407,10 @@ async def test_another_providers_request_is_left_to_its_own_consumer() -> None:
 
 
 async def test_a_request_that_breaks_the_providers_code_becomes_a_dead_letter() -> None:
+    before = dead("ZeroDivisionError")
     async with asking(Api(i1=[ZeroDivisionError("a bug")])) as office:
         await office.take(request("i1"))
         await office.finished()
         (letter,) = office.shelf.of("dead-letters")
     assert b"a bug" in letter.headers["reason"]
+    assert dead("ZeroDivisionError") == before + 1

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from connectors.kafka import Cluster
 from connectors.order_api import Done, OrderAction, Refused, Wait
@@ -266,11 +267,18 @@ async def test_what_asks_for_the_same_is_done_once() -> None:
         assert await working.finished() == [("o1", "CLOSED")]
 
 
+def dead_letters() -> float:
+    labels = {"stage": "settle", "kind": "BadRecord"}
+    return REGISTRY.get_sample_value("linkstatus_dead_letters_total", labels) or 0.0
+
+
 @pytest.mark.parametrize("topic", ["order-close", "settlement"])
 async def test_a_broken_record_becomes_a_dead_letter_and_stops_nothing(topic: str) -> None:
+    before = dead_letters()
     async with settling(Payments()) as working:
         await working.take(topic, b"junk")
         await working.take("order-close", close("o1"))
         assert await working.finished() == [("o1", "CLOSED")]
         (letter,) = working.shelf.of("dead-letters")
     assert (letter.value, letter.headers["stage"]) == (b"junk", b"settle")
+    assert dead_letters() == before + 1
