@@ -10,8 +10,9 @@
             close_invoice(record.value["order_id"], record.value["total_minor"])
 """
 
+import logging
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -24,8 +25,12 @@ from schemas.topics import Topic
 from streams import schema_ids, settings
 from streams.engine.batch import headers_of
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
+# The client's own: a member whose heart does not beat for so long is given up.
+_SESSION_MS = 45_000
 # Ids of events kept to know a repeat by: a crash of the pipeline repeats far fewer.
 _REMEMBERED = 100_000
 
@@ -58,6 +63,10 @@ class consume(Generic[T]):
     before it: `drop_repeats` leaves out those whose `event_id` this process has seen. For more,
     keep the `event_id` in the transaction that acts on the event.
 
+    A record that cannot be read raises UnreadableRecord, now and at each start; with `unreadable`
+    that is told of it instead, and the next one follows. What takes longer than `most_seconds` to
+    act on goes to another member of the group, and may come again here.
+
     Deletions in a compacted topic are left out. A group without committed offsets starts at the
     first record. Ends at the present end of the topic with `until_end`, else never. The cluster is
     that of the settings (`LINKSTATUS_BROKERS` and so on) unless given.
@@ -73,10 +82,13 @@ class consume(Generic[T]):
         cluster: Cluster | None = None,
         drop_repeats: bool = False,
         until_end: bool = False,
+        unreadable: Callable[["UnreadableRecord"], None] | None = None,
+        most_seconds: float = 300.0,
     ) -> None:
         self._topic = topic
         self._registry_url: str | None = None
         self._until_end = until_end
+        self._unreadable = unreadable
         self._seen: OrderedDict[str, None] | None = OrderedDict() if drop_repeats else None
         if cluster is None:
             here = settings.load()
@@ -90,6 +102,8 @@ class consume(Generic[T]):
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "earliest",
                 "partition.assignment.strategy": "cooperative-sticky",
+                "max.poll.interval.ms": int(most_seconds * 1000),
+                "session.timeout.ms": min(_SESSION_MS, int(most_seconds * 1000)),
                 # Offsets are stored here, once a record is done, and committed in the background.
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": until_end,
@@ -113,8 +127,7 @@ class consume(Generic[T]):
     def _records(self) -> Iterator[Consumed[T]]:
         ended: set[int] = set()
         while not (self._until_end and self._all_of_ours(ended)):
-            # One by one: the group waits five minutes for whoever asks for no more, and that is
-            # then the time for one record and not for many.
+            # One by one: to ask for the next is what tells the group that this member is well.
             message = self._consumer.poll(0.1)
             if message is None:
                 continue
@@ -122,12 +135,25 @@ class consume(Generic[T]):
             if error is None:
                 ended.discard(message.partition() or 0)
                 if message.value() is not None and not self._is_repeat(message):
-                    yield self._decoded(message)
+                    yield from self._readable(message)
                 self._done(message)
             elif error.code() == KafkaError._PARTITION_EOF:
                 ended.add(message.partition() or 0)
+            elif error.code() == KafkaError._MAX_POLL_EXCEEDED:
+                # The next question joins the group again.
+                log.warning("%s: the last record took too long: %s", self._name, error)
             elif not error.retriable():
                 raise KafkaException(error)
+
+    def _readable(self, message: Message) -> Iterator[Consumed[T]]:
+        try:
+            record = self._decoded(message)
+        except UnreadableRecord as error:
+            if self._unreadable is None:
+                raise
+            self._unreadable(error)
+        else:
+            yield record
 
     def _all_of_ours(self, ended: set[int]) -> bool:
         ours = {partition.partition for partition in self._consumer.assignment()}

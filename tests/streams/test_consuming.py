@@ -1,16 +1,19 @@
 """`from streams import consume`: what a downstream service sees, on a real broker."""
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
 
 from connectors.kafka import Cluster
 from schemas.records import OrderClose
 from schemas.topics import DEAD_LETTERS, ORDER_CLOSE
-from streams import consume
+from streams import consume, consuming
 from streams.consuming import UnreadableRecord
 from tests.reading import write_all
+from tests.waiting import until_sync
 
 pytestmark = pytest.mark.kafka
 
@@ -90,21 +93,59 @@ def test_the_record_in_hand_at_an_error_comes_again_and_what_was_done_does_not(
     assert seen(kafka) == []
 
 
-def test_no_record_is_taken_before_it_is_asked_for(kafka: Cluster) -> None:
-    # The group waits for each ask, and not for as many records as happened to be fetched.
-    publish(kafka, *(close(number) for number in range(5)))
-    consuming = consume(ORDER_CLOSE, group="g", cluster=kafka)
-    with consuming as records:
-        assert next(records).offset == 0
-        name = kafka.topic(ORDER_CLOSE.name)
-        (taken,) = consuming._consumer.position([TopicPartition(name, 0)])
-    assert taken.offset == 1
-
-
 def test_a_record_that_is_none_names_its_place(kafka: Cluster) -> None:
     write_all(kafka, ORDER_CLOSE.name, [(b"k", b"\0not ours")])
     with pytest.raises(UnreadableRecord, match=r"^order-close/[01]/0: "):
         seen(kafka)
+
+
+def test_a_record_that_is_none_may_be_passed_over_and_told_of(kafka: Cluster) -> None:
+    write_all(kafka, ORDER_CLOSE.name, [(b"k", b"\0not ours")])
+    publish(kafka, close(1))
+    told: list[UnreadableRecord] = []
+    with consume(
+        ORDER_CLOSE, group="g", cluster=kafka, until_end=True, unreadable=told.append
+    ) as records:
+        assert [record.value["order_id"] for record in records] == ["O1"]
+    assert len(told) == 1
+    assert seen(kafka) == [], "it does not come again"
+
+
+def test_each_record_is_asked_for_by_itself(
+    kafka: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To ask is what keeps a member in its group: many records may together take any time."""
+    publish(kafka, *(close(number) for number in range(3)))
+    asked = [0]
+
+    class Asked(Consumer):
+        def poll(self, *arguments: Any) -> Any:
+            asked[0] += 1
+            return super().poll(*arguments)
+
+    monkeypatch.setattr(consuming, "Consumer", Asked)
+    with consume(ORDER_CLOSE, group="g", cluster=kafka, until_end=True) as records:
+        first, second, third = (asked[0] for _ in records)
+    assert first < second < third
+
+
+def test_a_record_that_took_too_long_ends_nothing(kafka: Cluster) -> None:
+    publish(kafka, *(close(number) for number in range(3)))
+    admin = AdminClient(kafka.librdkafka())
+
+    def given_up() -> bool:
+        return not admin.describe_consumer_groups(["late"])["late"].result(10).members
+
+    orders = []
+    with consume(
+        ORDER_CLOSE, group="late", cluster=kafka, drop_repeats=True, until_end=True, most_seconds=6
+    ) as records:
+        for record in records:
+            orders.append(record.value["order_id"])
+            if orders == ["O0"]:
+                until_sync(given_up, "the group to give us up")
+    assert orders == ["O0", "O1", "O2"]
+    assert seen(kafka, "late") == []
 
 
 def test_raw_topics_give_bytes_and_deletions_are_left_out(kafka: Cluster) -> None:
