@@ -16,7 +16,7 @@ from connectors.loopback import is_loopback
 from connectors.reaching import explain
 from streams import admin, credentials, wiring
 from streams.finding import Finding, note, ok, wrong
-from streams.schema_registry import Refused, Registry
+from streams.schema_registry import Refused, Registry, shown
 from streams.settings import Settings
 
 _BROKER_SECONDS = 4.0
@@ -98,9 +98,9 @@ def _registry(settings: Settings) -> Finding:
     try:
         with Registry(url) as registry:
             known = registry.ids(wiring.topics(), settings.topic_prefix)
-    except (Refused, httpx.InvalidURL, ValueError, KeyError) as error:
-        return wrong("registry", f"{url}: {error}", "SCHEMA_REGISTRY_URL", "TOPIC_PREFIX")
-    return ok("registry", f"all {len(known)} schemas at {url}")
+    except (Refused, ValueError, KeyError) as error:
+        return wrong("registry", f"{shown(url)}: {error}", "SCHEMA_REGISTRY_URL", "TOPIC_PREFIX")
+    return ok("registry", f"all {len(known)} schemas at {shown(url)}")
 
 
 def _database(settings: Settings) -> Finding:

@@ -17,7 +17,7 @@ from connectors.kafka import Cluster
 from schemas import codec, versions
 from schemas.codec import SchemaAway
 from schemas.topics import SCHEMAS, all_topics
-from streams.schema_registry import Refused, Registry
+from streams.schema_registry import Away, Refused, Registry
 from streams.settings import BadSettings, Settings
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ class CannotNote(Exception):
 
 def prepare(settings: Settings) -> None:
     """For a process that writes records: sets the ids it writes, and whom it asks for others.
-    Without a registry nobody is asked before there is a question. Raises BadSettings, CannotNote,
-    KafkaException.
+    Without a registry nobody is asked before there is a question. While the registry is away its
+    ids of before are written on. Raises BadSettings, CannotNote, KafkaException.
     """
     cluster, url = settings.cluster(), settings.schema_registry_url
     read(cluster, url)
@@ -47,6 +47,9 @@ def prepare(settings: Settings) -> None:
         with Registry(url) as registry:
             ids = registry.ids(all_topics(()), settings.topic_prefix)
     except Refused as error:
+        if isinstance(error, Away) and (ids := _given_before(cluster)):
+            log.warning("the ids that it gave before are used: %s", error)
+            return codec.write_ids(ids)
         raise BadSettings(f"LINKSTATUS_SCHEMA_REGISTRY_URL: {error}") from error
     note(cluster, {ids[one.name]: one.text for one in codec.ALL})
     return codec.write_ids(ids)
@@ -78,8 +81,24 @@ def note(cluster: Cluster, ids: Mapping[int, str]) -> None:
         _publish(cluster, new)
 
 
+def _given_before(cluster: Cluster) -> dict[str, int]:
+    """The ids that a registry gave this release's schemas, by their names, as noted; none if one of
+    them has none.
+    """
+    given = {}
+    for number, text in (notes(cluster) or {}).items():
+        layout = _layout(text)
+        if number != layout:
+            given[layout] = number
+    if any(one.fingerprint not in given for one in codec.ALL):
+        return {}
+    return {one.name: given[one.fingerprint] for one in codec.ALL}
+
+
 def notes(cluster: Cluster) -> dict[int, str] | None:
-    """The schemas noted, by id; None if there is no topic for them. Raises KafkaException."""
+    """The schemas noted, by id, the last one last; None if there is no topic for them. Raises
+    KafkaException.
+    """
     consumer = ungrouped.reader(cluster, GROUP, **{"fetch.wait.max.ms": 10})
     name = cluster.topic(SCHEMAS.name)
     try:
@@ -90,7 +109,8 @@ def notes(cluster: Cluster) -> dict[int, str] | None:
                 return None
             raise
         found = ungrouped.read(consumer, name, numbers, seconds=_SECONDS)
-        return dict(pair for message in found for pair in _note_in(message))
+        by_time = sorted(found, key=lambda message: message.timestamp()[1])
+        return dict(pair for message in by_time for pair in _note_in(message))
     finally:
         consumer.close()
 

@@ -4,6 +4,7 @@ It chooses the ids. To name them ourselves (mode IMPORT) is no way for all: Apic
 that it is in that mode, and gives an id of its own all the same.
 """
 
+import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from types import TracebackType
@@ -23,19 +24,28 @@ class Refused(Exception):
 
 
 class Away(Refused):
-    """The registry cannot be reached."""
+    """The registry cannot answer now."""
+
+
+def shown(url: str) -> str:
+    """The registry's address for people: without the password that it may hold."""
+    return re.sub(r"(?<=//)[^/]*@", "***@", url)
 
 
 class Registry:
     """Asks the registry at `url`. Its calls raise Refused."""
 
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
-        self._client = httpx.Client(
-            base_url=url.rstrip("/"),
-            timeout=_TIMEOUT_SECONDS,
-            headers={"content-type": _MEDIA_TYPE, "accept": f"{_MEDIA_TYPE}, application/json"},
-            transport=transport,
-        )
+        try:
+            self._client = httpx.Client(
+                base_url=url.rstrip("/"),
+                timeout=_TIMEOUT_SECONDS,
+                headers={"content-type": _MEDIA_TYPE, "accept": f"{_MEDIA_TYPE}, application/json"},
+                transport=transport,
+            )
+        except httpx.InvalidURL:
+            # What is wrong with it may be part of a password.
+            raise Refused("its address is no URL") from None
 
     def __enter__(self) -> "Registry":
         return self
@@ -94,5 +104,6 @@ def subjects(topics: Iterable[Topic[Any]], prefix: str) -> dict[str, Codec[Any]]
 
 def _content(answer: httpx.Response, what: str) -> Any:
     if answer.is_error:
-        raise Refused(f"{what}: the registry answered {answer.status_code}: {answer.text[:500]}")
+        kind = Away if answer.is_server_error else Refused
+        raise kind(f"{what}: the registry answered {answer.status_code}: {answer.text[:500]}")
     return answer.json()

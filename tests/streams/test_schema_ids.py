@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import httpx
 import pytest
 from confluent_kafka import Consumer, KafkaError
 
@@ -12,13 +13,16 @@ from connectors import ungrouped
 from connectors.kafka import Cluster
 from schemas import codec
 from schemas.codec import BadRecord, SchemaAway
-from schemas.topics import ANOMALIES
+from schemas.topics import ANOMALIES, SHARED
 from streams import consume, schema_ids
 from streams.engine.batch import Batch
+from streams.schema_registry import Registry
 from streams.serial import Record
+from streams.settings import BadSettings, Settings, load
 from tests.reading import read_all, write_all
 from tests.schemas.test_evolution import sample
 from tests.streams.test_cli import Cli
+from tests.streams.test_schema_registry import Known
 
 pytestmark = pytest.mark.kafka
 
@@ -102,10 +106,61 @@ def test_a_reader_without_the_right_to_see_the_notes_calls_nothing_junk(
         codec.ANOMALY.decode(numbered(41))
 
 
+@pytest.fixture
+def registry(kafka: Cluster, monkeypatch: pytest.MonkeyPatch) -> Known:
+    """A registry with all schemas in it, which may be told what to answer instead."""
+    known = Known()
+
+    def opened(url: str) -> Registry:
+        return Registry(url, httpx.MockTransport(known))
+
+    monkeypatch.setattr(schema_ids, "Registry", opened)
+    # Its ids begin behind one of somebody else's.
+    known.schemas.append("{}")
+    with opened("http://registry") as one:
+        one.register(SHARED, kafka.prefix)
+    return known
+
+
+def with_registry(kafka: Cluster) -> Settings:
+    cluster = {"brokers": kafka.brokers, "topic_prefix": kafka.prefix}
+    return load(_env_file=None, schema_registry_url="http://registry", **cluster)
+
+
+@pytest.mark.parametrize("answer", [httpx.ConnectError("nobody"), httpx.Response(503)])
+def test_while_the_registry_is_away_a_process_starts_with_the_ids_it_had(
+    kafka: Cluster, registry: Known, answer: httpx.Response | Exception
+) -> None:
+    schema_ids.note_own(kafka)
+    schema_ids.prepare(with_registry(kafka))
+    given = {one.name: one.id for one in codec.ALL}
+    assert given["anomaly"] != codec.ANOMALY.fingerprint
+    codec.write_ids({})
+    registry.instead = answer
+    schema_ids.prepare(with_registry(kafka))
+    assert {one.name: one.id for one in codec.ALL} == given
+
+
+def test_a_registry_that_was_never_asked_before_is_awaited(kafka: Cluster, registry: Known) -> None:
+    schema_ids.note_own(kafka)
+    schema_ids.note(kafka, {41: codec.ANOMALY.text})
+    registry.instead = httpx.ConnectError("nobody")
+    with pytest.raises(BadSettings, match="SCHEMA_REGISTRY_URL: the registry does not answer"):
+        schema_ids.prepare(with_registry(kafka))
+
+
+def test_what_the_registry_refuses_is_not_passed_over(kafka: Cluster, registry: Known) -> None:
+    schema_ids.prepare(with_registry(kafka))
+    registry.instead = httpx.Response(401, text="who are you")
+    with pytest.raises(BadSettings, match="401: who are you"):
+        schema_ids.prepare(with_registry(kafka))
+
+
 def test_while_kafka_is_away_a_record_is_not_called_junk() -> None:
     nobody = Cluster("127.0.0.1:1")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schema_ids, "_SECONDS", 0.2)
+        patch.setattr(ungrouped, "TIMEOUT", 0.2)
         schema_ids.read(nobody)
         with pytest.raises(SchemaAway, match="schema 41 cannot be looked up"):
             codec.ANOMALY.decode(numbered(41))

@@ -8,7 +8,7 @@ import pytest
 
 from schemas import codec
 from schemas.topics import ANOMALIES, DEAD_LETTERS, LINK_EVENTS, LINKS
-from streams.schema_registry import Refused, Registry
+from streams.schema_registry import Away, Refused, Registry, shown
 
 TOPICS = (LINKS, DEAD_LETTERS, LINK_EVENTS)
 
@@ -20,9 +20,15 @@ class Known:
         self.schemas: list[str] = []
         self.subjects: dict[str, list[str]] = {}
         self.held: dict[str, str] = {}
+        self.instead: httpx.Response | Exception | None = None
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        _, what, subject, *_ = request.url.path.split("/")
+        if isinstance(self.instead, Exception):
+            raise self.instead
+        return self.instead or self._answer(request)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        what, subject, *_ = request.url.path.removeprefix("/base").split("/")[1:]
         if what == "schemas":
             number = int(request.url.path.split("/")[-1])
             if number > len(self.schemas):
@@ -91,3 +97,31 @@ def test_a_registry_that_is_away_is_said_so_without_its_address() -> None:
 
     with registry(away) as one, pytest.raises(Refused, match="does not answer: ConnectTimeout"):
         one.text(1)
+
+
+def test_what_is_broken_at_the_registry_is_no_refusal() -> None:
+    with (
+        registry(lambda _: httpx.Response(503, text="starting")) as one,
+        pytest.raises(Away, match="503: starting"),
+    ):
+        one.text(1)
+
+
+def test_credentials_in_its_address_are_sent_and_not_shown(known: Known) -> None:
+    sent = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers["authorization"])
+        return known(request)
+
+    url = "https://key:s3cret@registry:8081/base"
+    with Registry(url, httpx.MockTransport(answer)) as one:
+        assert one.text(1) is None
+    assert sent == ["Basic a2V5OnMzY3JldA=="]
+    assert shown(url) == "https://***@registry:8081/base"
+    assert shown("http://registry/a@b") == "http://registry/a@b"
+
+
+def test_an_address_that_is_none_is_refused_without_a_word_of_it() -> None:
+    with pytest.raises(Refused, match=r"^its address is no URL$"):
+        Registry("http://key:s3/cret@registry")

@@ -139,7 +139,9 @@ def test_the_registry_s_schemas() -> None:
         (prefix,) = found("registry", schema_registry_url=url)
     with serving(registry(ours | {"a.links-value": "{}"})) as other:
         (schema,) = found("registry", schema_registry_url=other, topic_prefix="a.")
-    (away,) = found("registry", schema_registry_url=url)
+    secret = url.replace("//", "//key:s3cret@")
+    (away,) = found("registry", schema_registry_url=secret)
+    assert "s3cret" not in away.said
     assert good == Finding("registry", "ok", f"all {len(ours)} schemas at {url}")
     for bad in (prefix, schema, away):
         assert bad.state == "wrong"
