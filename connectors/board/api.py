@@ -105,7 +105,7 @@ class Api:
             request,
             t.orders,
             ("provider", "state"),
-            lambda where, limit, after: finding.orders(self._store, where, "", limit, after),
+            lambda where, limit, after: finding.orders(self._store, (), where, "", limit, after),
             lambda row: as_json(codec.ORDER_STATUS, row),
         )
 

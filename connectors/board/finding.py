@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_, union
+from sqlalchemy import ColumnElement, SelectBase, and_, func, or_, select, union
 
 from connectors.board import queries
 from connectors.board import tables as t
@@ -30,20 +30,25 @@ def links(
     payments' ids begins.
     """
     conditions = [t.link_status.c[name] == storable(value) for name, value in where.items()]
-    if search:
-        conditions.append(_found(store, providers, storable(search)))
-    return queries.records(store, t.link_status, conditions, limit, after)
+    among = _found(providers, storable(search)) if search else None
+    return queries.records(store, t.link_status, conditions, limit, after, among)
 
 
 def orders(
-    store: Store, where: Mapping[str, str], search: str, limit: int, after: Cursor | None
+    store: Store,
+    providers: Sequence[str],
+    where: Mapping[str, str],
+    search: str,
+    limit: int,
+    after: Cursor | None,
 ) -> Page:
     """Orders by provider and state, and by how their id begins."""
     c = t.orders.c
     conditions = [c[name] == storable(value) for name, value in where.items()]
-    if search:
-        conditions.append(_begins(store, c.order_id, storable(search)))
-    return queries.records(store, t.orders, conditions, limit, after)
+    among = select(c.provider, c.order_id).where(
+        c.provider.in_(providers), _begins(c.order_id, storable(search))
+    )
+    return queries.records(store, t.orders, conditions, limit, after, among if search else None)
 
 
 class Noticed(NamedTuple):
@@ -184,22 +189,17 @@ def _replays(store: Store, places: list[Place]) -> dict[Place, list[Replay]]:
     return found
 
 
-def _found(store: Store, providers: Sequence[str], search: str) -> ColumnElement[bool]:
-    """Each part has its index; the three together would not."""
+def _found(providers: Sequence[str], search: str) -> SelectBase:
+    """The keys of links. Each part has its index; the three together would not."""
     links, payments = t.link_status.c, t.link_payments.c
-    matching = union(
+    return union(
         select(links.provider, links.link_id).where(
-            links.provider.in_(providers), _begins(store, links.link_id, search)
+            links.provider.in_(providers), _begins(links.link_id, search)
         ),
-        select(links.provider, links.link_id).where(_begins(store, links.order_id, search)),
-        select(payments.provider, payments.link_id).where(
-            _begins(store, payments.payment_id, search)
-        ),
+        select(links.provider, links.link_id).where(_begins(links.order_id, search)),
+        select(payments.provider, payments.link_id).where(_begins(payments.payment_id, search)),
     )
-    return tuple_(links.provider, links.link_id).in_(matching)
 
 
-def _begins(store: Store, column: Any, search: str) -> ColumnElement[bool]:
-    # PostgreSQL compares by the database's collation, where ranges are none of prefixes.
-    own = column.collate("C") if store.engine.dialect.name == "postgresql" else column
-    return and_(own >= search, own < search + _LAST)
+def _begins(column: ColumnElement[str], search: str) -> ColumnElement[bool]:
+    return and_(column >= search, column < search + _LAST)

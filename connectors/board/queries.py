@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Table, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, SelectBase, Table, and_, func, select, tuple_
 
 from connectors.board import noting
 from connectors.board import tables as t
@@ -164,9 +164,10 @@ def records(
     conditions: Sequence[ColumnElement[bool]],
     limit: int,
     after: Cursor | None,
+    among: SelectBase | None = None,
 ) -> Page:
-    """Records of a table that keeps them whole."""
-    rows, following = _page(store, table, conditions, limit, after)
+    """Records of a table that keeps them whole; of those alone whose keys are `among`, if given."""
+    rows, following = _page(store, table, conditions, limit, after, among)
     return Page([json.loads(row["record"]) for row in rows], following)
 
 
@@ -176,9 +177,14 @@ def _page(
     conditions: Sequence[ColumnElement[bool]],
     limit: int,
     after: Cursor | None,
+    among: SelectBase | None = None,
 ) -> Page:
     columns = [table.c[name] for name in _PAGED_BY[table]]
     query = select(table).where(*conditions)
+    if among is not None:
+        # A join, so that few keys cost little: asked with IN, SQLite looks through all rows.
+        keys = among.subquery()
+        query = query.join(keys, and_(*(table.c[key.name] == key for key in keys.c)))
     if after is not None:
         query = query.where(tuple_(*columns) < tuple(storable(part) for part in after))
     query = query.order_by(*(column.desc() for column in columns)).limit(limit + 1)

@@ -19,8 +19,13 @@ from sqlalchemy import (
 metadata = MetaData()
 
 
+# Compared byte by byte, as SQLite does. PostgreSQL would go by the database's language, and then no
+# index finds what begins with something.
+_BY_BYTES = Text().with_variant(Text(collation="C"), "postgresql")
+
+
 def _key(name: str) -> Column[str]:
-    return Column(name, Text, primary_key=True)
+    return Column(name, _BY_BYTES, primary_key=True)
 
 
 def _text(name: str) -> Column[str]:
@@ -50,7 +55,7 @@ link_status = Table(
     _key("provider"),
     _key("link_id"),
     _text("status"),
-    _text("order_id"),
+    Column("order_id", _BY_BYTES, nullable=False),
     Column("in_order", Boolean, nullable=False),
     _long("changed_at"),
     _long("version"),

@@ -207,7 +207,8 @@ class Views:
         return {"links": found.rows, "further": found.next, "statuses": asking.STATUSES}
 
     def _orders(self, asked: dict[str, str], search: str, after: queries.Cursor | None) -> Content:
-        found = finding.orders(self.sources.store, asked, search, _LISTED, after)
+        store, providers = self.sources.store, self.sources.providers
+        found = finding.orders(store, providers, asked, search, _LISTED, after)
         return {"orders": found.rows, "further": found.next, "states": asking.STATES}
 
     def _anomalies(self, asked: dict[str, str], _: str, after: queries.Cursor | None) -> Content:

@@ -42,6 +42,25 @@ def test_the_revisions_lead_to_the_tables_of_the_code(new_database: NewDatabase)
         assert store.revision() == migrate.newest()
 
 
+def test_the_revisions_compare_the_same_columns_by_bytes(postgres: Postgres) -> None:
+    """What alembic's comparison does not see."""
+    with closing(Store(postgres.url(postgres.database()))) as store, store.reading() as connection:
+        found = connection.execute(
+            text(
+                "SELECT table_name, column_name FROM information_schema.columns "
+                "WHERE table_schema = 'public' AND collation_name = 'C'"
+            )
+        )
+        actual = {tuple(row) for row in found}
+        dialect = store.engine.dialect
+    assert actual == {
+        (table.name, column.name)
+        for table in t.metadata.sorted_tables
+        for column in table.c
+        if getattr(column.type.dialect_impl(dialect), "collation", None) == "C"
+    }
+
+
 @EACH_DATABASE
 def test_a_changed_table_without_a_revision_is_found(
     new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
