@@ -4,57 +4,46 @@ The broker's own log tells what its authorizer was asked: nothing is denied, eve
 """
 
 import argparse
-import re
 import shlex
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator
 from uuid import uuid4
 
 import httpx
 import pytest
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import (
-    AclBinding,
-    AclBindingFilter,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
-)
+from httpx import MockTransport
 
-from connectors import examples
 from connectors.kafka import Cluster
 from connectors.letters import reading
 from connectors.letters.letter import Wanted
 from connectors.letters.replay import fresh, replay
 from connectors.registry import PROVIDERS
-from connectors.sandbox.send import Post, Reply
+from schemas import codec
 from schemas.codec import LOOKUP_REQUEST
-from schemas.topics import message_key
-from streams import admin, child, schema_ids, wiring
-from streams.acls import Acl, Operation, Resource, acls, commands
+from schemas.topics import SHARED, message_key
+from streams import admin, schema_ids, wiring
+from streams.acls import Acl, Operation, acls, commands
 from streams.cli.errors import Failed
+from streams.schema_registry import Registry
 from streams.settings import load
 from streams.tail import records
 from tests.reading import write_all
+from tests.security.installation import (
+    BOARDS,
+    EDGES,
+    EVERY,
+    PREFIX,
+    PROCESSES,
+    TOKEN,
+    TYPES,
+    Installation,
+)
 from tests.security.secured import Secured, environment
+from tests.streams.test_schema_registry import Known
 from tests.waiting import until_sync
 
-PREFIX = "own."
-TOKEN = "a token for acting"
-PROCESSES = ("receive", "work", "lookup", "settle", "board")
-EVERY = acls(load().providers(), PREFIX)
-_TYPES: dict[Resource, ResourceType] = {
-    "topic": ResourceType.TOPIC,
-    "group": ResourceType.GROUP,
-    "transactional-id": ResourceType.TRANSACTIONAL_ID,
-}
+WITH_A_REGISTRY = set(acls(load().providers(), PREFIX, registry=True)) - set(EVERY)
 # Whatever is read by somebody who dead-letters what is broken in it.
 BREAKABLE = (
     *(f"callbacks.{name}" for name in PROVIDERS),
@@ -70,125 +59,6 @@ _OPERATIONS: dict[str, Operation] = {
     "DescribeConfigs": "DESCRIBE_CONFIGS",
 }
 DENIED = {(acl.process, "Denied") for acl in EVERY}
-_ASKED = re.compile(
-    r"Principal = User:(\S+) is (Allowed|Denied) operation = (\S+) from host = \S+ "
-    r"on resource = (\w+):LITERAL:(\S+) "
-)
-
-
-def as_kafka(acl: Acl) -> tuple[Any, ...]:
-    pattern = ResourcePatternType.PREFIXED if acl.prefixed else ResourcePatternType.LITERAL
-    operation = AclOperation[acl.operation]
-    allow = AclPermissionType.ALLOW
-    return _TYPES[acl.resource], acl.name, pattern, f"User:{acl.process}", "*", operation, allow
-
-
-class Installation:
-    """The processes of one installation, each with its own credentials."""
-
-    def __init__(self, secured: Secured, folder: Path) -> None:
-        self.secured = secured
-        self.folder = folder
-        self.ports = {name: child.free_port() for name in (*PROCESSES, "sandbox")}
-        self._places: dict[str, Any] = {
-            "data_dir": folder,
-            "edge_url": self.url("receive"),
-            "sandbox": {"port": self.ports["sandbox"]},
-        }
-        self._simulated = wiring.sandbox_environment(load(**self._places), PROVIDERS)
-        self._children: list[subprocess.Popen[bytes]] = []
-
-    @property
-    def operator(self) -> Cluster:
-        return Cluster(self.secured.operator.brokers, PREFIX)
-
-    def start(self) -> "Installation":
-        self.admin = AdminClient(self.operator.librdkafka())
-        self.password = {name: uuid4().hex for name in (*PROCESSES, "care", "replay", "tail")}
-        for name, password in self.password.items():
-            self.secured.add_user(name, password)
-        self.allow(acl for acl in EVERY if acl.process != "web")
-        admin.create(self.cluster("care"), wiring.topics(), partitions=1, replication=1)
-        schema_ids.note_own(self.cluster("care"))
-        for name in (*PROCESSES, "sandbox"):
-            argv = [sys.executable, "-m", "streams.cli", name]
-            log = self.folder / f"{name}.log"
-            self._children.append(child.spawn(argv, log, self.environment(name)))
-        for name in PROCESSES:
-            until_sync(partial(self._is_ready, name), f"{name}: {self.said(name)}", 60)
-        return self
-
-    def stop(self) -> None:
-        for one in self._children:
-            one.terminate()
-        for one in self._children:
-            child.stop(one, 10)
-
-    def cluster(self, name: str) -> Cluster:
-        """The cluster as `name` reaches it."""
-        return self.secured.scram(name, self.password[name], PREFIX)
-
-    def environment(self, name: str) -> dict[str, str]:
-        """The settings of a process, simulated providers and all."""
-        if name == "sandbox":
-            cluster, port = self.operator, self.ports["sandbox"]
-        else:
-            cluster, port = self.cluster(name), self.ports[name]
-        return {
-            **self._simulated,
-            **environment(cluster),
-            "LINKSTATUS_EDGE_URL": self.url("receive"),
-            "LINKSTATUS_DATA_DIR": str(self.folder),
-            "LINKSTATUS_SANDBOX__PORT": str(port),
-            "LINKSTATUS_HTTP__PORT": str(port),
-            "LINKSTATUS_BOARD__TOKEN": TOKEN,
-        }
-
-    def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.ports[name]}"
-
-    def said(self, name: str) -> str:
-        return child.tail(self.folder / f"{name}.log")
-
-    def send(self, provider: str, name: str) -> int:
-        """What the edge answers to a provider's example."""
-        body, kind = examples.body(provider, name), examples.content_type(provider, name)
-        sending = wiring.Sending([Post(name, body, kind, name)])
-        replies: list[Reply] = []
-        wiring.send(load(**self._places), provider, sending, replies.append)
-        return replies[0].status or 0
-
-    def allow(self, some: Iterable[Acl]) -> None:
-        for future in self.admin.create_acls([AclBinding(*as_kafka(acl)) for acl in some]).values():
-            future.result(20)
-
-    def forbid(self, some: Iterable[Acl]) -> None:
-        filters = [AclBindingFilter(*as_kafka(acl)) for acl in some]
-        for future in self.admin.delete_acls(filters).values():
-            assert len(future.result(20)) == 1
-
-    def see(self, path: str, condition: Callable[[Any], bool]) -> None:
-        seen: list[Any] = [None]
-
-        def holds() -> bool:
-            seen[:] = [httpx.get(self.url("board") + path).json()]
-            return condition(seen[0])
-
-        try:
-            until_sync(holds, path)
-        except AssertionError as error:
-            raise AssertionError(f"{error}, last seen {str(seen)[:10000]}") from None
-
-    def asked(self) -> list[tuple[str, str, str, str, str]]:
-        """What the authorizer decided: principal, decision, operation, resource, name."""
-        logs = sorted((self.secured.broker.folder).glob("server.log*"), reverse=True)
-        return [found for log in logs for found in _ASKED.findall(log.read_text(errors="replace"))]
-
-    def _is_ready(self, name: str) -> bool:
-        try:
-            return httpx.get(f"{self.url(name)}/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
 
 
 @pytest.fixture(scope="module")
@@ -212,10 +82,11 @@ def let_everything_flow(installation: Installation) -> None:
         ("truelayer", "payment_created"),
         ("ipint", "completed"),
     ):
-        assert installation.send(provider, name) == 200
-    edge = installation.url("receive")
-    httpx.post(f"{edge}/callbacks/ipint", content=b'{"invoice_id":"U1","status":"EXPLODED"}')
-    httpx.post(f"{edge}/links", json={"provider": "peach", "link_id": "R1"}).raise_for_status()
+        assert [installation.send(provider, name, edge) for edge in EDGES] == [200, 200]
+    for edge in map(installation.url, EDGES):
+        httpx.post(f"{edge}/links", json={"provider": "peach", "link_id": "R1"}).raise_for_status()
+    exploded = b'{"invoice_id":"U1","status":"EXPLODED"}'
+    httpx.post(f"{installation.url('receive')}/callbacks/ipint", content=exploded)
     # Each process meets a record that it cannot read, and each provider is asked about a link.
     for topic in BREAKABLE:
         write_all(installation.operator, topic, [(b"ping:B1", b"\x00broken")])
@@ -225,39 +96,44 @@ def let_everything_flow(installation: Installation) -> None:
 
 
 def replay_everything(installation: Installation) -> None:
-    """From the page, and from the command line: what is broken comes back each time."""
-    broken = len(BREAKABLE) + 1
-    installation.see("/dead-letters?limit=100", lambda page: len(page["dead_letters"]) == broken)
+    """From each page, and from the command line: what is broken comes back each time."""
+    letters, broken = "/dead-letters?limit=100", len(BREAKABLE) + 1
     acting = {"authorization": f"Bearer {TOKEN}", "accept": "application/json"}
-    url = f"{installation.url('board')}/dead-letters/replay"
-    told = httpx.post(url, data={"stage": ""}, headers=acting, timeout=30).raise_for_status()
-    assert told.json()["chosen"] == broken, told.text
-    again = 2 * broken
-    installation.see("/dead-letters?limit=100", lambda page: len(page["dead_letters"]) == again)
+    for times, board in enumerate(BOARDS, 1):
+        so_far = times * broken
+        installation.see(letters, lambda page: len(page["dead_letters"]) == so_far, board)  # noqa: B023
+        url = f"{installation.url(board)}/dead-letters/replay"
+        told = httpx.post(url, data={"stage": ""}, headers=acting, timeout=30).raise_for_status()
+        assert told.json()["chosen"] == broken, told.text
+    installation.see(letters, lambda page: len(page["dead_letters"]) == 3 * broken)
     cluster = installation.cluster("replay")
     known = [note["letter"] for note in reading.replays(cluster)]
-    letters = list(fresh(reading.letters(cluster, Wanted()), known))
-    assert replay(cluster, letters, "somebody", per_second=1000).total() == broken
+    unreplayed = list(fresh(reading.letters(cluster, Wanted()), known))
+    assert replay(cluster, unreplayed, "somebody", per_second=1000).total() == broken
 
 
 def look_behind_everything(installation: Installation) -> None:
     """A link's page shows the raw record behind each of its events."""
-    board = installation.url("board")
+    for board in map(installation.url, BOARDS):
+        look_behind(board)
+
+
+def look_behind(board: str) -> None:
     for row in httpx.get(f"{board}/links?limit=100").json()["links"]:
         page = f"{board}/links/{row['provider']}/{row['link_id']}"
         httpx.get(page, headers={"accept": "text/html"}, timeout=30).raise_for_status()
 
 
-def cancel_a_link(installation: Installation) -> None:
+def cancel_a_link(installation: Installation, board: str) -> None:
     """From the page, at Ping; who asked is noted."""
     control = f"http://127.0.0.1:{installation.ports['sandbox']}/control/links"
     created = httpx.post(control, json={"provider": "ping"}).raise_for_status()
     path = f"/links/ping/{created.json()['link_id']}"
-    until_sync(lambda: httpx.get(installation.url("board") + path).status_code == 200, path)
+    until_sync(lambda: httpx.get(installation.url(board) + path).status_code == 200, path)
     acting = {"authorization": f"Bearer {TOKEN}"}
-    told = httpx.post(f"{installation.url('board')}{path}/cancel", headers=acting, timeout=30)
+    told = httpx.post(f"{installation.url(board)}{path}/cancel", headers=acting, timeout=30)
     assert (told.status_code, told.json()["noted"]) == (200, True), told.text
-    installation.see(path, lambda row: row["status"] == "CANCELLED")
+    installation.see(path, lambda row: row["status"] == "CANCELLED", board)
 
 
 def question(provider: str) -> bytes:
@@ -284,6 +160,11 @@ def is_needed(acl: Acl, asked: set[tuple[str, str, str, str]]) -> bool:
     )
 
 
+def unneeded(some: Iterable[Acl], installation: Installation) -> list[Acl]:
+    allowed = {(w, o, k, n) for w, d, o, k, n in installation.asked() if d == "Allowed"}
+    return [acl for acl in some if not is_needed(acl, allowed)]
+
+
 @pytest.mark.kafka
 @pytest.mark.slow
 def test_each_process_does_its_work_with_just_its_acls(installation: Installation) -> None:
@@ -291,18 +172,13 @@ def test_each_process_does_its_work_with_just_its_acls(installation: Installatio
     installation.see("/links?status=PAID", lambda page: len(page["links"]) == 4)
     replay_everything(installation)
     look_behind_everything(installation)
-    cancel_a_link(installation)
+    for board in BOARDS:
+        cancel_a_link(installation, board)
     assert admin.check(installation.cluster("care"), wiring.topics(), 1, 1) == []
     for topic in wiring.topics():
         list(records(installation.cluster("tail"), topic.name, True, True))
     assert schema_ids.notes(installation.cluster("tail"))
-    mine = [acl for acl in EVERY if acl.process != "web"]
-
-    def unneeded() -> list[Acl]:
-        allowed = {(w, o, k, n) for w, d, o, k, n in installation.asked() if d == "Allowed"}
-        return [acl for acl in mine if not is_needed(acl, allowed)]
-
-    until_sync(lambda: not unneeded(), "every right to be used")
+    until_sync(lambda: not unneeded(EVERY, installation), "every right to be used")
     assert [asked for asked in installation.asked() if asked[:2] in DENIED] == []
 
 
@@ -319,6 +195,7 @@ def test_without_one_of_its_acls_a_process_is_denied_and_goes_on_once_it_has_it(
         Acl("lookup", "READ", "topic", PREFIX + "lookups"),
         Acl("settle", "READ", "group", PREFIX + "settle"),
         Acl("board", "READ", "topic", PREFIX + "link-events"),
+        Acl("web", "READ", "topic", PREFIX + "link-status"),
         Acl("care", "DESCRIBE_CONFIGS", "topic", PREFIX + "links"),
         Acl("tail", "READ", "topic", PREFIX + "links"),
     ]
@@ -343,11 +220,56 @@ def test_without_one_of_its_acls_a_process_is_denied_and_goes_on_once_it_has_it(
     until_sync(lambda: installation.send("peach", "expired") == 200, "the edge to take callbacks")
 
 
-def test_with_a_registry_whoever_writes_may_note_its_ids() -> None:
-    more = set(acls(load().providers(), PREFIX, registry=True)) - set(EVERY)
-    assert {acl.name for acl in more} == {PREFIX + "schemas", PREFIX + "linkstatus-schemas"}
-    writing = {acl.process for acl in more if acl.operation == "WRITE"}
-    assert writing == {*PROCESSES, "web", "tail"}
+@pytest.fixture
+def numbering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Known]:
+    """A registry with ids of its own."""
+    known = Known()
+    monkeypatch.setattr(schema_ids, "Registry", lambda url: Registry(url, MockTransport(known)))
+    yield known
+    codec.ask(None)
+    codec.write_ids({})
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_with_a_registry_each_process_notes_its_ids_with_just_its_acls(
+    installation: Installation, numbering: Known
+) -> None:
+    # One that has no other reason to see the notes, and one that else only reads them.
+    for name in ("receive", "settle"):
+        with pytest.raises((schema_ids.CannotNote, KafkaException), match=r"(?i)authorization"):
+            prepare(installation.cluster(name), numbering)
+    installation.allow(WITH_A_REGISTRY)
+    before = len(installation.asked())
+    for name in PROCESSES:
+        prepare(installation.cluster(name), numbering)
+    # Who only reads notes what somebody else has registered.
+    schema_ids.read(installation.cluster("tail"), "http://registry")
+    numbering.schemas.append(codec.NOTICE.text)
+    assert codec.schema_of(len(numbering.schemas))
+    until_sync(lambda: not unneeded(WITH_A_REGISTRY, installation), "every right to be used")
+    assert [asked for asked in installation.asked()[before:] if asked[:2] in DENIED] == []
+
+
+def prepare(cluster: Cluster, known: Known) -> None:
+    """As each process does at its start; its ids are new to the cluster."""
+    known.schemas, known.subjects = ["{}"] * (1 + len(known.schemas)), {}
+    with Registry("http://registry", MockTransport(known)) as registry:
+        registry.register(SHARED, PREFIX)
+    there = {name.removeprefix("LINKSTATUS_"): said for name, said in environment(cluster).items()}
+    security = {
+        name.removeprefix("SECURITY__").lower(): said
+        for name, said in there.items()
+        if name.startswith("SECURITY__")
+    }
+    schema_ids.prepare(
+        load(
+            brokers=cluster.brokers,
+            topic_prefix=PREFIX,
+            security=security,
+            schema_registry_url="http://registry",
+        )
+    )
 
 
 def test_the_printed_commands_say_the_same() -> None:
@@ -357,7 +279,7 @@ def test_the_printed_commands_say_the_same() -> None:
         parser.add_argument(name, required=True)
     parser.add_argument("--add", action="store_true", required=True)
     parser.add_argument("--resource-pattern-type", default="literal")
-    for resource in _TYPES:
+    for resource in TYPES:
         parser.add_argument(f"--{resource}", action="append", default=[])
     said = set()
     for line in commands(EVERY, "k:9092", "User:{process}"):
@@ -372,7 +294,7 @@ def test_the_printed_commands_say_the_same() -> None:
                 name,
                 given.resource_pattern_type == "prefixed",
             )
-            for resource in _TYPES
+            for resource in TYPES
             for name in getattr(given, resource.replace("-", "_"))
         }
     assert said == set(EVERY)
