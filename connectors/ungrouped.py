@@ -29,6 +29,8 @@ def reader(cluster: Cluster, name: str, **options: Any) -> Consumer:
             **cluster.librdkafka(),
             "group.id": cluster.prefix + name,
             "enable.auto.commit": False,
+            # Where a position is gone or cannot be asked for; else it would jump to the end.
+            "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 100,

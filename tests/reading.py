@@ -23,6 +23,7 @@ def read_all(cluster: Cluster, topic: str) -> list[Message]:
             "group.id": "tests",
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
         }
     )

@@ -153,6 +153,7 @@ class Watchdog(Service):
                 "group.id": group,
                 "isolation.level": isolation,
                 "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
             }
         )
