@@ -8,11 +8,14 @@
     with consume(ORDER_CLOSE, group="invoicing", drop_repeats=True) as records:
         for record in records:
             close_invoice(record.value["order_id"], record.value["total_minor"])
+
+With asyncio it is `async with` and `async for`; Kafka is then waited for in a thread.
 """
 
+import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -89,6 +92,8 @@ class consume(Generic[T]):
         self._registry_url: str | None = None
         self._until_end = until_end
         self._unreadable = unreadable
+        self._ending = False
+        self._asked: asyncio.Future[Consumed[T] | None] | None = None
         self._seen: OrderedDict[str, None] | None = OrderedDict() if drop_repeats else None
         if cluster is None:
             here = settings.load()
@@ -124,9 +129,27 @@ class consume(Generic[T]):
         # Commits what is stored. The record in hand at an error is not: it comes again.
         self._consumer.close()
 
+    async def __aenter__(self) -> AsyncIterator[Consumed[T]]:
+        return self._in_a_thread(await asyncio.to_thread(self.__enter__))
+
+    async def __aexit__(self, *ended: Any) -> None:
+        self._ending = True
+        if self._asked is not None:
+            # Who is cancelled leaves a thread behind that still asks.
+            await asyncio.wait([self._asked])
+        await asyncio.to_thread(self.__exit__, *ended)
+
+    async def _in_a_thread(self, records: Iterator[Consumed[T]]) -> AsyncIterator[Consumed[T]]:
+        while True:
+            self._asked = asyncio.ensure_future(asyncio.to_thread(next, records, None))
+            record = await asyncio.shield(self._asked)
+            if record is None:
+                return
+            yield record
+
     def _records(self) -> Iterator[Consumed[T]]:
         ended: set[int] = set()
-        while not (self._until_end and self._all_of_ours(ended)):
+        while not (self._ending or (self._until_end and self._all_of_ours(ended))):
             # One by one: to ask for the next is what tells the group that this member is well.
             message = self._consumer.poll(0.1)
             if message is None:

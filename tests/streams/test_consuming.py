@@ -1,5 +1,6 @@
 """`from streams import consume`: what a downstream service sees, on a real broker."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -152,3 +153,36 @@ def test_raw_topics_give_bytes_and_deletions_are_left_out(kafka: Cluster) -> Non
     write_all(kafka, DEAD_LETTERS.name, [(b"k", b"\xff"), (b"k", None)])
     with consume(DEAD_LETTERS, group="g", cluster=kafka, until_end=True) as records:
         assert [record.value for record in records] == [b"\xff"]
+
+
+async def test_with_asyncio_the_loop_goes_on_and_what_was_done_is_kept(kafka: Cluster) -> None:
+    publish(kafka, *(close(number) for number in range(3)))
+    orders = []
+    async with consume(ORDER_CLOSE, group="g", cluster=kafka) as records:
+        async for record in records:
+            orders.append(record.value["order_id"])
+            if len(orders) == 2:
+                break
+    assert orders == ["O0", "O1"]
+    async with consume(ORDER_CLOSE, group="g", cluster=kafka, until_end=True) as records:
+        assert [record.value["order_id"] async for record in records] == ["O1", "O2"]
+
+
+async def test_one_who_waits_for_a_record_can_be_cancelled(kafka: Cluster) -> None:
+    waiting = asyncio.Event()
+
+    async def wait() -> None:
+        async with consume(ORDER_CLOSE, group="g", cluster=kafka) as records:
+            waiting.set()
+            async for _ in records:
+                raise AssertionError("there is none")
+
+    task = asyncio.create_task(wait())
+    await waiting.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    # The group is left: nobody waits for the one who is gone.
+    publish(kafka, close(1))
+    assert await asyncio.to_thread(seen, kafka) == ["O1"]
