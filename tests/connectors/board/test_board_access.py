@@ -175,6 +175,7 @@ async def test_without_a_token_nobody_acts(database_url: str) -> None:
         for headers in (nothing, {"Authorization": "Bearer "}, {}):
             answer = await client.post("/dead-letters/replay", headers=headers)
             assert answer.status_code == 401
+    board.store.close()
 
 
 async def test_a_browser_off_loopback_is_shown_where_to_sign_in(remote: httpx.AsyncClient) -> None:
