@@ -50,3 +50,13 @@ def minor_units(amount: str | Decimal, currency: str) -> int:
 def major_units(minor: int, currency: str) -> Decimal:
     """Minor units back to major units, with the currency's digits: `(1234, "EUR")` is 12.34."""
     return Decimal(minor).scaleb(-exponent(currency))
+
+
+def in_words(minor: int | None, currency: str | None) -> str:
+    """As people read it: `1,698.81 SEK`; in minor units where nobody knows how to divide them."""
+    if minor is None:
+        return "an unknown amount"
+    try:
+        return f"{major_units(minor, currency or ''):,f} {currency}"
+    except BadAmount:
+        return f"{minor:,} minor units{f' of {currency}' if currency else ''}"

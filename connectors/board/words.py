@@ -2,7 +2,7 @@
 
 import time
 
-from schemas.money import BadAmount, major_units
+from schemas.money import in_words
 
 NONE = "—"
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -10,12 +10,7 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 def money(minor: int | None, currency: str | None) -> str:
     """`1234, "EUR"` as "12.34 EUR"; an em dash where it is unknown."""
-    if minor is None:
-        return NONE
-    try:
-        return f"{major_units(minor, currency or ''):,f} {currency}"
-    except BadAmount:
-        return f"{minor:,} minor units{f' of {currency}' if currency else ''}"
+    return NONE if minor is None else in_words(minor, currency)
 
 
 def age(micros: int, now: float | None = None) -> str:

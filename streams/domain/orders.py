@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from schemas.ids import event_id
+from schemas.money import in_words
 from schemas.records import (
     ENDED,
     MOST_LINKS,
@@ -144,7 +145,7 @@ def _mixed_currencies(row: OrderStatus, close: OrderClose) -> list[Anomaly]:
     links = close["links"]
     if len({link["currency"] for link in links if link["currency"]}) < 2:
         return []
-    paid = ", ".join(f"{k['link_id']} {k['amount_minor']} {k['currency']}" for k in links)
+    paid = ", ".join(f"{k['link_id']} {in_words(k['amount_minor'], k['currency'])}" for k in links)
     detail = f"the links of order {row['order_id']} are in different currencies: {paid}"
     first = links[0]["link_id"]
     return [_anomaly(row, first, "AMOUNT_MISMATCH", row["order_id"], close["decided_at"], detail)]
@@ -217,7 +218,11 @@ def _late_links(before: OrderStatus, after: OrderStatus, at: int) -> list[Anomal
 
 def _late(row: OrderStatus, link: OrderLink, decided_at: int) -> str:
     closed = ", ".join(row["closed_link_ids"])
-    money = f" with {link['amount_minor']} {link['currency']}" if link["status"] == "PAID" else ""
+    money = (
+        f" with {in_words(link['amount_minor'], link['currency'])}"
+        if link["status"] == "PAID"
+        else ""
+    )
     return (
         f"order {row['order_id']} was closed at {utc(decided_at)} with {closed}; "
         f"this link came later and is {link['status']}{money}"

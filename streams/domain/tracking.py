@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from schemas.ids import event_id
+from schemas.money import in_words
 from schemas.records import (
     ENDED,
     Anomaly,
@@ -82,17 +83,20 @@ def anomaly(row: LinkStatus, kind: AnomalyKind, detail: str, at: int) -> Anomaly
 
 
 def _evidence(kind: AnomalyKind, row: LinkStatus, event: LinkEvent) -> str:
-    money = f"asked {row['amount_minor']}, received {row['received_minor']} {row['currency']}"
-    registration = row["registration"]
-    registered = registration and (registration["amount_minor"], registration["currency"])
-    mismatch = f"registered {registered}, paid {row['amount_minor']} {row['currency']}"
+    currency, registration = row["currency"], row["registration"]
+    asked = in_words(row["amount_minor"], currency)
+    received = in_words(row["received_minor"], currency)
+    registered = registration and in_words(registration["amount_minor"], registration["currency"])
+    money = f"asked {asked}, received {received}"
+    payments = (f"{p['payment_id']} {', '.join(p['seen']).lower()}" for p in row["payments"])
+    mismatch = f"registered {registered}, paid {asked}"
     texts: dict[AnomalyKind, str] = {
         "PAID_AFTER_END": f"statuses reported: {', '.join(sorted(row['times']))}",
         "CONFLICTING_END": f"statuses reported: {', '.join(sorted(row['times']))}",
         "UNDERPAID": money,
         "OVERPAID": money,
         "SECOND_PAYMENT": f"payments: {', '.join(row['payment_ids'])}",
-        "PAYMENT_REVERSED": f"payments: {row['payments']}",
+        "PAYMENT_REVERSED": f"payments: {'; '.join(payments)}",
         "CLAIM_DENIED": f"claimed {event['denies']}, the provider says {event['provider_status']}",
         "AMOUNT_MISMATCH": (row["coverage"] == "UNKNOWN" and event["reason"]) or mismatch,
         "LATE_LINK": f"paid in order {row['order_id']}, then named for another: registered "

@@ -116,7 +116,7 @@ def test_currencies_are_never_added_up() -> None:
     assert outcome.close["total_minor"] is None
     (mismatch,) = outcome.anomalies
     assert mismatch["kind"] == "AMOUNT_MISMATCH"
-    assert mismatch["detail"].endswith("different currencies: L1 500 EUR, L2 500 SEK")
+    assert mismatch["detail"].endswith("different currencies: L1 5.00 EUR, L2 5.00 SEK")
 
 
 def test_a_link_after_the_close_is_an_anomaly_and_no_second_close() -> None:
@@ -133,7 +133,7 @@ def test_a_late_link_that_is_paid_later_is_a_fact_of_its_own_and_each_is_told_on
     assert {(a["kind"], a["link_id"]) for a in told} == {("LATE_LINK", "L2")}
     assert len({a["event_id"] for a in told}) == 2
     assert "order O1 was closed at 1970-01-01T00:00:00Z with L1" in told[0]["detail"]
-    assert told[1]["detail"].endswith("is PAID with 500 EUR")
+    assert told[1]["detail"].endswith("is PAID with 5.00 EUR")
 
 
 @given(

@@ -141,3 +141,28 @@ def test_a_link_that_changes_its_order_leaves_the_old_one() -> None:
     left, joined = moved.orders
     assert (left["order_id"], left["left_link_id"]) == ("O1", "L1")
     assert (joined["order_id"], joined["left_link_id"]) == ("O2", None)
+
+
+def test_evidence_tells_amounts_as_people_read_them() -> None:
+    """In minor units they were read a hundred times too high."""
+    agreed = registration(amount_minor=1_250, currency="ZAR")
+    paid = event("PAID", at=2, amount_minor=123_456, received_minor=123_400, currency="ZAR")
+    row = followed([agreed, paid], SELF)[-1].row
+    under = event("PROCESSING", at=3, coverage="UNDERPAID", amount_minor=1_000, currency="JPY")
+    told = {
+        one["kind"]: one["detail"]
+        for outcome in (*followed([agreed, paid], SELF), *followed([under], SELF))
+        for one in outcome.anomalies
+    }
+    assert row["status"] == "PAID"
+    assert "registered 12.50 ZAR, paid 1,234.56 ZAR" in told["AMOUNT_MISMATCH"]
+    assert "asked 1,000 JPY, received an unknown amount" in told["UNDERPAID"]
+
+
+def test_evidence_of_a_payment_taken_back_is_in_words() -> None:
+    seen = [
+        event("PROCESSING", at=at, payment_id="p1", payment_status=word)
+        for at, word in enumerate(("EXECUTED", "FAILED"))
+    ]
+    (told,) = [one for outcome in followed(seen, SELF) for one in outcome.anomalies]
+    assert told["detail"].startswith("payments: p1 executed, failed [")
