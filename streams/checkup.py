@@ -133,6 +133,26 @@ def _edge(settings: Settings) -> Finding:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return note("edge", f"not running at {url} ({error})", "EDGE_URL")
     if answer.status_code == httpx.codes.OK:
+        if _is_strange(settings):
+            said = (
+                f"{url} is ready, but has another token: from here nothing can be set going there"
+            )
+            return wrong("edge", said, "BOARD__TOKEN", "EDGE_URL")
         return ok("edge", f"ready at {url}")
     said = f"{url} is not ready: {answer.text.strip()[:200]}"
     return wrong("edge", said, "EDGE_URL")
+
+
+def _is_strange(settings: Settings) -> bool:
+    """Whether the board there refuses our token: an act that names nothing is refused, too, but not
+    for that.
+    """
+    if (token := settings.board.token) is None:
+        return False
+    bearer = {"authorization": f"Bearer {token.get_secret_value()}"}
+    try:
+        act = f"{settings.edge_url.rstrip('/')}/anomalies/open"
+        answer = httpx.post(act, headers=bearer, timeout=_HTTP_SECONDS, trust_env=False)
+    except httpx.HTTPError:
+        return False
+    return answer.status_code == httpx.codes.UNAUTHORIZED

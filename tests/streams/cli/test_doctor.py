@@ -15,8 +15,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from connectors.board import BoardConfig, application, open_board
 from connectors.board.store import Store
 from connectors.kafka import Cluster
+from connectors.process import Address, probes
 from connectors.registry import PROVIDERS
 from connectors.sandbox.sites import sandbox_environment
 from streams import checkup, credentials, settings, wiring
@@ -191,6 +193,27 @@ def test_an_edge_that_runs(status: int, state: str) -> None:
         (finding,) = found("edge", edge_url=url)
     assert finding.state == state
     assert status == 200 or "Kafka is away" in finding.said
+
+
+@pytest.mark.parametrize(
+    ("token", "state"), [("right", "ok"), ("guess", "wrong"), (None, "ok")], ids=str
+)
+def test_a_token_that_the_board_does_not_take_is_found(
+    tmp_path: Path, token: str | None, state: str
+) -> None:
+    board = open_board(
+        BoardConfig(
+            Cluster("127.0.0.1:1"),
+            tuple(PROVIDERS),
+            f"sqlite:///{tmp_path / 'board.sqlite'}",
+            Address("127.0.0.1", 0),
+            "right",
+        )
+    )
+    with closing(board.store), serving(application(board, probes(lambda: None))) as url:
+        (finding,) = found("edge", edge_url=url, board={"token": token})
+    assert finding.state == state
+    assert ("LINKSTATUS_BOARD__TOKEN" in finding.settings) is (state == "wrong")
 
 
 def test_an_edge_that_does_not_run_is_no_fault() -> None:
