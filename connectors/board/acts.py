@@ -141,7 +141,7 @@ class Acts:
 def who(request: Request, given: dict[str, str]) -> str:
     """In their own words, and where from."""
     name = given.get("by", "").strip()[:_LONGEST_NAME] or "somebody"
-    way = "by the API" if "authorization" in request.headers else "on the page"
+    way = "through the API" if "authorization" in request.headers else "on the page"
     return f"{name} {way}, from {request.client.host if request.client else 'nowhere'}"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlencode
 
 from confluent_kafka import KafkaException
@@ -17,7 +18,7 @@ from connectors.board.pages import wants_page
 from connectors.board.views import Views
 from connectors.clock import micros_now
 from connectors.producing import NotTaken
-from schemas.records import Notice
+from schemas.records import Anomaly, Notice
 
 # One act publishes no more than this; the rest is told, and waits for the next.
 MOST = 5_000
@@ -56,9 +57,15 @@ class Handling:
         count = sum(number for _, _, number in kinds)
         if not wants_page(request):
             return JSONResponse({"count": count})
-        shown = {"given": given, "kinds": kinds, "count": count, "most": MOST}
-        shown["back"] = back(request.query_params.get("back"), "")
+        one = await asyncio.to_thread(self._one, where) if "event_id" in given else None
+        counted = {"kinds": kinds, "count": count, "most": MOST}
+        asked = {"given": given, "back": back(request.query_params.get("back"), "")}
+        shown = {"one": one, **counted, **asked}
         return await self._views.page(request, "done.html", lambda: shown)
+
+    def _one(self, where: Mapping[str, Any]) -> Anomaly | None:
+        rows = finding.anomalies(self._store, where, fresh=True, limit=1, after=None).page.rows
+        return rows[0][0] if rows else None
 
     async def done(self, request: Request) -> Response:
         """`POST /anomalies/done`: marks those that are named or chosen, and still open."""

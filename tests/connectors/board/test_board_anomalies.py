@@ -81,6 +81,7 @@ async def test_a_person_marks_an_anomaly_as_done_and_as_open_again(
         await until_open(client, {"a1", "a2", "a3"})
         asked = (await client.get(f"{DONE}?event_id=a1", headers=BROWSER)).text
         assert "Mark 1 anomaly as done?" in asked
+        assert "received 1.00 of 12.34 EUR" in asked
         assert await open_now(client) == {"a1", "a2", "a3"}  # to look is to do nothing
         form = {"event_id": "a1", "by": " Ada ", "note": "refunded", "back": "/links/ping/link-1"}
         answer = await client.post(DONE, data=form, headers=OWN_PAGE)

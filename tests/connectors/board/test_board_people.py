@@ -167,7 +167,7 @@ async def test_notices_are_shown(client: httpx.AsyncClient, store: Store, make: 
     probe = {**make.notice("n2"), "attributes": {"client_secret": "s3cret", "mode": "live"}}
     keep(store, [make.message(topics.NOTICES, one) for one in (make.notice("n1"), probe)])
     shown = (await client.get("/notices", headers=READING)).text
-    for word in ("batch-1", "completed", "mode: live", "•••"):
+    for word in ("batch-1", "completed", "2 fields", "mode: live", "•••"):
         assert word in shown
     assert "s3cret" not in shown
     told = (await client.get("/notices?provider=peach&limit=1")).json()

@@ -67,7 +67,7 @@ def test_one_is_marked_by_its_id_and_opened_again(world: Shell) -> None:
     assert json.loads(out) == {"open": 1, "marked": 1}
     assert {one["event_id"] for one in listed(world)} == {"a2", "a3"}
     (told,) = [one["done"] for one in listed(world, "--all") if one["done"]]
-    assert (told["by"], told["note"]) == ("ada by the API, from 127.0.0.1", "refunded")
+    assert (told["by"], told["note"]) == ("ada through the API, from 127.0.0.1", "refunded")
     assert "done by ada" in world.ok("anomalies", "list", "--all")
     life = world.ok("status", "ping", "link-1")
     assert "DONE" in life
