@@ -62,6 +62,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         money=words.money,
+        asked_of=words.asked,
         took=words.took,
         many=words.many,
         lapse=lapse,

@@ -3,6 +3,7 @@
 import time
 
 from schemas.money import in_words
+from schemas.records import LinkStatus
 
 NONE = "—"
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -11,6 +12,13 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 def money(minor: int | None, currency: str | None) -> str:
     """`1234, "EUR"` as "12.34 EUR"; an em dash where it is unknown."""
     return NONE if minor is None else in_words(minor, currency)
+
+
+def asked(link: LinkStatus) -> str:
+    """What was paid; before that, what the link was registered with."""
+    registered = link["registration"]
+    known = registered if registered and link["amount_minor"] is None else link
+    return money(known["amount_minor"], known["currency"])
 
 
 def age(micros: int, now: float | None = None) -> str:

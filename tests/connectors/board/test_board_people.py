@@ -200,6 +200,19 @@ def test_an_amount_nobody_can_divide_keeps_its_currency(currency: str | None, sh
     assert money(1234, currency).startswith(shown)
 
 
+async def test_a_link_nobody_has_paid_shows_what_it_was_registered_with(
+    client: httpx.AsyncClient, store: Store, make: Make
+) -> None:
+    """The page had a dash where the command line had the amount."""
+    agreed = {"registered_at": AT, "order_id": None, "amount_minor": 250_000, "currency": "SEK"}
+    agreed |= {"expires_at": None, "links_in_order": None}
+    one = make.status(amount_minor=None, currency=None, registration=agreed)
+    keep(store, make.statuses(one, make.status("l2", amount_minor=1, registration=agreed)))
+    for path in ("/", "/links", "/links/ping/link-1"):
+        assert "2,500.00 SEK" in (await client.get(path, headers=READING)).text
+    assert "0.01 EUR" in (await client.get("/links/ping/l2", headers=READING)).text
+
+
 async def test_a_dead_letter_and_the_processes_are_told_to_programs_too(
     client: httpx.AsyncClient, store: Store, make: Make, board: Board
 ) -> None:
