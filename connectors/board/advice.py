@@ -102,10 +102,11 @@ def _of_board(lately: Lately, trouble: str | None) -> list[Problem]:
         what = "This page is behind"
         cure = "See that Kafka runs and LINKSTATUS_BROKERS is right: `linkstatus doctor` tells."
         found.append(Problem("STOPPED", what, cure, "/processes", detail=trouble))
-    if unreadable := lately.totals["unreadable"]:
-        what = f"{many(unreadable, 'record')} on our own topics could not be read"
+    if unread := lately.unreadable:
+        what = f"{many(unread.number, 'record')} on our own topics could not be read within a day"
         cure = "Somebody else writes to them, or a version differs. The board's log names each."
-        found.append(Problem("UNREADABLE", what, cure, "/processes", grave=False))
+        where = "/processes"
+        found.append(Problem("UNREADABLE", what, cure, where, False, unread.word, unread.last_at))
     return found
 
 

@@ -11,6 +11,7 @@ from connectors.board.store import Store
 
 MINUTES = 60
 _MINUTE = 60_000_000
+_DAY = 86_400_000_000
 _REASONS = 4
 
 
@@ -42,6 +43,7 @@ class Lately:
     letters: list[Group]
     letters_open: int
     orders_failed: int
+    unreadable: Group | None
 
 
 def unreplayed() -> ColumnElement[bool]:
@@ -68,6 +70,7 @@ def look(store: Store, now: int) -> Lately:
         letters=letters,
         letters_open=letters_open,
         orders_failed=_orders_failed(store),
+        unreadable=_unreadable(store, now - _DAY),
     )
 
 
@@ -123,3 +126,15 @@ def _orders_failed(store: Store) -> int:
     number = select(func.count()).select_from(t.orders).where(t.orders.c.state == "FAILED")
     with store.reading() as connection:
         return connection.scalar(number) or 0
+
+
+def _unreadable(store: Store, since: int) -> Group | None:
+    """Those of the last day, by the last of them: nobody can mend what is older."""
+    c = t.unreadable.c
+    number = select(func.count()).select_from(t.unreadable).where(c.at >= since)
+    last = select(c.topic, c.partition, c.offset, c.reason, c.at).order_by(c.at.desc()).limit(1)
+    with store.reading() as connection:
+        count, row = connection.scalar(number) or 0, connection.execute(last).first()
+    if not (count and row):
+        return None
+    return Group(f"{row.topic}/{row.partition}/{row.offset}: {row.reason}", count, row.at)

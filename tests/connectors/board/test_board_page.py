@@ -17,6 +17,7 @@ from connectors.board.lately import look
 from connectors.board.noting import Mark
 from connectors.board.pages import STATIC
 from connectors.board.present import masked_body
+from connectors.board.rows import Message
 from connectors.board.store import Store
 from connectors.board.words import age, many, money, took
 from schemas import topics
@@ -98,10 +99,14 @@ async def test_the_pages_show_all_there_is(
     client: httpx.AsyncClient, store: Store, make: Make
 ) -> None:
     fill(store, make)
+    now = time.time_ns() // 1_000_000
+    keep(store, [Message("orders", 0, 7, now, b"ping:o1", b"?")])
     first = await page(client, "/")
     for shown in ("l1", "claims paid", "12.34 EUR", "awaited", "overpaid", "1 dead letter"):
         assert shown in first
-    assert "1 record on our own topics could not be read" in first
+    # Of the last day: one of 2023 was told for ever, and nobody could do anything about it.
+    assert "1 record on our own topics could not be read within a day" in first
+    assert "orders/0/7: " in first
     assert "settled" in await page(client, "/orders")
     anomalies = await page(client, "/anomalies")
     assert "received 1.00 of 12.34 EUR" in anomalies
