@@ -43,6 +43,7 @@ class Acts:
     async def ask(self, request: Request) -> Response:
         """`GET /dead-letters/replay`: how many it would be, before anything is done."""
         try:
+            asking.only(request, _FILTERS)
             given = asking.one_of(request, dict.fromkeys(_FILTERS))
             wanted = asking.wanted(given, micros_now())
         except asking.BadParameter as error:
@@ -62,6 +63,7 @@ class Acts:
         """`POST /dead-letters/replay`: publishes those that are named or chosen once more."""
         try:
             given = await fields(request)
+            asking.only_of(given, {*_FILTERS, "by"})
             wanted = asking.wanted(given, micros_now())
             errand = self._from.replays.start(
                 wanted, who(request, given), again=bool(wanted.places)

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import get_args
 
 from sqlalchemy import Table
@@ -44,7 +44,14 @@ def one_of(request: Request, words: Mapping[str, Collection[str] | None]) -> dic
 
 def only(request: Request, known: Collection[str]) -> None:
     """Refuses a parameter that nobody knows: a misspelt filter would show too much."""
-    for name in request.query_params:
+    only_of(request.query_params, known)
+
+
+def only_of(given: Iterable[str], known: Collection[str]) -> None:
+    """Refuses a word that nobody knows: a misspelt one would mean everything. Raises
+    BadParameter.
+    """
+    for name in given:
         if name not in known:
             raise BadParameter(name, f"no such parameter; there are {', '.join(sorted(known))}")
 

@@ -47,6 +47,7 @@ class Handling:
     async def ask(self, request: Request) -> Response:
         """`GET /anomalies/done`: which it would be, before anything is done."""
         try:
+            asking.only(request, {*_WORDS, "back"})
             given = asking.one_of(request, _WORDS)
             where = _where(given)
         except asking.BadParameter as error:
@@ -78,6 +79,7 @@ class Handling:
     async def _mark(self, request: Request, *, done: bool) -> Response:
         try:
             given = await fields(request)
+            asking.only_of(given, {*_WORDS, "by", "note", "back"})
             if not done and not given.get("event_id"):
                 raise asking.BadParameter("event_id", "says which anomaly, and is missing")
             where = _where({name: text for name in _WORDS if (text := given.get(name))})

@@ -222,3 +222,17 @@ async def test_a_dead_letter_and_the_processes_are_told_to_programs_too(
     missing = await client.get("/dead-letters/0/9")
     assert (missing.status_code, missing.json()) == (404, {"error": "no such dead letter"})
     assert (await client.get("/processes")).json() == {"processes": []}
+
+
+@pytest.mark.parametrize("path", ["/dead-letters/replay", "/anomalies/done", "/anomalies/open"])
+async def test_a_misspelt_word_does_not_mean_all_of_them(
+    client: httpx.AsyncClient, store: Store, make: Make, path: str
+) -> None:
+    """`resaon=x` replayed every dead letter there was."""
+    keep(store, [make.raw(topics.DEAD_LETTERS, b"x", {"reason": "odd"})])
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    answer = await client.post(path, data={"resaon": "x"}, headers=bearer)
+    assert (answer.status_code, answer.json()["field"]) == (422, "resaon")
+    if path != "/anomalies/open":
+        counted = await client.get(f"{path}?resaon=x")
+        assert (counted.status_code, counted.json()["field"]) == (422, "resaon")
