@@ -1,7 +1,6 @@
 """Payment links of Peach, as its webhooks and its query tell them."""
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -40,7 +39,8 @@ def _or_nothing(value: object) -> object:
 
 class Terms(reading.Payload):
     status: reading.Identifier
-    amount: Decimal | None = None
+    # A number of major units; another thing in its place must not hide the status.
+    amount: Any = None
     currency: reading.CurrencyCode | None = None
     merchantInvoiceId: str | None = None
 
@@ -110,10 +110,11 @@ def _amount(terms: Terms) -> tuple[int | None, dict[str, str]]:
     """Minor units; an amount that is none of its currency is kept as text instead."""
     if terms.amount is None:
         return None, {}
+    told = reading.texts({"amount": terms.amount})
     try:
-        return minor_units(terms.amount, terms.currency or ""), {}
+        return minor_units(told["amount"], terms.currency or ""), {}
     except BadAmount:
-        return None, {"amount": str(terms.amount)}
+        return None, told
 
 
 def _attributes(payload: Callback | Attempt, *names: str) -> dict[str, str]:
