@@ -20,7 +20,6 @@ from connectors.board.pages import Pages, here, wants_page
 from connectors.board.present import as_json, body_json, masked_headers, rfc3339
 from connectors.board.store import Store, StoreUnavailable
 from connectors.clock import micros_now
-from connectors.letters.letter import Place, Wanted
 from schemas import codec
 from schemas.records import Anomaly, OrderStatus
 
@@ -148,8 +147,7 @@ class Api:
 
     async def dead_letter(self, request: Request) -> Response:
         partition, offset = request.path_params["partition"], request.path_params["offset"]
-        wanted = Wanted(places=[Place(partition, offset)])
-        found = await asyncio.to_thread(finding.letter, self._store, wanted)
+        found = await asyncio.to_thread(finding.letter, self._store, partition, offset)
         if found is None:
             return JSONResponse({"error": "no such dead letter"}, HTTPStatus.NOT_FOUND)
         return JSONResponse(dead_letter_json(found))

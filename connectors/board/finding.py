@@ -12,7 +12,7 @@ from connectors.board.lately import unhandled, unreplayed
 from connectors.board.queries import Cursor, Page
 from connectors.board.rows import storable
 from connectors.board.store import Store
-from connectors.letters.letter import Place, Wanted
+from connectors.letters.letter import BadPlace, Place, Wanted, place
 from schemas.records import Replay
 
 _LAST = "\U0010ffff"
@@ -128,8 +128,12 @@ def letters(
     return Letters(Page(rows, page.next), count)
 
 
-def letter(store: Store, wanted: Wanted) -> dict[str, Any] | None:
-    """The first of those that are wanted, with its `replays`."""
+def letter(store: Store, partition: int, offset: int) -> dict[str, Any] | None:
+    """The dead letter that stands there, with its `replays`."""
+    try:
+        wanted = Wanted(places=[place(f"{partition}/{offset}")])
+    except BadPlace:
+        return None
     found: list[dict[str, Any]]
     found = letters(store, wanted, fresh=False, limit=1, after=None).page.rows
     return found[0] if found else None

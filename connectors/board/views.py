@@ -25,7 +25,6 @@ from connectors.board.replaying import Replays
 from connectors.board.store import Store
 from connectors.board.story import decisions, story
 from connectors.clock import micros_now
-from connectors.letters.letter import Place, Wanted
 
 _LISTED = 50
 _NEWEST = 12
@@ -262,8 +261,7 @@ class Views:
         return found and {"order": found, "decisions": decisions(found)}
 
     def _letter(self, partition: int, offset: int) -> Content | None:
-        wanted = Wanted(places=[Place(partition, offset)])
-        row = finding.letter(self.sources.store, wanted)
+        row = finding.letter(self.sources.store, partition, offset)
         if row is None:
             return None
         return {"letter": {**dead_letter_json(row), "micros": row["at"]}, "replays": row["replays"]}

@@ -37,6 +37,9 @@ class Place(NamedTuple):
         return f"{self.partition}/{self.offset}"
 
 
+_LAST_PARTITION = 2**31 - 1
+
+
 class BadPlace(ValueError):
     """The text names no place."""
 
@@ -46,6 +49,8 @@ def place(text: str) -> Place:
     partition, _, offset = text.partition("/")
     if not all(p.isascii() and p.isdecimal() and len(p) < 19 for p in (partition, offset)):
         raise BadPlace(f"{text} is no PARTITION/OFFSET, such as 0/17")
+    if int(partition) > _LAST_PARTITION:
+        raise BadPlace(f"{text}: no topic has so many partitions")
     return Place(int(partition), int(offset))
 
 

@@ -19,7 +19,7 @@ from connectors.board.words import money
 from connectors.kafka import Cluster
 from connectors.process import Address
 from schemas import topics
-from tests.connectors.board.conftest import PROVIDERS, TOKEN
+from tests.connectors.board.conftest import EACH_DATABASE, PROVIDERS, TOKEN
 from tests.connectors.board.samples import AT, Make
 
 HERE = "http://127.0.0.1:8080"
@@ -236,3 +236,14 @@ async def test_a_misspelt_word_does_not_mean_all_of_them(
     if path != "/anomalies/open":
         counted = await client.get(f"{path}?resaon=x")
         assert (counted.status_code, counted.json()["field"]) == (422, "resaon")
+
+
+@EACH_DATABASE
+@pytest.mark.parametrize("place", [f"0/{10**20}", f"{10**20}/0", f"{2**31}/0"])
+async def test_a_place_that_no_number_of_a_database_holds_is_none(
+    client: httpx.AsyncClient, place: str
+) -> None:
+    for headers in (READING, {}):
+        assert (await client.get(f"/dead-letters/{place}", headers=headers)).status_code == 404
+    shown = await client.get(f"/dead-letters?place={place}")
+    assert (shown.status_code, shown.json()["field"]) == (422, "place")
