@@ -36,7 +36,7 @@ SHORT = sorted(
     key=lambda command: "play" in command,
 )
 SAYS = {
-    "linkstatus sandbox play": "46 of 46 agree",
+    "linkstatus sandbox play": "47 of 47 agree",
     "linkstatus send": "200",
     "linkstatus status": "PAID",
     "linkstatus tail": "order-close",
