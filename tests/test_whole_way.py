@@ -180,7 +180,7 @@ def test_a_link_is_cancelled_from_the_board(
     notices = [NOTICE.decode(m.value()) for m in read_all(cluster, "notices")]
     (notice,) = [n for n in notices if (n["kind"], n["subject_id"]) == ("cancel asked", link_id)]
     assert notice["status"] == "done"
-    assert notice["attributes"]["by"].startswith("Ada on the page, from ")
+    assert notice["attributes"]["by"].startswith("Ada through the API, from ")
     again = httpx.post(f"{system.url}{path}/cancel", headers=acting)
     assert (again.status_code, again.json()) == (409, {"error": "the link is cancelled already"})
 

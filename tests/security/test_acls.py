@@ -24,10 +24,9 @@ from schemas.codec import LOOKUP_REQUEST
 from schemas.topics import SHARED, message_key
 from streams import admin, schema_ids, wiring
 from streams.acls import Acl, Operation, acls, commands
-from streams.cli.errors import Failed
 from streams.schema_registry import Registry
 from streams.settings import load
-from streams.tail import records
+from streams.tail import NoSuchTopic, records
 from tests.reading import write_all
 from tests.security.installation import (
     BOARDS,
@@ -206,7 +205,7 @@ def test_without_one_of_its_acls_a_process_is_denied_and_goes_on_once_it_has_it(
     httpx.post(f"{installation.url('receive')}/callbacks/ipint", content=body).raise_for_status()
     with pytest.raises(KafkaException, match="authorization failed"):
         admin.check(installation.cluster("care"), wiring.topics(), 1, 1)
-    with pytest.raises(Failed, match="no right to see it"):
+    with pytest.raises(NoSuchTopic, match="no right to see it"):
         list(records(installation.cluster("tail"), "links", True, True))
 
     def processes_denied() -> set[str]:
