@@ -39,6 +39,7 @@ def examine(settings: Settings, ask_providers: bool = True) -> Iterator[Finding]
     yield _database(settings)
     yield _access(settings)
     yield _edge(settings)
+    yield _board(settings)
     yield from asyncio.run(credentials.examine(settings, ask_providers, clocks))
     yield clocks.finding()
 
@@ -126,33 +127,44 @@ def _access(settings: Settings) -> Finding:
 
 
 def _edge(settings: Settings) -> Finding:
+    return _running("edge", settings.edge_url, "EDGE_URL")
+
+
+def _board(settings: Settings) -> Finding:
+    """Whether what the commands ask is a board, and takes our token."""
+    url = settings.board_url()
+    where = "BOARD__URL" if settings.board.url else "EDGE_URL"
+    running = _running("board", url, where)
+    if running.state != "ok":
+        return running
+    status = _asked_to_act(settings)
+    if status in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
+        return wrong("board", f"{url} is ready, but is no board", "BOARD__URL")
+    if status == httpx.codes.UNAUTHORIZED and settings.board.token:
+        said = f"{url} is ready, but has another token: from here nothing can be set going there"
+        return wrong("board", said, "BOARD__TOKEN", where)
+    return running
+
+
+def _running(check: str, url: str, setting: str) -> Finding:
     """Whether something runs where the commands look for it; it need not run now."""
-    url = settings.edge_url
     try:
         answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=_HTTP_SECONDS, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return note("edge", f"not running at {url} ({error})", "EDGE_URL")
+        return note(check, f"not running at {url} ({error})", setting)
     if answer.status_code == httpx.codes.OK:
-        if _is_strange(settings):
-            said = (
-                f"{url} is ready, but has another token: from here nothing can be set going there"
-            )
-            return wrong("edge", said, "BOARD__TOKEN", "EDGE_URL")
-        return ok("edge", f"ready at {url}")
-    said = f"{url} is not ready: {answer.text.strip()[:200]}"
-    return wrong("edge", said, "EDGE_URL")
+        return ok(check, f"ready at {url}")
+    return wrong(check, f"{url} is not ready: {answer.text.strip()[:200]}", setting)
 
 
-def _is_strange(settings: Settings) -> bool:
-    """Whether the board there refuses our token: an act that names nothing is refused, too, but not
-    for that.
+def _asked_to_act(settings: Settings) -> int | None:
+    """How the board answers an act that names nothing: refused, too, but not for our token. None if
+    it does not.
     """
-    if (token := settings.board.token) is None:
-        return False
-    bearer = {"authorization": f"Bearer {token.get_secret_value()}"}
+    token = settings.board.token
+    bearer = {"authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+    act = f"{settings.board_url().rstrip('/')}/anomalies/open"
     try:
-        act = f"{settings.edge_url.rstrip('/')}/anomalies/open"
-        answer = httpx.post(act, headers=bearer, timeout=_HTTP_SECONDS, trust_env=False)
+        return httpx.post(act, headers=bearer, timeout=_HTTP_SECONDS, trust_env=False).status_code
     except httpx.HTTPError:
-        return False
-    return answer.status_code == httpx.codes.UNAUTHORIZED
+        return None

@@ -41,6 +41,8 @@ def plan(settings: Settings, cluster: Cluster, with_sandbox: bool) -> Plan:
         "LINKSTATUS_DATA_DIR": str(settings.data_dir),
         "LINKSTATUS_EDGE_URL": settings.edge_url,
         "LINKSTATUS_SANDBOX__PORT": str(settings.sandbox.port),
+        # Here the board is where the edge is, even if a `.env` file says otherwise.
+        **({"LINKSTATUS_BOARD__URL": settings.edge_url} if settings.board.url else {}),
         "LINKSTATUS_BOARD__TOKEN": _token(settings),
         "LINKSTATUS_BOARD__PROCESSES": json.dumps(
             {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}

@@ -93,8 +93,11 @@ class Http(BaseModel):
 
 
 class Board(BaseModel):
-    """`processes` are those whose health the page shows: name to address, as http://host:port."""
+    """`processes` are those whose health the page shows: name to address, as http://host:port.
+    `url` is where commands ask it, if not where the edge is.
+    """
 
+    url: str | None = Field(default=None, pattern=r"^https?://[^\s/]\S*$")
     token: SecretStr | None = None
     processes: dict[str, HttpUrl] = {}
 
@@ -195,6 +198,10 @@ class Settings(BaseSettings):
 
     def address(self) -> Address:
         return Address(self.http.host, self.http.port)
+
+    def board_url(self) -> str:
+        """Where commands ask the board."""
+        return self.board.url or self.edge_url
 
     def database(self) -> str:
         """SQLAlchemy URL of the board's store."""

@@ -154,7 +154,7 @@ def play(settings: Settings, links: int, seed: int, wait_seconds: float) -> Play
     return asyncio.run(
         play(
             settings.edge_url,
-            settings.edge_url,
+            settings.board_url(),
             _sandbox_config(settings).base_url,
             links,
             seed,

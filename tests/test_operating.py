@@ -11,6 +11,7 @@ import re
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import promql_parser
 import pytest
@@ -102,6 +103,13 @@ def test_health_is_asked_where_each_process_listens() -> None:
             continue
         address = asked_of_sandbox if name == "sandbox" else f"127.0.0.1:{port}"
         assert f"http://{address}/readyz" in service["healthcheck"]["test"][-1]
+
+
+def test_commands_in_the_containers_find_edge_and_board() -> None:
+    for service in OURS.values():
+        for setting, process in (("EDGE_URL", "receive"), ("BOARD__URL", "board")):
+            host = urlsplit(service["environment"][f"LINKSTATUS_{setting}"]).hostname
+            assert words(OURS[str(host)]) == [process]
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -94,6 +94,16 @@ async def play(
         return PlayResult(tuple(rows), await owed(), time.monotonic() - started, planned)
 
 
+def knows_none(answer: httpx.Response) -> bool:
+    """Whether a board says that it knows no such thing. What is no board says so in other words."""
+    return answer.status_code == httpx.codes.NOT_FOUND and is_spoken(answer)
+
+
+def is_spoken(answer: httpx.Response) -> bool:
+    """Whether the answer is in JSON, as all of a board's are to programs."""
+    return bool(answer.headers.get("content-type", "").startswith("application/json"))
+
+
 async def _post(client: httpx.AsyncClient, url: str, doc: Doc) -> Doc:
     response = await client.post(url, json=doc)
     answer: Doc = response.raise_for_status().json() if response.content else {}
@@ -144,7 +154,7 @@ class _Board:
         async with self._free:
             response = await self._client.get(path)
         doc: Doc | None = None
-        if response.status_code != httpx.codes.NOT_FOUND:
+        if not knows_none(response):
             doc = response.raise_for_status().json()
         return Row(one.kind, one.provider, one.id, one.text, one.describe(doc), one.accepts(doc))
 

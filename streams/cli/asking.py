@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from connectors.sandbox.play import knows_none
 from streams.settings import Settings
 
 _TIMEOUT_SECONDS = 10.0
@@ -14,12 +15,12 @@ _PAGE = 500
 
 
 class Board:
-    """The query API at LINKSTATUS_EDGE_URL. Raises httpx.HTTPError."""
+    """The query API at LINKSTATUS_BOARD__URL. Raises httpx.HTTPError."""
 
     def __init__(self, settings: Settings) -> None:
         token = settings.board.token
         self._client = httpx.Client(
-            base_url=settings.edge_url,
+            base_url=settings.board_url(),
             headers={"authorization": f"Bearer {token.get_secret_value()}"} if token else {},
             timeout=_TIMEOUT_SECONDS,
             trust_env=False,
@@ -32,9 +33,9 @@ class Board:
         self._client.close()
 
     def get(self, path: str, **parameters: Any) -> Any:
-        """The answer in JSON; None for 404."""
+        """The answer in JSON; None for what the board does not know."""
         answer = self._client.get(path, params=parameters)
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        if knows_none(answer):
             return None
         return answer.raise_for_status().json()
 

@@ -124,7 +124,7 @@ def _of_http(error: Exception) -> Ending | None:
     if isinstance(error, httpx.HTTPStatusError):
         return _of_status(error.response)
     if isinstance(error, httpx.TransportError):
-        url = str(error.request.url.copy_with(path="/", query=None))
+        url = _root(error.request.url)
         return Ending(Exit.AWAY, f"nothing answers at {url} ({error})", _where(url))
     if isinstance(error, httpx.HTTPError | httpx.InvalidURL):
         return Ending(Exit.NO, str(error))
@@ -132,11 +132,16 @@ def _of_http(error: Exception) -> Ending | None:
 
 
 def _of_status(response: "httpx.Response") -> Ending:
+    from connectors.sandbox.play import is_spoken
+
     said = f"{response.request.url.copy_with(query=None)} answered {response.status_code}"
     if response.status_code == 401:
         return Ending(Exit.MISUSED, said, "set LINKSTATUS_BOARD__TOKEN to the board's token")
     if response.status_code == 422:
         return Ending(Exit.MISUSED, _complaint(response))
+    if response.status_code in (404, 405) and not is_spoken(response):
+        # Somebody else's answer, such as the edge's where the board was meant.
+        return Ending(Exit.NO, f"{said}: something else is there", _where(_root(response.url)))
     said += f": {response.text.strip()[:300]}" if response.text.strip() else ""
     return Ending(Exit.AWAY if response.status_code >= 500 else Exit.NO, said)
 
@@ -149,14 +154,27 @@ def _complaint(response: "httpx.Response") -> str:
         return response.text[:300]
 
 
+def _root(url: "httpx.URL | str") -> str:
+    import httpx
+
+    return str(httpx.URL(url).copy_with(path="/", query=None))
+
+
 def _where(url: str) -> str:
     """The setting that says where this is."""
     settings = _settings()
-    if settings.schema_registry_url and settings.schema_registry_url.startswith(url):
+    if settings.schema_registry_url and _root(settings.schema_registry_url) == url:
         return "LINKSTATUS_SCHEMA_REGISTRY_URL says where the registry is"
     if url.rstrip("/").endswith(f":{settings.sandbox.port}"):
         return "`linkstatus sandbox` runs it; LINKSTATUS_SANDBOX__HOST and …__PORT say where"
-    return "`linkstatus up` runs it; LINKSTATUS_EDGE_URL says where edge and board are"
+    if settings.board_url() == settings.edge_url:
+        return (
+            "`linkstatus up` runs it; LINKSTATUS_EDGE_URL says where edge and board are, and "
+            "LINKSTATUS_BOARD__URL where the board is, if apart"
+        )
+    if _root(settings.board_url()) == url:
+        return "`linkstatus board` runs it; LINKSTATUS_BOARD__URL says where it is"
+    return "`linkstatus receive` runs it; LINKSTATUS_EDGE_URL says where it is"
 
 
 def _of_system(error: Exception) -> Ending | None:

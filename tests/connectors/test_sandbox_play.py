@@ -50,7 +50,7 @@ class Web:
     async def link(self, request: Request) -> Response:
         link_id = request.path_params["id"]
         if not self.received and link_id not in self.registered:
-            return Response(status_code=404)
+            return JSONResponse({"error": "not known"}, 404)
         return JSONResponse(self._row(self.links[link_id]) | self.wrong)
 
     def _row(self, link: ExpectedLink) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Web:
     async def order(self, request: Request) -> Response:
         order = self.orders[request.path_params["id"]]
         if not order.closed_links:
-            return Response(status_code=404)
+            return JSONResponse({"error": "not known"}, 404)
         close = {"links": [{"link_id": link_id} for link_id in order.closed_links]}
         settlements = [{"kind": kind} for kind in order.settlements]
         return JSONResponse({"close": close, "settlements": settlements})

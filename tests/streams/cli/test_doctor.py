@@ -211,7 +211,7 @@ def test_a_token_that_the_board_does_not_take_is_found(
         )
     )
     with closing(board.store), serving(application(board, probes(lambda: None))) as url:
-        (finding,) = found("edge", edge_url=url, board={"token": token})
+        (finding,) = found("board", edge_url=url, board={"token": token})
     assert finding.state == state
     assert ("LINKSTATUS_BOARD__TOKEN" in finding.settings) is (state == "wrong")
 

@@ -78,10 +78,11 @@ def test_a_defect_of_ours_keeps_its_traceback(shell: Shell) -> None:
         ("http://127.0.0.1:8081", "LINKSTATUS_SCHEMA_REGISTRY_URL"),
         ("http://127.0.0.1:8090", "LINKSTATUS_SANDBOX__HOST"),
         ("http://127.0.0.1:8080", "LINKSTATUS_EDGE_URL"),
+        ("http://127.0.0.1:8082", "LINKSTATUS_BOARD__URL"),
     ],
 )
 def test_the_hint_names_the_setting_that_says_where(shell: Shell, url: str, setting: str) -> None:
-    shell.set(SCHEMA_REGISTRY_URL="http://127.0.0.1:8081/sub")
+    shell.set(SCHEMA_REGISTRY_URL="http://127.0.0.1:8081/sub", BOARD__URL="http://127.0.0.1:8082/")
     ending = errors.ending_of(unanswered(url))
     assert ending is not None
     assert setting in (ending.hint or "")
@@ -93,7 +94,8 @@ def test_a_board_that_is_away_is_said_with_a_hint(shell: Shell) -> None:
     assert (ran.code, ran.out) == (3, "")
     message, hint = ran.err.splitlines()
     assert message.startswith(f"linkstatus: nothing answers at {NOWHERE}/")
-    assert hint == "  `linkstatus up` runs it; LINKSTATUS_EDGE_URL says where edge and board are"
+    said = "`linkstatus up` runs it; LINKSTATUS_EDGE_URL says where edge and board are"
+    assert hint == f"  {said}, and LINKSTATUS_BOARD__URL where the board is, if apart"
 
 
 def program(code: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,6 @@
 """`linkstatus send` and `linkstatus sandbox` against a receiver that is not ours."""
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from connectors.peach import Peach, PeachConfig
 from connectors.provider import Inbound
 from connectors.registry import PROVIDERS
 from connectors.sandbox.sites import load_secrets
-from streams import child
 from tests.streams.cli.shell import Shell, serving
 from tests.test_readme import RECEIVER
 from tests.waiting import until_sync
@@ -177,23 +175,6 @@ def test_what_is_not_there_is_wrong_use(shell: Shell, args: tuple[str, ...], sai
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_the_examples_can_be_listed(shell: Shell, provider: str) -> None:
     assert names(shell.ok("send", provider, "--examples")) == examples.names(provider)
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path, shell: Shell) -> Iterator[Callable[..., Path]]:
-    """Starts `linkstatus sandbox` with these options; what it says is in the file returned."""
-    port, out, started = child.free_port(), tmp_path / "out", []
-    shell.set(SANDBOX__PORT=str(port))
-
-    def start(*options: str) -> Path:
-        command = [sys.executable, "-m", "streams.cli", "sandbox", *options]
-        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-        started.append(child.spawn(command, out, env))
-        return out
-
-    yield start
-    for one in started:
-        child.stop(one, 10)
 
 
 @pytest.mark.slow
