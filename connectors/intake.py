@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -19,9 +19,11 @@ from connectors.kafka import Cluster, close_client
 from connectors.outward import backoff
 from connectors.progress import Progress
 from connectors.standby import strategies
-from schemas.codec import SchemaAway
+from schemas.codec import Codec, SchemaAway
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _POLL_MS = 500
 # What held for so long was no failed attempt.
@@ -59,6 +61,15 @@ class Errand:
     def done(self) -> None:
         for ticket in self.tickets:
             ticket.done()
+
+
+async def decoded(codec: Codec[T], value: bytes | None) -> T:
+    """The record in `value`. Where somebody has to be asked first for the schema it was written
+    with, nobody else, such as the probes, waits for that. Raises BadRecord, SchemaAway.
+    """
+    if codec.asks(value):
+        return await asyncio.to_thread(codec.decode, value)
+    return codec.decode(value)
 
 
 class Intake:

@@ -78,6 +78,15 @@ class Codec(Generic[T]):
             raise BadRecord(f"broken {self.full_name}: {len(data) - body.tell()} bytes too many")
         return cast("T", record)
 
+    def asks(self, data: bytes | None) -> bool:
+        """Whether to decode these bytes asks somebody else first, and so may take long."""
+        if _asked is None or data is None or data[:5] == self.frame:
+            return False
+        if len(data) < 5 or data[0] != _MAGIC:
+            return False
+        number = int.from_bytes(data[1:5], "big")
+        return number not in versions.known() and number not in _told
+
     def is_ours(self, data: bytes) -> bool:
         """Whether bytes not in our frame were written with this very schema, under another id.
         Raises BadRecord, SchemaAway.

@@ -11,7 +11,7 @@ from prometheus_client import Counter, Gauge
 from connectors import tracing
 from connectors.clock import micros_now
 from connectors.delivery import dead_letter, insist
-from connectors.intake import Taken
+from connectors.intake import Taken, decoded
 from connectors.lane import Breaker, CallFailed, Lane, Later, per_second
 from connectors.lookup.answers import ask, conclusive, headers
 from connectors.lookup.questions import Ends, Limits, Question, Same, same
@@ -95,7 +95,7 @@ class Desk:
         if not self._ours(taken.record):
             return taken.done()
         try:
-            request = LOOKUP_REQUEST.decode(taken.record.value)
+            request = await decoded(LOOKUP_REQUEST, taken.record.value)
             if request["provider"] != self._provider.name:
                 raise BadRecord(f"its key and its provider {request['provider']!r} disagree")
         except BadRecord as error:

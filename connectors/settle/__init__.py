@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from starlette.applications import Starlette
 
 from connectors.delivery import dead_letter
-from connectors.intake import Intake, Taken
+from connectors.intake import Intake, Taken, decoded
 from connectors.kafka import Cluster
 from connectors.order_api import OrderApi
 from connectors.outward import http_client
 from connectors.process import Address, http_server, probes, run
 from connectors.publish import Publisher, Publishes
-from connectors.settle.desk import Desk, SettleLimits, wanted
+from connectors.settle.desk import Desk, Order, SettleLimits, closing, settling
+from schemas import codec
 from schemas.codec import BadRecord
 from schemas.topics import ORDER_CLOSE, SETTLEMENT
 
@@ -47,7 +48,7 @@ class Office:
         """Takes one record of `order-close` or `settlement`."""
         topic = taken.record.topic.removeprefix(self._prefix)
         try:
-            order = wanted(topic, taken.record.value, self._limits.fast_forward)
+            order = await self._wanted(topic, taken.record.value)
         except BadRecord as error:
             await dead_letter(self._publisher, topic, taken.record, "settle", error)
             return taken.done()
@@ -55,6 +56,12 @@ class Office:
         if order is None or desk is None:
             return taken.done()
         return desk.enter(order, taken)
+
+    async def _wanted(self, topic: str, value: bytes | None) -> Order | None:
+        if topic == ORDER_CLOSE.name:
+            return closing(await decoded(codec.ORDER_CLOSE, value))
+        settlement = await decoded(codec.SETTLEMENT, value)
+        return settling(settlement, self._limits.fast_forward)
 
 
 async def run_settle(

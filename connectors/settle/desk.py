@@ -15,10 +15,8 @@ from connectors.lane import Breaker, CallFailed, Lane, Later, per_second
 from connectors.order_api import Done, OrderAction, OrderApi, Refused, Verdict, Wait
 from connectors.outward import UNREACHED, backoff, fetch, retry_after
 from connectors.publish import Publishes
-from schemas.codec import ORDER_CLOSE, ORDER_UPDATE
-from schemas.codec import SETTLEMENT as SETTLEMENTS
-from schemas.records import OrderStep
-from schemas.topics import ORDER_CLOSE as CLOSE_TOPIC
+from schemas.codec import ORDER_UPDATE
+from schemas.records import OrderClose, OrderStep, Settlement
 from schemas.topics import ORDER_UPDATES, message_key
 
 log = logging.getLogger(__name__)
@@ -77,12 +75,13 @@ class Steps(Errand):
 Same = tuple[str, tuple[OrderAction, ...]]
 
 
-def wanted(topic: str, value: bytes | None, fast_forward: bool) -> Order | None:
-    """What a record of `order-close` or `settlement` wants done. Raises BadRecord."""
-    if topic == CLOSE_TOPIC.name:
-        close = ORDER_CLOSE.decode(value)
-        return Order(close["provider"], close["order_id"], ("CLOSE",), close["decided_at"])
-    settlement = SETTLEMENTS.decode(value)
+def closing(close: OrderClose) -> Order:
+    """What a record of `order-close` wants done."""
+    return Order(close["provider"], close["order_id"], ("CLOSE",), close["decided_at"])
+
+
+def settling(settlement: Settlement, fast_forward: bool) -> Order | None:
+    """What a record of `settlement` wants done."""
     if settlement["kind"] != "REQUESTED":
         return None
     actions: tuple[OrderAction, ...] = ("SETTLE",) if fast_forward else ("SPLIT", "SETTLE")

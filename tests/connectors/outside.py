@@ -2,6 +2,9 @@
 hands it over.
 """
 
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from aiokafka import ConsumerRecord
@@ -9,6 +12,8 @@ from aiokafka import ConsumerRecord
 from connectors.intake import Taken
 from connectors.progress import Progress
 from connectors.publish import Headers, Unavailable
+from schemas import codec
+from tests.waiting import until
 
 
 @dataclass
@@ -50,3 +55,34 @@ def taken(
     size = len(value or b"")
     record = ConsumerRecord(topic, 0, offset, 0, 0, key, value, None, len(key or b""), size, ())
     return Taken(record, progress)
+
+
+SOMEBODYS_ID = 41
+
+
+@contextmanager
+def slow_registry(text: str) -> Iterator[Callable[[], Awaitable[None]]]:
+    """Somebody who knows what `SOMEBODYS_ID` stands for, and tells it once the loop has gone on
+    after it was asked. What is given waits for the question, and lets the answer go.
+    """
+    asked, free = threading.Event(), threading.Event()
+
+    def tell(number: int) -> str | None:
+        asked.set()
+        assert free.wait(3), "the loop did not go on"
+        return text if number == SOMEBODYS_ID else None
+
+    async def let_go() -> None:
+        await until(asked.is_set, "the question")
+        free.set()
+
+    codec.ask(tell)
+    try:
+        yield let_go
+    finally:
+        codec.ask(None)
+
+
+def somebodys(value: bytes) -> bytes:
+    """The record as one writes it who has that id from a registry."""
+    return b"\0" + SOMEBODYS_ID.to_bytes(4, "big") + value[5:]

@@ -18,7 +18,7 @@ from connectors.lookup.questions import Limits
 from connectors.progress import Progress
 from schemas.codec import LOOKUP_REQUEST
 from schemas.records import LookupReason, Status
-from tests.connectors.outside import Published, Shelf, taken
+from tests.connectors.outside import Published, Shelf, slow_registry, somebodys, taken
 from tests.waiting import until
 
 QUICK = Limits(
@@ -414,3 +414,12 @@ async def test_a_request_that_breaks_the_providers_code_becomes_a_dead_letter() 
         (letter,) = office.shelf.of("dead-letters")
     assert b"a bug" in letter.headers["reason"]
     assert dead("ZeroDivisionError") == before + 1
+
+
+async def test_nobody_waits_while_a_schema_is_asked_for() -> None:
+    api = Api()
+    async with asking(api) as office:
+        with slow_registry(LOOKUP_REQUEST.text) as let_go:
+            await asyncio.gather(office.take(somebodys(request("a", reason="POLL"))), let_go())
+        await office.finished()
+    assert api.asked == ["a"]

@@ -18,9 +18,10 @@ from connectors.progress import Progress
 from connectors.provider import ApiResponse
 from connectors.settle import Office
 from connectors.settle.desk import Desk, SettleLimits
+from schemas import codec
 from schemas.codec import ORDER_CLOSE, ORDER_UPDATE, SETTLEMENT
 from schemas.records import SettlementKind
-from tests.connectors.outside import Shelf, taken
+from tests.connectors.outside import Shelf, slow_registry, somebodys, taken
 from tests.waiting import until
 
 QUICK = SettleLimits(
@@ -199,6 +200,18 @@ async def test_fast_forward_makes_one_call_of_both() -> None:
         await working.take("settlement", settlement("o1"))
         assert await working.finished() == [("o1", "SPLIT"), ("o1", "SETTLED")]
     assert payments.called == ["o1 settle"]
+
+
+@pytest.mark.parametrize("topic", ["order-close", "settlement"])
+async def test_nobody_waits_while_a_schema_is_asked_for(topic: str) -> None:
+    text, value = {
+        "order-close": (codec.ORDER_CLOSE.text, close("o1")),
+        "settlement": (codec.SETTLEMENT.text, settlement("o1")),
+    }[topic]
+    async with settling(Payments()) as working:
+        with slow_registry(text) as let_go:
+            await asyncio.gather(working.take(topic, somebodys(value)), let_go())
+        assert await working.finished() != []
 
 
 @pytest.mark.parametrize("kind", ["EXPECTED", "CONFIRMED"])

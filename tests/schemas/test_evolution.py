@@ -159,6 +159,32 @@ def test_a_table_s_rows_of_another_release_are_read_and_written_anew(
     assert dict(table.changes()) == {b"k": codec.LINK_STATUS.encode(row)}
 
 
+def test_what_asks_nobody_is_told_before(asked: list[int]) -> None:
+    """So that who reads in an event loop need not leave it for the ordinary record."""
+    ours = codec.ANOMALY.encode(sample(codec.ANOMALY.json, {}))
+    given = b"\0\0\0\0\7" + ours[5:]
+    assert not codec.ANOMALY.asks(given), "there is nobody to ask"
+
+    def tell(number: int) -> str | None:
+        asked.append(number)
+        return codec.ANOMALY.text
+
+    codec.ask(tell)
+    for data in (None, b"", b"\0\0", b"\1" + given[1:], ours):
+        assert not codec.ANOMALY.asks(data)
+    assert codec.ANOMALY.asks(given)
+    codec.ANOMALY.decode(given)
+    assert not codec.ANOMALY.asks(given), "it was told"
+    codec.ask(tell)
+    try:
+        codec.write_ids({"anomaly": 7})
+        assert not codec.ANOMALY.asks(given), "it is the one it writes"
+        assert codec.NOTICE.asks(given)
+    finally:
+        codec.write_ids({})
+    assert asked == [7]
+
+
 def test_an_id_that_nobody_knows_is_refused_and_one_nobody_can_tell_is_not(
     asked: list[int],
 ) -> None:
