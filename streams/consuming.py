@@ -14,13 +14,23 @@ With asyncio it is `async with` and `async for`; Kafka is then waited for in a t
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupState,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
 
 from connectors.kafka import Cluster
 from schemas.codec import BadRecord
@@ -34,6 +44,8 @@ T = TypeVar("T")
 
 # The client's own: a member whose heart does not beat for so long is given up.
 _SESSION_MS = 45_000
+# A member without partitions asks so often whether there are any for it.
+_GROUP_SECONDS = 1.0
 # Ids of events kept to know a repeat by: a crash of the pipeline repeats far fewer.
 _REMEMBERED = 100_000
 
@@ -71,8 +83,9 @@ class consume(Generic[T]):
     act on goes to another member of the group, and may come again here.
 
     Deletions in a compacted topic are left out. A group without committed offsets starts at the
-    first record. Ends at the present end of the topic with `until_end`, else never. The cluster is
-    that of the settings (`LINKSTATUS_BROKERS` and so on) unless given.
+    first record. Ends at the present end of the topic with `until_end`, else never: each member at
+    that of its partitions, and at once one for whom the others leave none. The cluster is that of
+    the settings (`LINKSTATUS_BROKERS` and so on) unless given.
 
     Raises BadSettings, KafkaException, SchemaAway, UnreadableRecord.
     """
@@ -99,6 +112,8 @@ class consume(Generic[T]):
             here = settings.load()
             cluster, self._registry_url = here.cluster(), here.schema_registry_url
         self._cluster = cluster
+        self._group = group
+        self._ask_group_at = 0.0
         self._name = self._cluster.topic(topic.name)
         self._consumer = Consumer(
             {
@@ -114,6 +129,10 @@ class consume(Generic[T]):
                 "enable.partition.eof": until_end,
             }
         )
+
+    @cached_property
+    def _admin(self) -> AdminClient:
+        return AdminClient(self._cluster.librdkafka())
 
     def __enter__(self) -> Iterator[Consumed[T]]:
         schema_ids.read(self._cluster, self._registry_url)
@@ -180,7 +199,30 @@ class consume(Generic[T]):
 
     def _all_of_ours(self, ended: set[int]) -> bool:
         ours = {partition.partition for partition in self._consumer.assignment()}
-        return bool(ours) and ours <= ended
+        return ours <= ended if ours else self._others_have_all()
+
+    def _others_have_all(self) -> bool:
+        """Whether the group has settled, and left nothing for this member. Asked now and then."""
+        if time.monotonic() < self._ask_group_at:
+            return False
+        try:
+            group = self._admin.describe_consumer_groups([self._group])[self._group].result(10)
+            partitions = self._consumer.list_topics(self._name, 10).topics[self._name].partitions
+        except KafkaException as error:
+            log.warning("%s: the group %s is not told: %s", self._name, self._group, error)
+            return False
+        finally:
+            self._ask_group_at = time.monotonic() + _GROUP_SECONDS
+        ours = self._consumer.memberid()
+        held = {
+            partition.partition
+            for member in group.members
+            for partition in member.assignment.topic_partitions
+            if partition.topic == self._name and member.member_id != ours
+        }
+        # Before it is a member, and while partitions go from one to another, some may yet be ours.
+        joined = ours in {member.member_id for member in group.members}
+        return joined and group.state == ConsumerGroupState.STABLE and held >= set(partitions)
 
     def _done(self, message: Message) -> None:
         position = TopicPartition(self._name, message.partition() or 0, (message.offset() or 0) + 1)

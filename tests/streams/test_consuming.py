@@ -1,11 +1,14 @@
 """`from streams import consume`: what a downstream service sees, on a real broker."""
 
 import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka import Cluster
@@ -14,7 +17,7 @@ from schemas.topics import DEAD_LETTERS, ORDER_CLOSE
 from streams import consume, consuming
 from streams.consuming import UnreadableRecord
 from tests.reading import write_all
-from tests.waiting import until_sync
+from tests.waiting import until, until_sync
 
 pytestmark = pytest.mark.kafka
 
@@ -31,7 +34,7 @@ def close(number: int) -> OrderClose:
     }
 
 
-def publish(kafka: Cluster, *closes: OrderClose, commit: bool = True) -> None:
+def publish(kafka: Cluster, *closes: OrderClose, commit: bool = True, partition: int = 0) -> None:
     """In a transaction, as the worker does, all into one partition."""
     producer = Producer({**kafka.librdkafka(), "transactional.id": uuid4().hex})
     producer.init_transactions(30)
@@ -40,7 +43,7 @@ def publish(kafka: Cluster, *closes: OrderClose, commit: bool = True) -> None:
         headers: dict[str, str | bytes | None] = {"event-id": one["event_id"]}
         value = ORDER_CLOSE.codec.encode(one) if ORDER_CLOSE.codec else b""
         topic, key = kafka.topic(ORDER_CLOSE.name), f"ping:{one['order_id']}".encode()
-        producer.produce(topic, value, key, 0, headers=headers)
+        producer.produce(topic, value, key, partition, headers=headers)
     producer.flush(30)
     if commit:
         producer.commit_transaction(30)
@@ -153,6 +156,63 @@ def test_raw_topics_give_bytes_and_deletions_are_left_out(kafka: Cluster) -> Non
     write_all(kafka, DEAD_LETTERS.name, [(b"k", b"\xff"), (b"k", None)])
     with consume(DEAD_LETTERS, group="g", cluster=kafka, until_end=True) as records:
         assert [record.value for record in records] == [b"\xff"]
+
+
+@asynccontextmanager
+async def others(kafka: Cluster, group: str, members: int) -> AsyncIterator[None]:
+    """So many other members of the group, which have all partitions and commit nothing."""
+    ending = threading.Event()
+    settings = {
+        **kafka.librdkafka(),
+        "group.id": group,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "enable.auto.commit": False,
+    }
+    consumers = [Consumer(settings) for _ in range(members)]
+
+    def be_a_member(consumer: Consumer) -> None:
+        consumer.subscribe([kafka.topic(ORDER_CLOSE.name)])
+        while not ending.is_set():
+            consumer.poll(0.1)
+        consumer.close()
+
+    tasks = [asyncio.create_task(asyncio.to_thread(be_a_member, one)) for one in consumers]
+    admin = AdminClient(kafka.librdkafka())
+
+    def held() -> list[int]:
+        try:
+            told = admin.describe_consumer_groups([group])[group].result(10)
+        except KafkaException:  # a broker that has just started has no coordinator yet
+            return []
+        return [len(one.assignment.topic_partitions) for one in told.members]
+
+    try:
+        await until(lambda: held() == [2 // members] * members, "the others to have all")
+        yield
+    finally:
+        ending.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_who_is_left_no_partition_ends_at_the_end_too(kafka: Cluster) -> None:
+    publish(kafka, close(1))
+    async with (
+        others(kafka, "full", 2),
+        asyncio.timeout(20),
+        consume(ORDER_CLOSE, group="full", cluster=kafka, until_end=True) as records,
+    ):
+        assert [record async for record in records] == []
+
+
+async def test_who_is_yet_to_get_a_partition_does_not_end_before(kafka: Cluster) -> None:
+    publish(kafka, close(1), partition=0)
+    publish(kafka, close(1), partition=1)
+    async with (
+        others(kafka, "half", 1),
+        asyncio.timeout(20),
+        consume(ORDER_CLOSE, group="half", cluster=kafka, until_end=True) as records,
+    ):
+        assert [record.value["order_id"] async for record in records] == ["O1"]
 
 
 async def test_with_asyncio_the_loop_goes_on_and_what_was_done_is_kept(kafka: Cluster) -> None:
