@@ -10,6 +10,7 @@ from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -162,7 +163,7 @@ def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
         "/notices": _either(views.notices, api.notices),
         "/dead-letters": _either(views.dead_letters, api.dead_letters),
         "/dead-letters/replay": acts.ask,
-        "/dead-letters/{partition:int}/{offset:int}": _either(views.dead_letter, api.dead_letter),
+        "/dead-letters/{partition:nr}/{offset:nr}": _either(views.dead_letter, api.dead_letter),
         "/processes": _either(views.processes, api.processes),
         "/stream": stream.endpoint(board.hub),
         **(registry.endpoints(providers, cluster.prefix) if board.config.registry else {}),
@@ -176,6 +177,15 @@ def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
         # The last of all: what nobody has.
         ("GET", "/{rest:path}"): views.nowhere,
     }
+
+
+class _Number(IntegerConvertor):
+    """A number that Kafka may have: of one with thousands of digits Python makes none."""
+
+    regex = "[0-9]{1,18}"
+
+
+register_url_convertor("nr", _Number())
 
 
 def _either(page: Endpoint, data: Endpoint) -> Endpoint:

@@ -125,7 +125,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Shelf]]
 def test_the_document_names_every_route_and_no_other(tmp_path: Path) -> None:
     served = Served(tmp_path)
     served.board.store.close()
-    paths = {route.path.replace(":path", "").replace(":int", "") for route in served.app.routes}  # type: ignore[attr-defined]
+    paths = {route.path.replace(":path", "").replace(":nr", "") for route in served.app.routes}  # type: ignore[attr-defined]
     apart = {"/", "/static", "/openapi.json"}
     apart |= {"/sign-in", "/{rest}"}  # pages
     assert apart <= paths

@@ -239,7 +239,11 @@ async def test_a_misspelt_word_does_not_mean_all_of_them(
 
 
 @EACH_DATABASE
-@pytest.mark.parametrize("place", [f"0/{10**20}", f"{10**20}/0", f"{2**31}/0"])
+@pytest.mark.parametrize(
+    "place",
+    [f"0/{10**20}", f"{10**20}/0", f"{2**31}/0", f"0/{'9' * 5000}", f"{'9' * 5000}/0", "x/y"],
+    ids=lambda place: place[:24],
+)
 async def test_a_place_that_no_number_of_a_database_holds_is_none(
     client: httpx.AsyncClient, place: str
 ) -> None:
