@@ -89,15 +89,14 @@ def _board(process: str, providers: Iterable[str]) -> Iterator[Acl]:
     # What stood behind an event is read where it came from.
     yield from _topics(process, "READ", [*_raw(providers), t.LINKS.name])
     yield Acl(process, "DESCRIBE", "group", "linkstatus-raw")
-    # Who asked for a link to be cancelled.
-    yield from _topics(process, "WRITE", [t.NOTICES.name])
     yield from _replaying(process, providers)
 
 
 def _replaying(process: str, providers: Iterable[str]) -> Iterator[Acl]:
-    yield from _topics(process, "READ", [t.DEAD_LETTERS.name, t.REPLAYS.name])
+    yield from _topics(process, "READ", [t.DEAD_LETTERS.name, t.REPLAYS.name, t.NOTICES.name])
     origins = [*_raw(providers), *(topic.name for topic in _LETTERED)]
-    yield from _topics(process, "WRITE", [*origins, t.REPLAYS.name])
+    # Who did what is noted: set one aside, or from the board cancelled a link, too.
+    yield from _topics(process, "WRITE", [*origins, t.REPLAYS.name, t.NOTICES.name])
     yield Acl(process, "DESCRIBE", "group", "linkstatus-letters")
     # Each replay has an id of its own.
     yield Acl(process, "WRITE", "transactional-id", "linkstatus-replay-", prefixed=True)

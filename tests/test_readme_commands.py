@@ -46,6 +46,7 @@ SAYS = {
     "linkstatus anomalies done": "1 open anomaly",
     "linkstatus dead-letters list": "EXPLODED",
     "linkstatus dead-letters replay": "1 dead letter",
+    "linkstatus dead-letters aside": "1 dead letter",
     "curl -i": "200 OK",
     "curl http": '"status":"PAID"',
 }

@@ -17,8 +17,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from connectors import process
-from connectors.board import cancelling, noting, registry, stream
+from connectors import noting, process
+from connectors.board import cancelling, registry, stream
 from connectors.board.access import Access, TokenNeeded
 from connectors.board.acts import Acts
 from connectors.board.api import Api, UnavailableAs503
@@ -26,6 +26,7 @@ from connectors.board.guard import Guard, SecurityHeaders, sign_in
 from connectors.board.handling import Handling
 from connectors.board.health import Watch
 from connectors.board.materialize import Materializer
+from connectors.board.matters import Anomalies, Letters
 from connectors.board.pages import STATIC, Pages, wants_page
 from connectors.board.raw import RawRecords
 from connectors.board.replaying import Replays
@@ -150,7 +151,8 @@ def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
     )
     views = Views(pages, sources)
     acts = Acts(views)
-    handling = Handling(views, partial(noting.keep, cluster))
+    handling = Handling(views, partial(noting.keep, cluster), Anomalies())
+    sorting = Handling(views, partial(noting.keep, cluster), Letters())
     reading: dict[str, Endpoint] = {
         "/": views.overview,
         "/links": _either(views.links, api.links),
@@ -163,6 +165,7 @@ def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
         "/notices": _either(views.notices, api.notices),
         "/dead-letters": _either(views.dead_letters, api.dead_letters),
         "/dead-letters/replay": acts.ask,
+        "/dead-letters/aside": sorting.ask,
         "/dead-letters/{partition:nr}/{offset:nr}": _either(views.dead_letter, api.dead_letter),
         "/processes": _either(views.processes, api.processes),
         "/stream": stream.endpoint(board.hub),
@@ -174,6 +177,8 @@ def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
         ("POST", _CANCEL): acts.cancel,
         ("POST", "/anomalies/done"): handling.done,
         ("POST", "/anomalies/open"): handling.reopen,
+        ("POST", "/dead-letters/aside"): sorting.done,
+        ("POST", "/dead-letters/open"): sorting.reopen,
         # The last of all: what nobody has.
         ("GET", "/{rest:path}"): views.nowhere,
     }

@@ -20,7 +20,6 @@ from connectors.cancel_api import Outcome
 from connectors.clock import micros_now
 from schemas.records import LinkStatus
 
-_FILTERS = ("provider", "reason", "stage", "since", "until", "place")
 _LONGEST_NAME = 100
 _LETTERS = "/dead-letters"
 # A short one is done when the page comes back.
@@ -43,15 +42,16 @@ class Acts:
     async def ask(self, request: Request) -> Response:
         """`GET /dead-letters/replay`: how many it would be, before anything is done."""
         try:
-            asking.only(request, _FILTERS)
-            given = asking.one_of(request, dict.fromkeys(_FILTERS))
+            asking.only(request, asking.LETTER_WORDS)
+            given = asking.one_of(request, dict.fromkeys(asking.LETTER_WORDS))
             wanted = asking.wanted(given, micros_now())
         except asking.BadParameter as error:
             return self._views.wrong(request, error, back=_LETTERS)
         # What is counted is what will be done: letters that come after this are left out.
         given.setdefault("until", now_as_text())
+        show = "all" if wanted.places else "open"
         reasons = await asyncio.to_thread(
-            finding.letters_by_reason, self._from.store, wanted, fresh=not wanted.places
+            finding.letters_by_reason, self._from.store, wanted, show=show
         )
         count = sum(number for _, _, number in reasons)
         if not wants_page(request):
@@ -63,7 +63,7 @@ class Acts:
         """`POST /dead-letters/replay`: publishes those that are named or chosen once more."""
         try:
             given = await fields(request)
-            asking.only_of(given, {*_FILTERS, "by"})
+            asking.only_of(given, {*asking.LETTER_WORDS, "by"})
             wanted = asking.wanted(given, micros_now())
             errand = self._from.replays.start(
                 wanted, who(request, given), again=bool(wanted.places)

@@ -149,7 +149,7 @@ def _of_letters(lately: Lately) -> list[Problem]:
         Problem(
             "NOT READ",
             f"{many(lately.letters_open, 'dead letter')} not replayed",
-            "Mend what the reason names, then replay.",
+            "Mend what the reason names, then replay. Set aside what is junk.",
             "/dead-letters?show=open",
             detail=" · ".join(words),
             last_at=max(group.last_at for group in lately.letters),

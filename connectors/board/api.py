@@ -15,11 +15,11 @@ from connectors.board import asking, finding, queries
 from connectors.board import tables as t
 from connectors.board.health import Health, Watch
 from connectors.board.lapse import lapse
-from connectors.board.noting import Mark
 from connectors.board.pages import Pages, here, wants_page
 from connectors.board.present import as_json, body_json, masked_headers, rfc3339
 from connectors.board.store import Store, StoreUnavailable
 from connectors.clock import micros_now
+from connectors.noting import Mark
 from schemas import codec
 from schemas.records import Anomaly, OrderStatus
 
@@ -55,9 +55,8 @@ class Api:
             "status": asking.STATUSES,
             "state": asking.STATES,
             "kind": asking.KINDS,
-            "show": asking.SHOWN,
             "order_id": None,
-            **dict.fromkeys(("reason", "stage", "since", "until", "place")),
+            **dict.fromkeys(asking.LETTER_WORDS[1:]),
         }
 
     async def link(self, request: Request) -> Response:
@@ -129,21 +128,12 @@ class Api:
         )
 
     async def dead_letters(self, request: Request) -> Response:
-        return await self._answer_page(
-            request,
-            t.dead_letters,
-            ("provider", "reason", "stage", "since", "until", "place"),
-            lambda where, limit, after: (
-                finding.letters(
-                    self._store,
-                    asking.wanted(where, micros_now()),
-                    fresh=False,
-                    limit=limit,
-                    after=after,
-                ).page
-            ),
-            dead_letter_json,
-        )
+        def ask(where: dict[str, str], limit: int, after: queries.Cursor | None) -> queries.Page:
+            wanted, show = asking.wanted(where, micros_now()), where.get("show", "all")
+            return finding.letters(self._store, wanted, show=show, limit=limit, after=after).page
+
+        filters = (*asking.LETTER_WORDS, "show")
+        return await self._answer_page(request, t.dead_letters, filters, ask, dead_letter_json)
 
     async def dead_letter(self, request: Request) -> Response:
         partition, offset = request.path_params["partition"], request.path_params["offset"]
@@ -166,7 +156,9 @@ class Api:
         name, most = _LISTS[table]
         try:
             asking.only(request, {*filters, "limit", "cursor"})
-            where = asking.one_of(request, {name: self._words[name] for name in filters})
+            shown = asking.LETTERS_SHOWN if table is t.dead_letters else asking.SHOWN
+            words = {**self._words, "show": shown}
+            where = asking.one_of(request, {name: words[name] for name in filters})
             limit = asking.limit(request, most)
             after = asking.after(request, table)
             rows, following = await asyncio.to_thread(ask, where, limit, after)
@@ -204,10 +196,13 @@ class UnavailableAs503:
 
 def anomaly_json(anomaly: Anomaly, mark: Mark | None) -> dict[str, Any]:
     """An anomaly, and who has marked it as done when; `done` is None while nobody has."""
-    done = None
-    if mark and mark.done:
-        done = {"by": mark.by, "at": rfc3339(mark.at), "note": mark.note}
-    return {**as_json(codec.ANOMALY, anomaly), "done": done}
+    return {**as_json(codec.ANOMALY, anomaly), "done": _mark_json(mark)}
+
+
+def _mark_json(mark: Mark | None) -> dict[str, Any] | None:
+    if not (mark and mark.done):
+        return None
+    return {"by": mark.by, "at": rfc3339(mark.at), "note": mark.note}
 
 
 def dead_letter_json(row: dict[str, Any]) -> dict[str, Any]:
@@ -225,6 +220,7 @@ def dead_letter_json(row: dict[str, Any]) -> dict[str, Any]:
         "headers": masked_headers(row["headers"]),
         "body": body_json(row["body"]),
         "replays": [as_json(codec.REPLAY, replay) for replay in row["replays"]],
+        "aside": _mark_json(row["aside"]),
     }
 
 

@@ -19,6 +19,9 @@ STATES: tuple[str, ...] = get_args(OrderState)
 KINDS: tuple[str, ...] = get_args(AnomalyKind)
 # What still waits for somebody, or what does not, too.
 SHOWN = ("open", "all")
+LETTERS_SHOWN = ("open", "aside", "all")
+# What narrows dead letters.
+LETTER_WORDS = ("provider", "reason", "stage", "since", "until", "place")
 _DEFAULT_LIMIT = 50
 _LONGEST = 200
 

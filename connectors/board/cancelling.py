@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import httpx
 
-from connectors.board import noting
+from connectors import noting
 from connectors.board.present import masked_body
 from connectors.cancel_api import CancelApi, Outcome, Verdict
 from connectors.clock import micros_now

@@ -8,14 +8,16 @@ from sqlalchemy import ColumnElement, SelectBase, and_, func, or_, select, union
 
 from connectors.board import queries
 from connectors.board import tables as t
-from connectors.board.lately import unhandled, unreplayed
+from connectors.board.lately import set_aside, unhandled, waiting
 from connectors.board.queries import Cursor, Page
 from connectors.board.rows import storable
 from connectors.board.store import Store
-from connectors.letters.letter import BadPlace, Place, Wanted, place
+from connectors.letters.letter import BadPlace, Letter, Place, Wanted, place
+from connectors.noting import Mark
 from schemas.records import Replay
 
 _LAST = "\U0010ffff"
+_SHOWN = {"open": waiting, "aside": set_aside}
 
 
 def links(
@@ -105,44 +107,76 @@ def notices(store: Store, where: Mapping[str, str], limit: int, after: Cursor | 
 
 
 class Letters(NamedTuple):
-    """Dead letters, newest first, with `replays` each; `number` is how many there are in all."""
+    """Dead letters, newest first; `number` is how many there are in all."""
 
     page: Page
     number: int
 
 
 def letters(
-    store: Store, wanted: Wanted, *, fresh: bool, limit: int, after: Cursor | None
+    store: Store, wanted: Wanted, *, show: str, limit: int, after: Cursor | None
 ) -> Letters:
-    """Those that are wanted; `fresh` leaves out what somebody has replayed."""
-    conditions = _wanted(wanted, fresh)
-    number = select(func.count()).select_from(t.dead_letters).where(*conditions)
+    """Those that are wanted, each with its `replays` and who has set it `aside`. `show` is one of
+    asking.LETTERS_SHOWN.
+    """
+    conditions = _wanted(wanted, show)
     page = queries.dead_letters(store, limit, after, conditions)
-    with store.reading() as connection:
-        count = connection.scalar(number) or 0
-    told = _replays(store, [Place(row["partition"], row["offset"]) for row in page.rows])
+    places = [Place(row["partition"], row["offset"]) for row in page.rows]
+    again, marks = _replays(store, places), queries.letter_marks(store, places)
     rows = [
-        {**row, "replays": told.get(Place(row["partition"], row["offset"]), [])}
-        for row in page.rows
+        {**row, "replays": again.get(at, []), "aside": _aside(marks.get(at), again.get(at, []))}
+        for at, row in zip(places, page.rows, strict=True)
     ]
-    return Letters(Page(rows, page.next), count)
+    return Letters(Page(rows, page.next), _number(store, conditions))
+
+
+def briefly(store: Store, wanted: Wanted, *, show: str, limit: int) -> Letters:
+    """The same as `Letter`s without what they carry, which is too much for many."""
+    c, conditions = t.dead_letters.c, _wanted(wanted, show)
+    query = (
+        select(c.partition, c.offset, c.at, c.key, c.reason, c.origin)
+        .where(*conditions)
+        .order_by(c.at.desc(), c.partition.desc(), c.offset.desc())
+        .limit(limit)
+    )
+    with store.reading() as connection:
+        rows = [_letter(row) for row in connection.execute(query)]
+    return Letters(Page(rows, None), _number(store, conditions))
+
+
+def _letter(row: Any) -> Letter:
+    headers = (("reason", row.reason.encode()), ("origin", row.origin.encode()))
+    return Letter(Place(row.partition, row.offset), row.at, row.key, headers, None)
+
+
+def _number(store: Store, conditions: Sequence[ColumnElement[bool]]) -> int:
+    number = select(func.count()).select_from(t.dead_letters).where(*conditions)
+    with store.reading() as connection:
+        return connection.scalar(number) or 0
+
+
+def _aside(mark: Mark | None, replays: Sequence[Replay]) -> Mark | None:
+    """The mark, if it holds: a replay after it takes it back."""
+    if mark is None or not mark.done or any(one["at"] > mark.at for one in replays):
+        return None
+    return mark
 
 
 def letter(store: Store, partition: int, offset: int) -> dict[str, Any] | None:
-    """The dead letter that stands there, with its `replays`."""
+    """The dead letter that stands there, with its `replays` and who has set it `aside`."""
     try:
         wanted = Wanted(places=[place(f"{partition}/{offset}")])
     except BadPlace:
         return None
     found: list[dict[str, Any]]
-    found = letters(store, wanted, fresh=False, limit=1, after=None).page.rows
+    found = letters(store, wanted, show="all", limit=1, after=None).page.rows
     return found[0] if found else None
 
 
-def letters_by_reason(store: Store, wanted: Wanted, *, fresh: bool) -> list[tuple[str, str, int]]:
+def letters_by_reason(store: Store, wanted: Wanted, *, show: str) -> list[tuple[str, str, int]]:
     """Origin's topic, reason and number of those that are wanted, the most first."""
     c = t.dead_letters.c
-    query = select(c.origin, c.reason).where(*_wanted(wanted, fresh))
+    query = select(c.origin, c.reason).where(*_wanted(wanted, show))
     found: dict[tuple[str, str], int] = {}
     with store.reading() as connection:
         for origin, reason in connection.execute(query):
@@ -151,7 +185,7 @@ def letters_by_reason(store: Store, wanted: Wanted, *, fresh: bool) -> list[tupl
     return sorted(((*kind, count) for kind, count in found.items()), key=lambda row: -row[2])
 
 
-def _wanted(wanted: Wanted, fresh: bool) -> list[ColumnElement[bool]]:
+def _wanted(wanted: Wanted, show: str) -> list[ColumnElement[bool]]:
     """As `Wanted.includes`, in SQL; a link is told with its provider."""
     c = t.dead_letters.c
     asked: list[ColumnElement[bool] | None] = [
@@ -166,7 +200,7 @@ def _wanted(wanted: Wanted, fresh: bool) -> list[ColumnElement[bool]]:
         c.key == f"{wanted.provider}:{wanted.link_id}".encode() if wanted.link_id else None,
         c.at >= wanted.since if wanted.since is not None else None,
         c.at < wanted.until if wanted.until is not None else None,
-        unreplayed() if fresh else None,
+        _SHOWN[show]() if show in _SHOWN else None,
     ]
     return [condition for condition in asked if condition is not None]
 

@@ -52,6 +52,21 @@ def unreplayed() -> ColumnElement[bool]:
     return ~exists().where(and_(again.partition == letter.partition, again.offset == letter.offset))
 
 
+def set_aside() -> ColumnElement[bool]:
+    """Holds of a dead letter that somebody has set aside, and nobody has replayed since."""
+    letter, word, again = t.dead_letters.c, t.aside.c, t.replays.c
+    since = exists().where(
+        again.partition == word.partition, again.offset == word.offset, again.at > word.version
+    )
+    here = and_(word.partition == letter.partition, word.offset == letter.offset)
+    return exists().where(here, word.done, ~since)
+
+
+def waiting() -> ColumnElement[bool]:
+    """Holds of a dead letter that nobody has replayed or set aside."""
+    return and_(unreplayed(), ~set_aside())
+
+
 def unhandled() -> ColumnElement[bool]:
     """Holds of an anomaly that nobody has marked as done."""
     anomaly, word = t.anomalies.c, t.handled.c
@@ -111,12 +126,12 @@ def _letters(store: Store) -> tuple[list[Group], int]:
     c = t.dead_letters.c
     grouped = (
         select(c.reason, func.count(), func.max(c.at))
-        .where(unreplayed())
+        .where(waiting())
         .group_by(c.reason)
         .order_by(func.count().desc())
         .limit(_REASONS)
     )
-    number = select(func.count()).select_from(t.dead_letters).where(unreplayed())
+    number = select(func.count()).select_from(t.dead_letters).where(waiting())
     with store.reading() as connection:
         groups = [Group(*row) for row in connection.execute(grouped)]
         return groups, connection.scalar(number) or 0

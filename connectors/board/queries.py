@@ -1,16 +1,17 @@
 """The questions the board answers: a few indexed look-ups each. Blocking: call them in a thread."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, SelectBase, Table, and_, func, select, tuple_
 
-from connectors.board import noting
+from connectors import noting
 from connectors.board import tables as t
-from connectors.board.noting import Mark
 from connectors.board.rows import storable
 from connectors.board.store import Store
+from connectors.letters.letter import Place
+from connectors.noting import Mark
 from schemas import records as r
 
 Cursor = tuple[str | int, ...]
@@ -69,6 +70,15 @@ def marks(store: Store, anomaly_ids: Iterable[str]) -> dict[str, Mark]:
     return {anomaly_id: noting.mark_of(json.loads(record)) for anomaly_id, record in rows}
 
 
+def letter_marks(store: Store, places: Collection[Place]) -> dict[Place, Mark]:
+    """The latest word about each dead letter that somebody has said one about."""
+    c = t.aside.c
+    there = tuple_(c.partition, c.offset).in_([tuple(place) for place in places])
+    with store.reading() as connection:
+        rows = connection.execute(select(c.partition, c.offset, c.record).where(there)).all()
+    return {Place(p, o): noting.mark_of(json.loads(record)) for p, o, record in rows}
+
+
 def dead_letters(
     store: Store,
     limit: int,
@@ -109,7 +119,7 @@ def link(store: Store, provider: str, link_id: str) -> Link | None:
         json.loads(record),
         timeline,
         details,
-        [one for one in notices if noting.is_deed(one)],
+        [one for one in notices if noting.is_of_link(one)],
         marks(store, [anomaly["event_id"] for anomaly in details]),
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from connectors.board import noting
+from connectors import noting
 from connectors.board import tables as t
 from schemas import codec, topics
 from schemas import records as r
@@ -175,9 +175,17 @@ def _read_avro(batch: Batch, message: Message) -> None:
         for payment_id in record["payment_ids"]:
             place = {"provider": record["provider"], "link_id": record["link_id"]}
             batch.add(t.link_payments, {"payment_id": payment_id, **place})
-    if reader.table is t.notices and (anomaly_id := noting.marked(record)):
-        word = {"done": noting.mark_of(record).done, "version": record["received_at"]}
-        batch.add(t.handled, {"anomaly_id": anomaly_id, **word, "record": json.dumps(record)})
+    if reader.table is t.notices:
+        _read_mark(batch, record)
+
+
+def _read_mark(batch: Batch, record: r.Notice) -> None:
+    mark = noting.mark_of(record)
+    word = {"done": mark.done, "version": mark.at, "record": json.dumps(record)}
+    if anomaly_id := noting.marked(record):
+        batch.add(t.handled, {"anomaly_id": anomaly_id, **word})
+    if place := noting.marked_letter(record):
+        batch.add(t.aside, {"partition": place.partition, "offset": place.offset, **word})
 
 
 def _place(message: Message) -> Row:

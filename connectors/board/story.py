@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from connectors.board import noting
-from connectors.board.noting import Mark
+from connectors import noting
 from connectors.board.queries import Link, Order
 from connectors.board.raw import RawRecord, RawRecords
 from connectors.board.words import money
+from connectors.noting import Mark
 from schemas import records as r
 
 # Of a link that was looked up for months so many are shown at once, the newest first.

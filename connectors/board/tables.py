@@ -177,6 +177,17 @@ dead_letters = Table(
 )
 Index("dead_letters_newest", *(dead_letters.c[n] for n in ("at", "partition", "offset")))
 
+# The same about a dead letter: `done` is set aside.
+aside = Table(
+    "aside",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("done", Boolean, nullable=False),
+    _long("version"),
+    _text("record"),
+)
+
 # Who published which dead letter once more; `partition` and `offset` are the letter's.
 replays = Table(
     "replays",

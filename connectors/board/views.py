@@ -76,8 +76,7 @@ class Views:
         return await self._list(request, "anomalies.html", t.anomalies, words, self._anomalies)
 
     async def dead_letters(self, request: Request) -> Response:
-        words = dict.fromkeys(("provider", "reason", "stage", "since", "until", "place"))
-        shown = {**words, "show": asking.SHOWN}
+        shown = {**dict.fromkeys(asking.LETTER_WORDS), "show": asking.LETTERS_SHOWN}
         return await self._list(request, "dead_letters.html", t.dead_letters, shown, self._letters)
 
     async def notices(self, request: Request) -> Response:
@@ -230,17 +229,17 @@ class Views:
         return {"notices": rows, "further": found.next}
 
     def _letters(self, asked: dict[str, str], _: str, after: queries.Cursor | None) -> Content:
-        store, fresh = self.sources.store, asked.get("show") != "all"
+        store, show = self.sources.store, asked.get("show", "open")
         wanted = asking.wanted(asked, micros_now())
-        found = finding.letters(store, wanted, fresh=fresh, limit=_LISTED, after=after)
+        found = finding.letters(store, wanted, show=show, limit=_LISTED, after=after)
         narrowed = {name: value for name, value in asked.items() if name != "show"}
         return {
             "letters": found.page.rows,
             "further": found.page.next,
             "count": found.number,
-            "fresh": fresh,
+            "show": show,
             "narrowed": narrowed,
-            "reasons": finding.letters_by_reason(store, wanted, fresh=fresh)[:8],
+            "reasons": finding.letters_by_reason(store, wanted, show=show)[:8],
         }
 
     def _link(self, provider: str, link_id: str, upto: int | None) -> Content | None:
@@ -264,4 +263,5 @@ class Views:
         row = finding.letter(self.sources.store, partition, offset)
         if row is None:
             return None
-        return {"letter": {**dead_letter_json(row), "micros": row["at"]}, "replays": row["replays"]}
+        letter = {**dead_letter_json(row), "micros": row["at"]}
+        return {"letter": letter, "replays": row["replays"], "aside": row["aside"]}

@@ -21,10 +21,30 @@ def chosen() -> list[dict[str, Any]]:
     ]
 
 
-def counting() -> dict[str, Any]:
+def _count(what: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
     answer = object_of({"count": {"type": "integer"}}, "count")
+    return {"parameters": parameters, **board(what, answer, 422, 503)}
+
+
+def counting() -> dict[str, Any]:
     what = "How many dead letters a replay with these words would publish; it does nothing"
-    return {"parameters": chosen(), **board(what, answer, 422, 503)}
+    return _count(what, chosen())
+
+
+def counting_aside() -> dict[str, Any]:
+    what = "How many open dead letters these words would set aside; it does nothing"
+    return _count(what, chosen())
+
+
+def setting_aside() -> dict[str, Any]:
+    what = "Sets open dead letters aside; without a word that narrows, all. Notices keep who did"
+    words = {one["name"]: one["schema"] for one in chosen()}
+    return _marked(what, {**words, "by": TEXT, "note": TEXT})
+
+
+def taking_back() -> dict[str, Any]:
+    what = "Takes back that a dead letter was set aside. Notices keep who did"
+    return _marked(what, {"place": TEXT, "by": TEXT, "note": TEXT}, "place")
 
 
 def replaying() -> dict[str, Any]:
@@ -88,9 +108,8 @@ def _chosen_anomalies() -> list[dict[str, Any]]:
 
 
 def counting_anomalies() -> dict[str, Any]:
-    answer = object_of({"count": {"type": "integer"}}, "count")
     what = "How many open anomalies would be marked as done with these words; it does nothing"
-    return {"parameters": _chosen_anomalies(), **board(what, answer, 422, 503)}
+    return _count(what, _chosen_anomalies())
 
 
 def marking() -> dict[str, Any]:

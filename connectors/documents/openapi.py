@@ -11,10 +11,13 @@ from connectors.documents.acts import (
     chosen,
     counting,
     counting_anomalies,
+    counting_aside,
     marking,
     noticed,
     reopening,
     replaying,
+    setting_aside,
+    taking_back,
 )
 from connectors.documents.operations import answers, board, json_of, query, response
 from connectors.documents.rows import Schema, components, reference
@@ -129,6 +132,7 @@ def _paths() -> dict[str, dict[str, Any]]:
                 "dead_letters",
                 "DeadLetter",
                 *chosen(),
+                query("show", {"type": "string", "enum": ["open", "aside", "all"]}),
                 most=100,
             )
         },
@@ -136,6 +140,8 @@ def _paths() -> dict[str, dict[str, Any]]:
             "get": board("One dead letter", reference("DeadLetter"), 404, 503)
         },
         "/dead-letters/replay": {"get": counting(), "post": replaying()},
+        "/dead-letters/aside": {"get": counting_aside(), "post": setting_aside()},
+        "/dead-letters/open": {"post": taking_back()},
         "/processes": {
             "get": board(
                 "How each process is: those that BOARD__PROCESSES names",

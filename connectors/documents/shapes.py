@@ -12,6 +12,11 @@ def object_of(properties: dict[str, Schema], *required: str) -> Schema:
     return {"type": "object", "required": list(required), "properties": properties}
 
 
+def _mark(what: str) -> Schema:
+    said = object_of({"by": TEXT, "at": TIME, "note": TEXT}, "by", "at", "note")
+    return {"description": what, "anyOf": [{"type": "null"}, said]}
+
+
 ORDER_DETAILS: dict[str, Schema] = {
     "close": {"anyOf": [{"type": "null"}, reference("OrderClose")]},
     "settlements": {"type": "array", "items": reference("Settlement")},
@@ -34,9 +39,10 @@ DEAD_LETTER = object_of(
             **object_of({"size": {"type": "integer"}, "text": MAYBE_TEXT, "base64": TEXT}, "size"),
         },
         "replays": {"type": "array", "items": reference("Replay")},
+        "aside": _mark("Who has set it aside, and when; null while nobody has"),
     },
     *("topic", "partition", "offset", "at", "key", "reason", "stage", "origin", "headers", "body"),
-    "replays",
+    *("replays", "aside"),
 )
 
 NOTICED: Schema = {
@@ -44,13 +50,7 @@ NOTICED: Schema = {
         reference("Anomaly"),
         object_of(
             {
-                "done": {
-                    "description": "Who marked it as done, and when; null while it is open",
-                    "anyOf": [
-                        {"type": "null"},
-                        object_of({"by": TEXT, "at": TIME, "note": TEXT}, "by", "at", "note"),
-                    ],
-                }
+                "done": _mark("Who marked it as done, and when; null while it is open"),
             },
             "done",
         ),

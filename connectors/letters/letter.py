@@ -36,6 +36,11 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         return f"{self.partition}/{self.offset}"
 
+    @property
+    def name(self) -> str:
+        """topic/partition/offset."""
+        return f"{DEAD_LETTERS.name}/{self}"
+
 
 _LAST_PARTITION = 2**31 - 1
 
@@ -76,7 +81,7 @@ class Letter:
     @property
     def name(self) -> str:
         """topic/partition/offset."""
-        return f"{DEAD_LETTERS.name}/{self.place}"
+        return self.place.name
 
     @property
     def topic(self) -> str:

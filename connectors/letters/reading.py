@@ -1,4 +1,4 @@
-"""Reading dead letters, and what was replayed before, from their topics: committed records only."""
+"""Reading dead letters, and what people did about them, from their topics: what is committed."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -9,8 +9,8 @@ from connectors import ungrouped
 from connectors.kafka import Cluster
 from connectors.letters.letter import Letter, Place, Wanted
 from schemas.codec import BadRecord
-from schemas.records import Replay
-from schemas.topics import DEAD_LETTERS, REPLAYS, Topic
+from schemas.records import Notice, Replay
+from schemas.topics import DEAD_LETTERS, NOTICES, REPLAYS, Topic
 
 _GROUP = "linkstatus-letters"
 
@@ -35,9 +35,19 @@ def letters(cluster: Cluster, wanted: Wanted) -> Iterator[Letter]:
 
 def replays(cluster: Cluster) -> Iterator[Replay]:
     """Every replay that is still known."""
-    for message in _all(cluster, REPLAYS):
+    return cast("Iterator[Replay]", _records(cluster, REPLAYS))
+
+
+def notices(cluster: Cluster) -> Iterator[Notice]:
+    """Every notice that is still known."""
+    return cast("Iterator[Notice]", _records(cluster, NOTICES))
+
+
+def _records(cluster: Cluster, topic: Topic[Any]) -> Iterator[Any]:
+    assert topic.codec  # noqa: S101 (these topics have one)
+    for message in _all(cluster, topic):
         try:
-            yield cast("Replay", REPLAYS.codec and REPLAYS.codec.decode(message.value()))
+            yield topic.codec.decode(message.value())
         except BadRecord:
             continue  # what somebody else wrote there
 

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, Producer
 from connectors import producing
 from connectors.clock import micros_now
 from connectors.kafka import Cluster
-from connectors.letters import reading
+from connectors.letters import dealt, reading
 from connectors.letters.letter import Letter, Wanted
 from schemas.codec import REPLAY
 from schemas.ids import event_id
@@ -27,23 +27,26 @@ class NotReplayed(Exception):
     """Not all were published again; the message says how many were, and why no more."""
 
 
-def fresh(letters: Iterable[Letter], replayed: Iterable[str]) -> Iterator[Letter]:
-    """Those that nobody has replayed yet. A letter that fails again comes back as another one:
+def fresh(letters: Iterable[Letter], known: Iterable[str]) -> Iterator[Letter]:
+    """Those that nobody has dealt with yet. A letter that fails again comes back as another one:
     to replay both would double them each time.
     """
-    known = frozenset(replayed)
+    known = frozenset(known)
     return (letter for letter in letters if letter.name not in known)
 
 
 def chosen(cluster: Cluster, wanted: Wanted, *, again: bool) -> list[Letter]:
-    """The wanted ones, or with `again` those too that somebody has replayed.
+    """The wanted ones, or with `again` those too that somebody has replayed. What is set aside is
+    left out, unless it is named by its place.
 
     All of them at once: what dies once more comes back to the topic that is read here.
     """
     found = list(reading.letters(cluster, wanted))
-    if again:
+    if again and wanted.places:
         return found
-    return list(fresh(found, (note["letter"] for note in reading.replays(cluster))))
+    known = dealt.read(cluster)
+    kept = fresh(found, known.aside)
+    return list(kept if again else fresh(kept, known.replayed))
 
 
 def replay(

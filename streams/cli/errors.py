@@ -55,6 +55,7 @@ def ending_of(error: Exception) -> Ending | None:
     from connectors.board.store import StoreUnavailable
     from connectors.letters.reading import NoSuchLetter
     from connectors.letters.replay import NotReplayed
+    from connectors.producing import NotTaken
     from connectors.reaching import Refused
     from streams.embedded import BrokerFailed
     from streams.rebuild import NotWritten
@@ -70,6 +71,8 @@ def ending_of(error: Exception) -> Ending | None:
         return Ending(Exit.MISUSED, str(error))
     if isinstance(error, StoreUnavailable):
         return _of_database(error)
+    if isinstance(error, NotTaken):
+        return Ending(Exit.AWAY, f"Kafka does not take it now: {error}")
     undone = (
         *(AlreadyRunning, BadFile, BrokerFailed, CannotNote),
         *(NoSuchLetter, NoSuchTopic, NotRegistered, NotReplayed, NotWritten),

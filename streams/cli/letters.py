@@ -6,25 +6,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from streams.cli import asides
+from streams.cli.choosing import (
+    All,
+    By,
+    Json,
+    Link,
+    Provider,
+    Reason,
+    Since,
+    Stage,
+    Until,
+    Where,
+    Yes,
+    counted,
+    narrowing,
+    tell,
+    understood,
+    which,
+)
 
-    from connectors.letters.letter import Letter, Wanted
+if TYPE_CHECKING:
+    from connectors.letters.letter import Letter
+    from connectors.noting import Mark
 
 dead_letters = typer.Typer(help="What no rule understood, with its reason.", no_args_is_help=True)
 
-_SHOWN_REASONS = 10
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
-Reason = Annotated[str, typer.Option(help="A part of the reason, in any case.")]
-Stage = Annotated[str, typer.Option(help="The stage that gave up on it.")]
-Provider = Annotated[str, typer.Option(help="ping, peach, …")]
-Link = Annotated[str, typer.Option(help="The id of its link.")]
-Since = Annotated[str, typer.Option(help="Not older: 2h, 3d, or a time in RFC 3339.")]
-Until = Annotated[str, typer.Option(help="Older: 2h, 3d, or a time in RFC 3339.")]
-
 
 def add_to(app: typer.Typer) -> None:
+    asides.add_to(dead_letters)
     app.add_typer(dead_letters, name="dead-letters", rich_help_panel="Look")
 
 
@@ -36,25 +46,35 @@ def list_(
     link: Link = "",
     since: Since = "",
     until: Until = "",
+    open_: Annotated[
+        bool, typer.Option("--open", help="Only those nobody has replayed or set aside.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """The dead letters, oldest first in each partition, and who has replayed them when."""
+    """The dead letters, oldest first in each partition, and who has replayed them or set them
+    aside.
+    """
     from datetime import UTC, datetime
 
-    from connectors.letters import reading
+    from connectors.letters import dealt, reading
     from streams import running, schema_ids
     from streams.cli.terminal import as_json, harmless, say
 
-    wanted = _wanted((), _narrowing(reason, stage, provider, link, since, until))
+    wanted = understood((), narrowing(reason, stage, provider, link, since, until))
     settings = running.settings()
     cluster = settings.cluster()
     schema_ids.read(cluster, settings.schema_registry_url)
-    replayed = {replay["letter"]: replay for replay in reading.replays(cluster)}
+    known = dealt.read(cluster)
     found = 0
     for letter in reading.letters(cluster, wanted):
-        line = _described(letter, replayed.get(letter.name))
+        if open_ and not known.is_open(letter):
+            continue
+        aside = known.aside.get(letter.name)
+        line = _described(letter, known.replayed.get(letter.name), aside)
         why = f"{letter.header('stage')}  {letter.header('origin')}  {letter.reason}"
-        mark = f"  (replayed by {line['replayed_by']})" if letter.name in replayed else ""
+        mark = f"  (replayed by {line['replayed_by']})" if line["replayed_by"] else ""
+        if aside:
+            mark += f"  (set aside by {aside.by}{aside.note and ': '}{aside.note})"
         at = f"{datetime.fromtimestamp(letter.at // 1_000_000, UTC):%Y-%m-%d %H:%M:%SZ}"
         print(as_json(line) if json else harmless(f"{letter.place}  {at}  {why}{mark}"))
         found += 1
@@ -76,9 +96,9 @@ def show(
     from streams import running
     from streams.cli.terminal import as_json, harmless, is_terminal
 
-    (letter,) = reading.letters(running.settings().cluster(), _wanted([where], {}))
+    (letter,) = reading.letters(running.settings().cluster(), understood([where], {}))
     if json:
-        print(as_json(_described(letter, None)))
+        print(as_json(_described(letter, None, None)))
         return
     for name, value in letter.headers:
         print(harmless(f"{name}: {(value or b'').decode(errors='replace')}"))
@@ -94,8 +114,8 @@ def show(
 
 @dead_letters.command()
 def replay(
-    where: Annotated[list[str] | None, typer.Argument(help="PARTITION/OFFSET …")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every dead letter.")] = False,
+    where: Where = None,
+    all_: All = False,
     reason: Reason = "",
     stage: Stage = "",
     provider: Provider = "",
@@ -107,8 +127,8 @@ def replay(
     ] = False,
     dry_run: Annotated[bool, typer.Option(help="Only say what would be replayed.")] = False,
     rate: Annotated[float, typer.Option(min=0.1, help="At most so many a second.")] = 50.0,
-    by: Annotated[str, typer.Option(help="Who asks; default: you on this machine.")] = "",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    by: By = "",
+    yes: Yes = False,
     json: Annotated[
         bool, typer.Option("--json", help="One object: how many, from where and why.")
     ] = False,
@@ -116,27 +136,22 @@ def replay(
     """Publishes dead letters once more to the topics they came from, as received.
 
     They pass the same way as the first time, with source=replay. Who asked and when is kept on the
-    topic `replays`. Says how many there are, and asks first, unless each is named.
+    topic `replays`. Says how many there are, and asks first, unless each is named. What is set
+    aside is left out, unless it is named.
     """
     from connectors.letters.replay import chosen, replay
     from streams import running, schema_ids
     from streams.cli.terminal import as_json, counting, say, somebody
 
-    narrowing = _narrowing(reason, stage, provider, link, since, until)
-    if bool(where) + (all_ or any(narrowing.values())) != 1:
-        raise typer.BadParameter(
-            "name the dead letters to replay, or choose some with --reason, --stage, --provider, "
-            "--link, --since, --until, or all of them with --all"
-        )
-    wanted = _wanted(where or (), narrowing)
+    wanted = which(where, all_, narrowing(reason, stage, provider, link, since, until))
     settings = running.settings()
     schema_ids.prepare(settings)
     cluster = settings.cluster()
     letters = chosen(cluster, wanted, again=again or bool(where))
-    _tell(letters)
+    tell(letters)
     if dry_run or not letters:
         if json:
-            print(as_json(_counted(letters, 0)))
+            print(as_json(counted(letters, published=0)))
         return
     if not (where or yes):
         typer.confirm(f"replay {len(letters)}?", abort=True, err=True)
@@ -145,59 +160,10 @@ def replay(
     for topic, count in sent.items():
         say(f"{topic}: {count} published again")
     if json:
-        print(as_json(_counted(letters, sent.total())))
+        print(as_json(counted(letters, published=sent.total())))
 
 
-def _tell(chosen: Sequence[Letter]) -> None:
-    """How many there are, from where and why."""
-    from collections import Counter
-
-    from streams.cli.terminal import harmless, say
-
-    say(f"{len(chosen)} dead letters" if chosen else "no dead letter to replay")
-    reasons = Counter((letter.topic, letter.reason) for letter in chosen)
-    for (topic, reason), count in reasons.most_common(_SHOWN_REASONS):
-        say(harmless(f"{count:7}  {topic}  {reason}"))
-    if len(reasons) > _SHOWN_REASONS:
-        say(f"         and {len(reasons) - _SHOWN_REASONS} other reasons")
-
-
-def _counted(chosen: Sequence[Letter], published: int) -> dict[str, object]:
-    from collections import Counter
-
-    reasons = Counter((letter.topic, letter.reason) for letter in chosen)
-    rows = [{"to": to, "reason": why, "number": count} for (to, why), count in reasons.items()]
-    return {"chosen": len(chosen), "published": published, "reasons": rows}
-
-
-def _wanted(where: Sequence[str], said: Mapping[str, str]) -> Wanted:
-    from connectors.clock import micros_now
-    from connectors.letters.meant import NotUnderstood, meant
-    from connectors.registry import PROVIDERS
-
-    provider = said.get("provider")
-    if provider and provider not in PROVIDERS:
-        raise typer.BadParameter(f"{provider} is not one of {', '.join(PROVIDERS)}")
-    try:
-        return meant(said, where, micros_now())
-    except NotUnderstood as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def _narrowing(
-    reason: str, stage: str, provider: str, link: str, since: str, until: str
-) -> dict[str, str]:
-    return {
-        "reason": reason,
-        "stage": stage,
-        "provider": provider,
-        "link": link,
-        "since": since,
-        "until": until,
-    }
-
-
-def _described(letter: Letter, replayed: object) -> dict[str, object]:
+def _described(letter: Letter, replayed: object, aside: Mark | None) -> dict[str, object]:
     from streams.cli.terminal import readable
 
     again = replayed if isinstance(replayed, dict) else {}
@@ -210,4 +176,5 @@ def _described(letter: Letter, replayed: object) -> dict[str, object]:
         "value": readable(letter.body),
         "replayed_by": again.get("by"),
         "replayed_at": again.get("at"),
+        "aside": aside and {"by": aside.by, "at": aside.at, "note": aside.note},
     }

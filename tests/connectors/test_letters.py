@@ -1,17 +1,21 @@
 """Dead letters: which are meant, and that publishing one again repeats what came in, once."""
 
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
+from connectors import noting
+from connectors.clock import micros_now
 from connectors.kafka import Cluster
-from connectors.letters import reading
+from connectors.letters import dealt, reading
 from connectors.letters.letter import BadPlace, Letter, Place, Wanted, place
 from connectors.letters.moment import BadMoment, moment
-from connectors.letters.replay import NotReplayed, fresh
+from connectors.letters.replay import NotReplayed, chosen, fresh
 from connectors.letters.replay import replay as publish_again
+from connectors.noting import Mark
 from schemas.codec import REPLAY
 from tests.reading import read_all
 
@@ -101,6 +105,16 @@ def test_what_was_replayed_is_not_fresh() -> None:
     assert list(fresh([one, two], ["dead-letters/0/1"])) == [two]
 
 
+def test_of_several_words_the_latest_counts_and_a_later_replay_takes_them_back() -> None:
+    words = [noting.of_letter(letter(), Mark(n != 1, "ada", AT + n, str(n))) for n in range(3)]
+    replayed: Any = {"letter": "dead-letters/0/1"}
+    for some in permutations(words):
+        known = dealt.told([replayed | {"at": AT + 1}], some)
+        assert known.aside == {"dead-letters/0/1": Mark(True, "ada", AT + 2, "2")}
+        assert dealt.told([replayed | {"at": AT + 3}], some).aside == {}
+    assert dealt.told([], [words[1]]).is_open(letter())
+
+
 def bury(cluster: Cluster, *letters: Letter) -> list[Letter]:
     """Puts them on the topic; what stands there then."""
     producer = Producer({**cluster.librdkafka(), "partitioner": "murmur2_random"})
@@ -154,6 +168,22 @@ def test_they_are_found_by_place_and_by_what_one_remembers(kafka: Cluster) -> No
     for gone in (Place(0, 99), Place(9, 0)):
         with pytest.raises(reading.NoSuchLetter):
             list(reading.letters(kafka, Wanted(places=[gone])))
+
+
+@pytest.mark.kafka
+def test_what_is_set_aside_is_replayed_only_by_its_place_which_takes_it_back(
+    kafka: Cluster,
+) -> None:
+    junk, good = bury(kafka, letter(), letter())
+    dealt.say(kafka, [junk], Mark(True, "ada", micros_now()))
+    for again in (False, True):
+        assert chosen(kafka, Wanted(provider="ping"), again=again) == [good]
+    named = Wanted(places=[junk.place])
+    assert chosen(kafka, named, again=True) == [junk]
+    assert publish_again(kafka, chosen(kafka, named, again=True), "bob").total() == 1
+    assert dealt.read(kafka).aside == {}
+    assert chosen(kafka, Wanted(), again=False) == [good]
+    assert chosen(kafka, Wanted(), again=True) == [junk, good]
 
 
 @pytest.mark.kafka

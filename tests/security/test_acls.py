@@ -15,9 +15,10 @@ from confluent_kafka import KafkaException
 from httpx import MockTransport
 
 from connectors.kafka import Cluster
-from connectors.letters import reading
+from connectors.letters import dealt
 from connectors.letters.letter import Wanted
-from connectors.letters.replay import fresh, replay
+from connectors.letters.replay import chosen, replay
+from connectors.noting import Mark
 from connectors.registry import PROVIDERS
 from schemas import codec
 from schemas.codec import LOOKUP_REQUEST
@@ -106,9 +107,10 @@ def replay_everything(installation: Installation) -> None:
         assert told.json()["chosen"] == broken, told.text
     installation.see(letters, lambda page: len(page["dead_letters"]) == 3 * broken)
     cluster = installation.cluster("replay")
-    known = [note["letter"] for note in reading.replays(cluster)]
-    unreplayed = list(fresh(reading.letters(cluster, Wanted()), known))
+    unreplayed = chosen(cluster, Wanted(), again=False)
     assert replay(cluster, unreplayed, "somebody", per_second=1000).total() == broken
+    dealt.say(cluster, unreplayed, Mark(True, "somebody", time.time_ns() // 1000))
+    assert len(dealt.read(cluster).aside) == broken
 
 
 def look_behind_everything(installation: Installation) -> None:

@@ -301,11 +301,53 @@ def test_a_replay_is_counted_before_it_is_done_and_not_done_twice(
     linkstatus.ok(*chosen, "--yes", "--rate", "1000")
     assert published() == 2
     assert "no dead letter to replay" in linkstatus.run(*chosen, "--yes").stderr
-    assert "1 dead letters" in linkstatus.run("dead-letters", "replay", "--all", "--yes").stderr
+    assert "1 dead letter\n" in linkstatus.run("dead-letters", "replay", "--all", "--yes").stderr
     assert published() == 3
     done = json.loads(linkstatus.ok(*chosen, "--yes", "--again", "--json"))
     assert (done["chosen"], done["published"]) == (2, 2)
     assert published() == 5
+
+
+@pytest.mark.kafka
+def test_junk_is_counted_set_aside_left_out_of_replays_and_taken_back(
+    linkstatus: Cli, kafka: Cluster
+) -> None:
+    for reason in ("no JSON", "no JSON", "unknown status"):
+        headers: dict[str, str | bytes | None] = {"origin": b"callbacks.ping/0/0"}
+        _produce(kafka, "dead-letters", b"{", headers={**headers, "reason": reason.encode()})
+
+    def waiting() -> list[str]:
+        out = linkstatus.ok("dead-letters", "list", "--open", "--json")
+        return [f"{one['partition']}/{one['offset']}" for one in map(json.loads, out.splitlines())]
+
+    junk, other, good = waiting()
+
+    chosen = ("dead-letters", "aside", "--reason", "no json", "--note", "a scanner", "--by", "ada")
+    dry = linkstatus.run(*chosen, "--dry-run", "--json")
+    assert (dry.exit_code, "2 dead letters" in dry.stderr) == (0, True)
+    counted = json.loads(dry.stdout)
+    assert (counted["chosen"], counted["marked"]) == (2, 0)
+    unasked = linkstatus.run(*chosen)
+    assert (unasked.exit_code, "set 2 aside?" in unasked.stderr) == (1, True)
+    assert waiting() == [junk, other, good]
+    assert json.loads(linkstatus.ok(*chosen, "--yes", "--json"))["marked"] == 2
+    assert waiting() == [good]
+    assert "(set aside by ada: a scanner)" in linkstatus.ok("dead-letters", "list")
+    first, *_ = map(json.loads, linkstatus.ok("dead-letters", "list", "--json").splitlines())
+    assert (first["aside"]["by"], first["aside"]["note"]) == ("ada", "a scanner")
+    assert "no dead letter is open" in linkstatus.run(*chosen, "--yes").stderr
+    every = ("dead-letters", "replay", "--all", "--again", "--dry-run", "--json")
+    assert json.loads(linkstatus.ok(*every))["chosen"] == 1
+    failed = linkstatus.run("dead-letters", "aside", junk, good, good).exception
+    assert "1 of these are not open" in str(failed)
+    assert waiting() == []
+    linkstatus.ok("dead-letters", "open", good)
+    linkstatus.ok("dead-letters", "open", "--provider", "ping", "--yes")
+    assert waiting() == [junk, other, good]
+    assert "are not set aside" in str(linkstatus.run("dead-letters", "open", junk).exception)
+    for wrong in ((), ("0/0", "--all"), ("--until", "soon")):
+        assert linkstatus.run("dead-letters", "aside", *wrong).exit_code == 2
+        assert linkstatus.run("dead-letters", "open", *wrong).exit_code == 2
 
 
 @pytest.mark.kafka

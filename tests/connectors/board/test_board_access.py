@@ -25,6 +25,7 @@ PATHS += [
     "/links/ping/x/cancel",
     "/notices",
     "/anomalies/done",
+    "/dead-letters/aside",
     "/nothing",
     "/processes",
     "/stream",

@@ -11,13 +11,14 @@ from typing import Any
 import httpx
 import pytest
 
-from connectors.board import BoardConfig, application, noting, open_board, queries
+from connectors import noting
+from connectors.board import BoardConfig, application, open_board, queries
 from connectors.board.access import COOKIE, Access
 from connectors.board.keep import keep
 from connectors.board.lately import look
-from connectors.board.noting import Mark
 from connectors.board.store import Store
 from connectors.kafka import Cluster
+from connectors.noting import Mark
 from connectors.process import Address
 from schemas import topics
 from schemas.codec import ANOMALY, LINK_STATUS, NOTICE
@@ -32,6 +33,17 @@ BROWSER = {"Cookie": f"{COOKIE}={Access('127.0.0.1', TOKEN).cookie()}", "Accept"
 OWN_PAGE = BROWSER | {"Origin": HERE}
 READING = {"Accept": "text/html"}
 DONE = "/anomalies/done"
+# Whoever may not act.
+FORGED = pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": "Bearer guess"}, 401),
+        (BROWSER, 403),
+        (BROWSER | {"Origin": "https://evil.example"}, 403),
+        (OWN_PAGE | {"Sec-Fetch-Site": "same-site"}, 403),
+    ],
+)
 
 
 def noticed(make: Make, event_id: str, **changes: Any) -> Any:
@@ -170,16 +182,7 @@ async def test_anomalies_are_narrowed_for_programs_too(
 
 
 @pytest.mark.parametrize("path", [DONE, "/anomalies/open"])
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({}, 401),
-        ({"Authorization": "Bearer guess"}, 401),
-        (BROWSER, 403),
-        (BROWSER | {"Origin": "https://evil.example"}, 403),
-        (OWN_PAGE | {"Sec-Fetch-Site": "same-site"}, 403),
-    ],
-)
+@FORGED
 async def test_who_may_not_act_marks_nothing(
     client: httpx.AsyncClient,
     store: Store,

@@ -216,6 +216,43 @@ async def test_a_dead_letter_is_replayed_by_clicking(world: World, page: Page) -
     assert notes[1]["by"].startswith("somebody on the page")
 
 
+async def test_junk_is_set_aside_by_clicking(world: World, page: Page) -> None:
+    for reason in ("forged", "forged", "unknown status"):
+        world.letter(reason)
+    await page.go(f"{world.url}/?token={TOKEN}")
+    await page.shows("3 dead letters not replayed")
+    await page.go(f"{world.url}/dead-letters?reason=FORGED")
+    await page.click(".act a[href^='/dead-letters/aside']")
+    await page.shows("Set 2 dead letters aside?")
+    await page.click("input[name=by]")
+    await page.write("Ada")
+    await page.click("input[name=note]")
+    await page.write("a scanner")
+    await page.press("Enter")
+    await page.until("location.pathname === '/dead-letters'")
+    await page.shows("None that waits for somebody")
+    await page.click("nav a[href='/']")
+    await page.shows("1 dead letter not replayed")
+    # One of them was none after all.
+    await page.go(f"{world.url}/dead-letters?show=aside")
+    await page.click("a[href='/dead-letters/0/1']")
+    await page.shows("by Ada on the page, from 127.0.0.1")
+    await page.shows("a scanner")
+    await page.click("form.undo button")
+    await page.shows("Set it aside")
+    assert await page.value("location.pathname") == "/dead-letters/0/1"
+    await page.click("#letter a[href^='/dead-letters/aside']")
+    await page.shows("Set 1 dead letter aside?")
+    await page.click("#aside form button")
+    await page.until("location.pathname === '/dead-letters/0/1'")
+    await page.shows("A replay takes it back")
+    await page.click("form.replay button")
+    await page.shows("1 published again")
+    await page.until("!document.querySelector('form.undo')")
+    assert len(read_all(world.cluster, "notices")) == 4
+    assert len(read_all(world.cluster, "callbacks.ping")) == 1
+
+
 async def test_an_anomaly_is_marked_as_done_by_clicking(world: World, page: Page) -> None:
     world.link("link-1", anomalies=["UNDERPAID"])
     world.put(topics.ANOMALIES, world.make.anomaly("a1"))
@@ -314,7 +351,13 @@ async def test_every_page_fits_a_narrow_screen_light_and_dark(world: World, page
     )
     paths = ["/", "/links", "/orders", "/anomalies", "/dead-letters", "/processes", "/sign-in"]
     paths += [f"/links/ping/{long}", f"/orders/ping/{long}", "/dead-letters/0/0"]
-    paths += ["/dead-letters/replay", "/anomalies/done", "/notices", "/nothing"]
+    paths += [
+        "/dead-letters/replay",
+        "/dead-letters/aside",
+        "/anomalies/done",
+        "/notices",
+        "/nothing",
+    ]
     grounds = set()
     for path in paths:
         for dark in (False, True):

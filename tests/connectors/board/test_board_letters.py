@@ -61,11 +61,11 @@ def test_the_store_chooses_as_the_topic_does(store: Store, **words: Any) -> None
         words["link_id"] = ""
     keep(store, MESSAGES)
     wanted = Wanted(**words)
-    found = finding.letters(store, wanted, fresh=False, limit=100, after=None)
+    found = finding.letters(store, wanted, show="all", limit=100, after=None)
     expected = {one.place for one in LETTERS if wanted.includes(one)}
     assert {Place(row["partition"], row["offset"]) for row in found.page.rows} == expected
     assert found.number == len(expected)
-    by_reason = finding.letters_by_reason(store, wanted, fresh=False)
+    by_reason = finding.letters_by_reason(store, wanted, show="all")
     assert sum(number for _, _, number in by_reason) == len(expected)
 
 

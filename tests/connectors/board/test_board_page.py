@@ -8,18 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.board import Board, chart, noting
+from connectors import noting
+from connectors.board import Board, chart
 from connectors.board.advice import ANOMALIES, problems
 from connectors.board.asking import KINDS
 from connectors.board.health import Health
 from connectors.board.keep import keep
 from connectors.board.lately import look
-from connectors.board.noting import Mark
 from connectors.board.pages import STATIC
 from connectors.board.present import masked_body
 from connectors.board.rows import Message
 from connectors.board.store import Store
 from connectors.board.words import age, many, money, took
+from connectors.noting import Mark
 from schemas import topics
 from tests.connectors.board.samples import AT, Make
 
@@ -27,6 +28,7 @@ HOSTILE = "<script>alert(1)</script>"
 PAGES = ["/", "/links", "/orders", "/anomalies", "/dead-letters", "/processes"]
 PAGES += [
     "/dead-letters/replay",
+    "/dead-letters/aside",
     "/notices",
     "/anomalies/done",
     "/links/ping/l1",

@@ -14,9 +14,10 @@ from sqlalchemy import select, text
 from connectors.board import finding, queries, rows
 from connectors.board import tables as t
 from connectors.board.keep import keep
-from connectors.board.noting import Mark, of_mark
 from connectors.board.rows import Message
 from connectors.board.store import Store
+from connectors.letters.letter import Letter, Place
+from connectors.noting import Mark, of_letter, of_mark
 from schemas import topics
 from tests.connectors.board.conftest import EACH_DATABASE, NewDatabase, empty
 from tests.connectors.board.samples import AT, Make
@@ -32,6 +33,9 @@ def contents(store: Store) -> dict[str, list[tuple[Any, ...]]]:
             for table in t.metadata.sorted_tables
             if table is not t.positions
         }
+
+
+JUNK = Letter(Place(0, 0), AT, None, (("reason", b"no JSON"),), b"no json")
 
 
 def one_of_everything() -> list[Message]:
@@ -52,6 +56,10 @@ def one_of_everything() -> list[Message]:
         make.message(topics.NOTICES, make.notice("n1")),
         *(
             make.message(topics.NOTICES, of_mark(make.anomaly("a1"), Mark(done, "ada", AT + n)))
+            for n, done in enumerate((True, False))
+        ),
+        *(
+            make.message(topics.NOTICES, of_letter(JUNK, Mark(done, "ada", AT + n)))
             for n, done in enumerate((True, False))
         ),
         make.message(topics.REPLAYS, make.replay("r1")),
@@ -89,8 +97,9 @@ def test_every_topic_read_makes_a_row(store: Store) -> None:
         "order_close": 1,
         "settlements": 1,
         "anomalies": 1,
-        "notices": 3,
+        "notices": 5,
         "handled": 1,
+        "aside": 1,
         "dead_letters": 1,
         "link_payments": 2,
         "replays": 1,

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from connectors.board import BoardConfig, application, noting, open_board
+from connectors import noting
+from connectors.board import BoardConfig, application, open_board
 from connectors.board.keep import keep
 from connectors.kafka import Cluster
 from connectors.process import Address

@@ -1,17 +1,19 @@
-"""What a person did on the board, kept on the topic `notices`: who, when, and what came of it."""
+"""What a person did, kept on the topic `notices`: who, when, and what came of it."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from connectors import producing
 from connectors.kafka import Cluster
+from connectors.letters.letter import BadPlace, Letter, Place, place
 from schemas.codec import NOTICE
 from schemas.ids import event_id
 from schemas.records import Anomaly, Notice
-from schemas.topics import NOTICES, message_key
+from schemas.topics import DEAD_LETTERS, NOTICES, message_key
 
 CANCEL = "cancel asked"
 HANDLED = "anomaly handled"
+LETTER = "dead letter handled"
 # Where such a notice comes from; those that a callback made name its record, which nobody can
 # forge from outside.
 _HERE = "board"
@@ -19,7 +21,9 @@ _SECONDS = 10.0
 
 
 class Mark(NamedTuple):
-    """What somebody said of an anomaly: that it is `done`, or to be seen to again."""
+    """What somebody said of an anomaly or a dead letter: that it is `done`, and needs nobody any
+    more, or that it is to be seen to again.
+    """
 
     done: bool
     by: str
@@ -53,9 +57,23 @@ def of_mark(anomaly: Anomaly, mark: Mark) -> Notice:
     return notice(HANDLED, anomaly["provider"], anomaly["link_id"], status, mark.at, told)
 
 
+def of_letter(letter: Letter, mark: Mark) -> Notice:
+    """The mark as it is kept. A dead letter that is `done` is set aside."""
+    told = {"reason": letter.reason, "by": mark.by}
+    if mark.note:
+        told["note"] = mark.note
+    status = "aside" if mark.done else "open"
+    return notice(LETTER, letter.provider, letter.name, status, mark.at, told)
+
+
 def is_deed(found: Notice) -> bool:
     """Whether it tells what a person did, not what a provider called for."""
     return found["origin"] == _HERE
+
+
+def is_of_link(found: Notice) -> bool:
+    """Whether it tells what a person did about the link that is its subject."""
+    return is_deed(found) and found["kind"] != LETTER
 
 
 def marked(found: Notice) -> str | None:
@@ -65,10 +83,21 @@ def marked(found: Notice) -> str | None:
     return found["attributes"].get("anomaly")
 
 
+def marked_letter(found: Notice) -> Place | None:
+    """Where the dead letter stands that this is a mark of; None for any other notice."""
+    topic, _, where = (found["subject_id"] or "").partition("/")
+    if not is_deed(found) or found["kind"] != LETTER or topic != DEAD_LETTERS.name:
+        return None
+    try:
+        return place(where)
+    except BadPlace:
+        return None
+
+
 def mark_of(found: Notice) -> Mark:
     """The mark that is kept in it."""
     told = found["attributes"]
-    done = found["status"] == "done"
+    done = found["status"] in ("done", "aside")
     return Mark(done, told.get("by", ""), found["received_at"], told.get("note", ""))
 
 
