@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from schemas import codec, versions
+from schemas.codec import SchemaAway
 from schemas.topics import all_topics
 from schemas.versions import Written
 
@@ -44,7 +45,10 @@ def _error(code: int, message: str) -> Response:
 
 def _schema(request: Request) -> Response:
     text = request.path_params["id"]
-    known = codec.schema_of(int(text)) if text.isdecimal() and len(text) <= 10 else None
+    try:
+        known = codec.schema_of(int(text)) if text.isdecimal() and len(text) <= 10 else None
+    except SchemaAway as error:
+        return _error(50301, f"Schema {text}: {error}")
     if known is None:
         return _error(40403, f"Schema {text} not found")
     return _answer({"schema": known.text})

@@ -158,7 +158,7 @@ def _paths() -> dict[str, dict[str, Any]]:
             }
         },
         "/registry/subjects": {"get": _registry("The subjects, as a Schema Registry names them")},
-        "/registry/schemas/ids/{id}": {"get": _registry("The schema with an id", 404)},
+        "/registry/schemas/ids/{id}": {"get": _registry("The schema with an id", 404, 503)},
         subject: {"get": _registry("The versions of a subject", 404)},
         f"{subject}/{{version}}": {"get": _registry("A version of a subject", 404)},
     }

@@ -55,6 +55,20 @@ async def test_what_is_not_there_has_confluent_s_code(
     assert answer.json()["error_code"] == code
 
 
+async def test_who_cannot_tell_says_so(
+    client: httpx.AsyncClient, request: pytest.FixtureRequest
+) -> None:
+    def away(number: int) -> str | None:
+        raise codec.SchemaAway("Kafka does not answer")
+
+    codec.ask(away)
+    request.addfinalizer(lambda: codec.ask(None))
+    answer = await client.get("/registry/schemas/ids/1")
+    assert answer.status_code == 503
+    said = {"error_code": 50301, "message": "Schema 1: Kafka does not answer"}
+    assert answer.json() == said
+
+
 async def test_former_versions_of_a_subject_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     former = versions.written(codec.ANOMALY.text.replace('"detail"', '"details"'))
     both = [former, versions.written(codec.ANOMALY.text)]
