@@ -55,7 +55,7 @@ chaos: .venv/installed
 .venv-bench/installed: constraints-bench.txt
 	$(PYTHON) -m venv .venv-bench
 	PIP_CONSTRAINT=$(CURDIR)/constraints-bench.txt .venv-bench/bin/python -m pip install --disable-pip-version-check \
-		quixstreams fastavro httpx iso4217 orjson prometheus-client psutil pydantic truelayer-signing
+		quixstreams fastavro httpx iso4217 opentelemetry-api orjson prometheus-client psutil pydantic truelayer-signing
 	@touch $@
 
 bench: .venv/installed .venv-bench/installed
