@@ -1,4 +1,6 @@
-"""The benchmark's second environment has all that its engine of Quix Streams imports of ours."""
+"""The benchmark can be run: its second environment has what its engine imports of ours, and its job
+is done by our handlers.
+"""
 
 import ast
 import re
@@ -7,6 +9,9 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
+
+from tests.bench import workload
+from tests.bench.expected import expect
 
 ROOT = Path(__file__).parents[1]
 # What that engine runs of ours, and what comes with Quix Streams itself.
@@ -31,6 +36,16 @@ def test_its_environment_has_what_its_job_imports() -> None:
     }
     lacking = {name for name in _imported() & known.keys() if there.isdisjoint(known[name])}
     assert lacking <= _OURS
+
+
+def test_its_job_is_done_and_not_dead_lettered() -> None:
+    done = expect(workload.records(1_000))
+    assert (len(done.rows), len(done.closes) > 100, len(done.settlements) > 100) == (
+        200,
+        True,
+        True,
+    )
+    assert done.dead_letters < 20
 
 
 def _makefile() -> str:

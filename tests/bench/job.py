@@ -167,6 +167,9 @@ class Hand:
         ]
         self.send(topics.DEAD_LETTERS.name, record.key(), record.value(), headers)
 
+    def topic(self, record: Any) -> str:
+        name: str = record.topic()
+        return name[self._prefix_length :]
+
     def origin(self, record: Any) -> str:
-        topic = record.topic()[self._prefix_length :]
-        return f"{topic}/{record.partition()}/{record.offset()}"
+        return f"{self.topic(record)}/{record.partition()}/{record.offset()}"
