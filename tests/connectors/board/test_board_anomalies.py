@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from connectors import noting
-from connectors.board import BoardConfig, application, open_board, queries
+from connectors.board import BoardConfig, acts, application, handling, open_board, queries
 from connectors.board.access import COOKIE, Access
 from connectors.board.keep import keep
 from connectors.board.lately import look
@@ -57,7 +57,9 @@ def marked(make: Make, event_id: str, *, done: bool, at: int, note: str = "") ->
 
 @asynccontextmanager
 async def following(cluster: Cluster, database_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a board that reads its topics."""
+    """A client of a board that reads its topics, and answers once it is done with what was asked:
+    on a busy machine not within the seconds that a browser is kept waiting.
+    """
     board = open_board(
         BoardConfig(cluster, PROVIDERS, database_url, Address("127.0.0.1", 0), TOKEN)
     )
@@ -65,8 +67,11 @@ async def following(cluster: Cluster, database_url: str) -> AsyncIterator[httpx.
     transport = httpx.ASGITransport(application(board, []))
     try:
         await until(lambda: board.why_not() is None, "the board to follow")
-        async with httpx.AsyncClient(transport=transport, base_url=HERE) as client:
-            yield client
+        with pytest.MonkeyPatch.context() as waiting:
+            for patient in (acts, handling):
+                waiting.setattr(patient, "_PATIENCE_SECONDS", 60.0)
+            async with httpx.AsyncClient(transport=transport, base_url=HERE) as client:
+                yield client
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Producer
 
 from connectors import noting
-from connectors.board import acts, finding
+from connectors.board import finding
 from connectors.board.asking import LETTERS_SHOWN
 from connectors.board.keep import keep
 from connectors.board.lately import look
@@ -82,10 +82,7 @@ async def test_a_person_sets_dead_letters_aside_and_takes_it_back(
     kind: str,
     make: Make,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # On a busy machine a replay is not over in the seconds that a browser is kept waiting.
-    monkeypatch.setattr(acts, "_PATIENCE_SECONDS", 60.0)
     put(kafka, "forged", "forged", "unknown status")
     async with following(kafka, database_url) as client:
         await until_listed(client, "open", [2, 1, 0])
