@@ -47,10 +47,8 @@ def orders(
     """Orders by provider and state, and by how their id begins."""
     c = t.orders.c
     conditions = [c[name] == storable(value) for name, value in where.items()]
-    among = select(c.provider, c.order_id).where(
-        c.provider.in_(providers), _begins(c.order_id, storable(search))
-    )
-    return queries.records(store, t.orders, conditions, limit, after, among if search else None)
+    among = _orders_found(providers, storable(search)) if search else None
+    return queries.records(store, t.orders, conditions, limit, after, among)
 
 
 class Noticed(NamedTuple):
@@ -236,6 +234,14 @@ def _found(providers: Sequence[str], search: str) -> SelectBase:
         ),
         select(links.provider, links.link_id).where(_begins(links.order_id, search)),
         select(payments.provider, payments.link_id).where(_begins(payments.payment_id, search)),
+    )
+
+
+def _orders_found(providers: Sequence[str], search: str) -> SelectBase:
+    """The keys of orders."""
+    c = t.orders.c
+    return select(c.provider, c.order_id).where(
+        c.provider.in_(providers), _begins(c.order_id, search)
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from confluent_kafka import Message
 
-from connectors import recorded
+from connectors import recorded, tracing
 from connectors.provider import Facts, Provider, Raw, UnknownWord
 from schemas import codec, topics
 from schemas.ids import event_id
@@ -34,7 +34,8 @@ class Normalize:
     def _called_back(self, batch: Batch, message: Message, provider: Provider, origin: str) -> None:
         body, at = message.value() or b"", message.timestamp()[1]
         raw = recorded.read(provider.name, body, text_headers(message), origin, at)
-        traced = trace(message)
+        # Its headers are gone through once more only where there is something to find.
+        traced = trace(message) if tracing.HEADER in raw.headers else None
         try:
             facts = provider.read(raw)
         except UnknownWord as error:
