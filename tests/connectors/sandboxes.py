@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +20,8 @@ NOW = 1_700_000_000_000_000
 SECOND = 1_000_000
 BASE_URL = "http://sandbox.test"
 
+_open: list[Store] = []
+
 
 class Simulated:
     """One provider's simulator, with the means to call it and to see what it owes."""
@@ -31,7 +32,7 @@ class Simulated:
             BASE_URL, f"http://edge.test/callbacks/{provider}", kind.generate_secrets(), speed
         )
         self.store = Store(":memory:")
-        weakref.finalize(self, self.store.close)
+        _open.append(self.store)
         self.sandbox: Simulator = kind(self.site, self.store.of(provider))
 
     def call(
@@ -51,6 +52,14 @@ class Simulated:
         for delivery in deliveries:
             self.store.delivered(delivery.number, 200)
         return [delivery.callback for delivery in deliveries]
+
+
+def forget_all() -> None:
+    """Closes the stores of all that were simulated. Not left to the garbage collector: it runs in
+    whatever thread, and SQLite refuses any but the one that opened.
+    """
+    while _open:
+        _open.pop().close()
 
 
 def said(callbacks: list[Callback]) -> list[dict[str, Any]]:
