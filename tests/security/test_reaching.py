@@ -137,9 +137,10 @@ def test_over_tls_a_callback_reaches_the_table_through_every_process(
 
 
 def run(cluster: Cluster, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: text for name, text in os.environ.items() if name != "LINKSTATUS_BROKERS"}
     return subprocess.run(
         [sys.executable, "-m", "streams.cli", *command],
-        env={**os.environ, "LINKSTATUS_DATA_DIR": str(folder), **environment(cluster)},
+        env={**kept, "LINKSTATUS_DATA_DIR": str(folder), **environment(cluster)},
         capture_output=True,
         text=True,
         timeout=60,

@@ -15,7 +15,8 @@ from streams import running
 @pytest.fixture(autouse=True)
 def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings of the test's own, and no trace of what `settings()` puts into the environment."""
-    monkeypatch.setattr(os, "environ", dict(os.environ))
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("LINKSTATUS_")}
+    monkeypatch.setattr(os, "environ", kept)
     os.environ["LINKSTATUS_DATA_DIR"] = str(tmp_path)
 
 
