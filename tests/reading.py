@@ -12,6 +12,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from connectors import producing
 from connectors.kafka import Cluster
 
 
@@ -54,7 +55,7 @@ def write_all(
     cluster: Cluster, topic: str, records: Iterable[tuple[bytes | None, bytes | None]]
 ) -> None:
     """Produces key-value pairs and waits until the broker has them."""
-    producer = Producer({**cluster.librdkafka(), "partitioner": "murmur2_random"})
+    producer = Producer(producing.settings(cluster))
     for key, value in records:
         producer.produce(cluster.topic(topic), value, key)
         producer.poll(0)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from confluent_kafka import Producer
 
+from connectors import producing
 from connectors.kafka import Cluster
 from connectors.registry import PROVIDERS
 from schemas.codec import ANOMALY, ORDER_CLOSE
@@ -194,7 +195,7 @@ def ids(cluster: Cluster) -> Counter[str]:
 
 
 def publish_again(cluster: Cluster, topics: list[str]) -> None:
-    producer = Producer({**cluster.librdkafka(), "partitioner": "murmur2_random"})
+    producer = Producer(producing.settings(cluster))
     for topic in topics:
         for message in read_all(cluster, topic):
             headers: Any = headers_of(message)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from confluent_kafka import Producer
 
+from connectors import producing
 from connectors.kafka import Cluster
 from connectors.registry import PROVIDERS
 from schemas import codec
@@ -71,7 +72,7 @@ def workers(cluster: Cluster, tmp_path: Path) -> Iterator[list[Worker]]:
 
 def call_back(cluster: Cluster, links: Iterable[int]) -> None:
     """Verified callbacks as the edge would store them, each paying a link of its own."""
-    producer = Producer({**cluster.librdkafka(), "partitioner": "murmur2_random"})
+    producer = Producer(producing.settings(cluster))
     for number in links:
         headers: list[tuple[str, str | bytes | None]] = [
             ("provider", b"peach"),

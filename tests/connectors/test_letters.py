@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from connectors import noting
+from connectors import noting, producing
 from connectors.clock import micros_now
 from connectors.kafka import Cluster
 from connectors.letters import dealt, reading
@@ -117,7 +117,7 @@ def test_of_several_words_the_latest_counts_and_a_later_replay_takes_them_back()
 
 def bury(cluster: Cluster, *letters: Letter) -> list[Letter]:
     """Puts them on the topic; what stands there then."""
-    producer = Producer({**cluster.librdkafka(), "partitioner": "murmur2_random"})
+    producer = Producer(producing.settings(cluster))
     for one in letters:
         topic = cluster.topic("dead-letters")
         producer.produce(topic, one.body, one.key, partition=0, headers=list(one.headers))

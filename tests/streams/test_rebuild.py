@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
+from connectors import producing
 from connectors.kafka import Cluster
 from connectors.registry import PROVIDERS
 from schemas import codec, topics
@@ -32,7 +33,7 @@ NOW = int(time.time() - 3600) * 1000
 def publish(cluster: Cluster, came_in: Iterable[Record]) -> None:
     """Records with times of their own."""
     failures: list[object] = []
-    producer = Producer({**cluster.librdkafka(), "partitioner": "murmur2_random"})
+    producer = Producer(producing.settings(cluster))
     for record in came_in:
         producer.produce(
             cluster.topic(record.topic_name),

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from confluent_kafka import Producer
 
-from connectors import noting
+from connectors import noting, producing
 from connectors.board import finding
 from connectors.board.asking import LETTERS_SHOWN
 from connectors.board.keep import keep
@@ -125,7 +125,7 @@ async def test_a_person_sets_dead_letters_aside_and_takes_it_back(
 
 
 def put(cluster: Cluster, *reasons: str) -> None:
-    producer = Producer({**cluster.librdkafka(), "partitioner": "murmur2_random"})
+    producer = Producer(producing.settings(cluster))
     # Of late: what is older than the topic's retention goes whenever the broker looks.
     for number, reason in enumerate(reasons, micros_now() // 1000 - len(reasons)):
         headers: dict[str, str | bytes | None] = {**TOLD, "reason": reason}
