@@ -87,7 +87,9 @@ class _TokenAnswer(Payload):
 
 
 class Token:
-    """A bearer token, asked for when needed and kept until a minute before it ends."""
+    """A bearer token, asked for when needed, once for all calls that need it then, and kept until a
+    minute before it ends.
+    """
 
     def __init__(self) -> None:
         self._value = ""
@@ -102,7 +104,7 @@ class Token:
         while True:
             new = now >= self._until
             if new:
-                self._keep((yield ask_token), now)
+                self._keep((yield replace(ask_token, shared=True)), now)
             used = self._value
             bearer = {"authorization": f"Bearer {used}"}
             response = yield replace(request, headers={**request.headers, **bearer})

@@ -58,8 +58,31 @@ async def fetch(client: httpx.AsyncClient, request: ApiRequest) -> ApiResponse:
     return ApiResponse(response.status_code, body, headers)
 
 
+class Shared:
+    """Performs requests that one answer serves once for all who want the same meanwhile."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[tuple[str, str, bytes], asyncio.Task[ApiResponse]] = {}
+
+    async def fetch(self, client: httpx.AsyncClient, request: ApiRequest) -> ApiResponse:
+        """As `fetch`, which it does unless it is being done already."""
+        same = request.method, request.url, request.body
+        while other := self._under_way.get(same):
+            await asyncio.wait([other])
+            # Who began it may have been told to end before it was answered.
+            if not other.cancelled():
+                return other.result()
+        mine = asyncio.create_task(fetch(client, request))
+        self._under_way[same] = mine
+        # The first of its callbacks: who waits for it finds it gone.
+        mine.add_done_callback(lambda _: self._under_way.pop(same))
+        return await mine
+
+
 async def converse(
-    client: httpx.AsyncClient, requests: Generator[ApiRequest, ApiResponse, Outcome]
+    client: httpx.AsyncClient,
+    requests: Generator[ApiRequest, ApiResponse, Outcome],
+    shared: Shared,
 ) -> Outcome:
     """Performs one request after the other, each told the answer to the one before; returns what
     comes of it. Raises what `fetch` raises, and what the answers make `requests` raise.
@@ -67,7 +90,8 @@ async def converse(
     try:
         step = next(requests)
         while True:
-            step = requests.send(await fetch(client, step))
+            perform = shared.fetch if step.shared else fetch
+            step = requests.send(await perform(client, step))
     except StopIteration as end:
         outcome: Outcome = end.value
         return outcome

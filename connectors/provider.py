@@ -207,6 +207,8 @@ class ApiRequest:
     # Both may hold secrets.
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+    # Whether one answer serves all who want the same at the same time, as a token does.
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from connectors.clock import micros_now
 from connectors.lane import CallFailed
 from connectors.lookup.answers import ask
 from connectors.loopback import is_loopback
-from connectors.outward import TooMuch, fetch, http_client
+from connectors.outward import Shared, TooMuch, fetch, http_client
 from connectors.provider import (
     ApiRequest,
     BadSignature,
@@ -160,7 +160,7 @@ async def _asked(client: httpx.AsyncClient, provider: Provider, config: Provider
     name, urls = provider.name, _urls(provider)
     credentials = _named(name, _needed(name))
     try:
-        await ask(provider, client, _question(name))
+        await ask(provider, client, _question(name), Shared())
     except CallFailed as error:
         refused = error.__cause__
         if isinstance(refused, LookupRefused):

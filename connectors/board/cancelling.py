@@ -15,7 +15,7 @@ from connectors import noting
 from connectors.board.present import masked_body
 from connectors.cancel_api import CancelApi, Outcome, Verdict
 from connectors.clock import micros_now
-from connectors.outward import TooMuch, converse, http_client
+from connectors.outward import Shared, TooMuch, converse, http_client
 from connectors.provider import LookupRefused, Provider
 from schemas.records import LinkStatus, Notice, Status
 
@@ -67,6 +67,7 @@ class Cancels:
         }
         self._seconds = seconds
         self._keep = keep
+        self._shared = Shared()
         self._under_way: set[tuple[str, str]] = set()
         self._told: dict[tuple[str, str], Told] = {}
 
@@ -108,7 +109,8 @@ class Cancels:
     async def _ask(self, provider: str, link_id: str, now: int) -> Verdict:
         try:
             async with http_client(self._seconds) as client:
-                return await converse(client, self._apis[provider].cancel(link_id, now))
+                asking = self._apis[provider].cancel(link_id, now)
+                return await converse(client, asking, self._shared)
         except LookupRefused as error:
             return Verdict("LATER", str(error))
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:

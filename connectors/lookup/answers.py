@@ -8,17 +8,19 @@ from connectors import recorded
 from connectors.clock import micros_now
 from connectors.lane import CallFailed
 from connectors.lookup.questions import Question
-from connectors.outward import UNREACHED, converse, retry_after
+from connectors.outward import UNREACHED, Shared, converse, retry_after
 from connectors.provider import Answer, LookupRefused, Provider
 from schemas.records import ENDED, LookupRequest
 
 log = logging.getLogger(__name__)
 
 
-async def ask(provider: Provider, client: httpx.AsyncClient, request: LookupRequest) -> Answer:
+async def ask(
+    provider: Provider, client: httpx.AsyncClient, request: LookupRequest, shared: Shared
+) -> Answer:
     """The provider's answer. Raises CallFailed when a later try may bring one."""
     try:
-        return await converse(client, provider.lookup(request, micros_now()))
+        return await converse(client, provider.lookup(request, micros_now()), shared)
     except LookupRefused as error:
         raise CallFailed(str(error), retry_after(error.response)) from error
     except UNREACHED as error:

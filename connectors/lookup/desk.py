@@ -15,6 +15,7 @@ from connectors.intake import Taken, decoded
 from connectors.lane import Breaker, CallFailed, Lane, Later, per_second
 from connectors.lookup.answers import ask, conclusive, headers
 from connectors.lookup.questions import Ends, Limits, Question, Same, same
+from connectors.outward import Shared
 from connectors.provider import Answer, Provider
 from connectors.publish import Publishes
 from schemas.codec import LOOKUP_REQUEST, BadRecord
@@ -60,6 +61,7 @@ class Desk:
         self._waiting = {True: 0, False: 0}
         # Both lanes together: what must not overtake must not do so from lane to lane either.
         self._calls = asyncio.Semaphore(provider.calls_at_once)
+        self._shared = Shared()
         first, longest = limits.breaker_pauses
         clock = asyncio.get_running_loop().time
         breaker = Breaker(provider.name, first=first, longest=longest, clock=clock)
@@ -165,7 +167,7 @@ class Desk:
                 self._count("known")
                 return known
             with tracing.asking(f"lookup {self._provider.name}", question.trace):
-                answer = await ask(self._provider, self._client, question.request)
+                answer = await ask(self._provider, self._client, question.request, self._shared)
         self._count("answered")
         return answer
 

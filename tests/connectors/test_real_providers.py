@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 
 from connectors.lookup.answers import ask
-from connectors.outward import fetch, http_client
+from connectors.outward import Shared, fetch, http_client
 from connectors.provider import Answer, ApiRequest, Facts, Provider, Raw, Unreadable
 from connectors.registry import PROVIDERS
 from connectors.sandbox.sites import sandbox_environment, sandbox_of
@@ -37,7 +37,7 @@ def with_credentials(name: str) -> Provider:
 
 async def looked_up(provider: Provider, link_id: str) -> Answer:
     async with http_client() as client:
-        return await ask(provider, client, question(provider.name, link_id))
+        return await ask(provider, client, question(provider.name, link_id), Shared())
 
 
 def read(provider: Provider, link_id: str, answer: Answer) -> Facts:
