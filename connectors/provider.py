@@ -257,6 +257,8 @@ class Provider(Protocol):
     settlement: ClassVar[SettlementMode]
     # Whether links that stay silent are looked up on a growing interval.
     polls: ClassVar[bool]
+    # Whether its API must not be asked about a link any more once it has told the link's end.
+    ends_for_good: ClassVar[bool]
     # How many lookups may be under way together; 1 where a later request must not overtake.
     calls_at_once: ClassVar[int]
     # Request headers worth keeping with the raw bytes, lower-case.

@@ -65,6 +65,7 @@ def rules(settings: Settings, providers: Mapping[str, Provider]) -> dict[str, Pr
             order_from=settings.provider_config(name).order_from,
             settlement=provider.settlement,
             polls=provider.polls,
+            ends_for_good=provider.ends_for_good,
             can_look_up=provider.can_look_up(),
         )
         for name, provider in providers.items()

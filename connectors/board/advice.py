@@ -39,7 +39,8 @@ ANOMALIES: dict[AnomalyKind, tuple[str, str]] = {
     ),
     "CLAIM_DENIED": (
         "An unsigned callback claimed what the provider denies.",
-        "Nothing changed. If there are many, somebody knows your callback URL: give it a token "
+        "Nothing changed. If the payer says they paid, look at the provider's portal. If there are "
+        "many, somebody knows your callback URL: give it a token "
         "(LINKSTATUS_{PROVIDER}__PATH_TOKEN) and change the URL at the provider.",
     ),
     "UNKNOWN_STATUS": (

@@ -10,10 +10,11 @@ Delivery guarantee: callbacks come for COMPLETED and FAILED only; CANCELLED is f
 Quirks: the support page writes GET /invoices, the API has /invoice; `invoice_id` is the
     `session_id` of /checkout; all values are strings, "" where unknown; `received_*` equal
     `invoice_*` before anything was received, so they count only when COMPLETED; COMPLETED may be
-    underpaid, or tell amounts that cannot be compared: comparing is our job, and it is not asked
-    again; after FAILED or CANCELLED only where a callback claims COMPLETED, since money must not be
-    missed. The signed text begins with a literal "/api/" that the URL does not have; the samples
-    disagree on the nonce's unit, so it is microseconds, strictly growing.
+    underpaid, or tell amounts that cannot be compared: comparing is our job. After COMPLETED,
+    FAILED and CANCELLED iPint wants no more queries, so there are none, whatever a callback claims:
+    a claim of another end than FAILED or CANCELLED is denied by what we know, and a person sees it.
+    The signed text begins with a literal "/api/" that the URL does not have; the samples disagree
+    on the nonce's unit, so it is microseconds, strictly growing.
 """
 
 import hashlib
@@ -113,6 +114,7 @@ class IPint:
     Config: ClassVar[type[ProviderConfig]] = IPintConfig
     settlement: ClassVar[SettlementMode] = "elsewhere"
     polls: ClassVar[bool] = True
+    ends_for_good: ClassVar[bool] = True
     # The nonce must grow from request to request as they arrive there.
     calls_at_once: ClassVar[int] = 1
     kept_headers: ClassVar[frozenset[str]] = frozenset()

@@ -80,7 +80,7 @@ class Desk:
             )
         }
         self._warned = False
-        self._ends = Ends()
+        self._ends = Ends(provider.ends_for_good)
 
     def room(self) -> int:
         """How many more requests may be taken."""

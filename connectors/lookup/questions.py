@@ -59,15 +59,16 @@ def same(request: LookupRequest) -> Same:
 
 
 class Ends:
-    """The latest answers that told a link's end. They also answer what was asked before they came:
-    a provider may forbid to be asked again then (iPint).
+    """The latest answers that told a link's end. They also answer what was asked before they came,
+    and where the end is told `for_good` whatever is asked later (iPint forbids it).
     """
 
     _MOST = 1000
     # Larger ones are no answers about one link worth remembering.
     _LONGEST = 16 << 10
 
-    def __init__(self) -> None:
+    def __init__(self, for_good: bool) -> None:
+        self._for_good = for_good
         self._heard: OrderedDict[str, tuple[int, Answer]] = OrderedDict()
 
     def keep(self, link_id: str, answer: Answer, now: int) -> None:
@@ -81,4 +82,4 @@ class Ends:
     def answer(self, request: LookupRequest) -> Answer | None:
         """What answers the request without asking."""
         heard_at, answer = self._heard.get(request["link_id"], (0, None))
-        return answer if request["requested_at"] <= heard_at else None
+        return answer if self._for_good or request["requested_at"] <= heard_at else None

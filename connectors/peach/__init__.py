@@ -79,6 +79,7 @@ class Peach:
     Config: ClassVar[type[ProviderConfig]] = PeachConfig
     settlement: ClassVar[SettlementMode] = "elsewhere"
     polls: ClassVar[bool] = True
+    ends_for_good: ClassVar[bool] = False
     calls_at_once: ClassVar[int] = 8
     kept_headers: ClassVar[frozenset[str]] = frozenset(
         {*signature.HEADERS, "x-webhook-signature-algorithm"}

@@ -105,6 +105,7 @@ class Ping:
     Config: ClassVar[type[ProviderConfig]] = PingConfig
     settlement: ClassVar[SettlementMode] = "by_order"
     polls: ClassVar[bool] = True
+    ends_for_good: ClassVar[bool] = False
     calls_at_once: ClassVar[int] = 8
     kept_headers: ClassVar[frozenset[str]] = frozenset()
     STATUS: ClassVar[Mapping[str, Status]] = STATUS

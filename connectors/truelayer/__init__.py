@@ -108,6 +108,7 @@ class TrueLayer:
     Config: ClassVar[type[ProviderConfig]] = TrueLayerConfig
     settlement: ClassVar[SettlementMode] = "by_payment"
     polls: ClassVar[bool] = True
+    ends_for_good: ClassVar[bool] = False
     calls_at_once: ClassVar[int] = 8
     kept_headers: ClassVar[frozenset[str]] = frozenset({"tl-signature", "x-tl-webhook-timestamp"})
     STATUS: ClassVar[Mapping[str, Status]] = STATUS

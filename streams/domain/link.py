@@ -8,6 +8,7 @@ the last registration."""
 from typing import cast
 
 from schemas.records import (
+    ENDED,
     AnomalyKind,
     LinkEvent,
     LinkStatus,
@@ -158,7 +159,7 @@ def _derive(row: LinkStatus, rules: ProviderRules, was_paid: bool) -> None:
     if row["payment_ids"]:
         row["payment_id"] = _paying_payment(row)
     _derive_order(row, rules, was_paid)
-    kinds = _derived_anomalies(row)
+    kinds = _derived_anomalies(row, rules)
     if kinds or row["anomalies"]:
         reported = [kind for kind in row["anomalies"] if kind in _REPORTED]
         row["anomalies"] = sorted({*reported, *kinds})
@@ -202,7 +203,7 @@ def _named_order(row: LinkStatus, rules: ProviderRules) -> tuple[str, OrderFrom]
     return row["link_id"], "SELF"
 
 
-def _derived_anomalies(row: LinkStatus) -> list[AnomalyKind]:
+def _derived_anomalies(row: LinkStatus, rules: ProviderRules) -> list[AnomalyKind]:
     found: list[AnomalyKind] = []
     if len(row["times"]) > 1:
         endings = ENDINGS & row["times"].keys()
@@ -210,11 +211,21 @@ def _derived_anomalies(row: LinkStatus) -> list[AnomalyKind]:
             found.append("CONFLICTING_END")
         if endings and "PAID" in row["times"]:
             found.append("PAID_AFTER_END")
+    if rules.ends_for_good and _is_denied_unasked(row):
+        found.append("CLAIM_DENIED")
     if row["payments"]:
         found += _payment_anomalies(row["payments"])
     if row["coverage"] == "UNKNOWN" or (row["status"] == "PAID" and _amounts_differ(row)):
         found.append("AMOUNT_MISMATCH")
     return found
+
+
+def _is_denied_unasked(row: LinkStatus) -> bool:
+    """Whether an ending is claimed above one that was told for good. It compares what only grows,
+    so that it does not matter which came first.
+    """
+    told = [RANK[status] for status in ENDINGS & row["times"].keys()]
+    return bool(told) and any(RANK[c] > min(told) for c in ENDED & row["claims"].keys())
 
 
 def _payment_anomalies(payments: list[Payment]) -> list[AnomalyKind]:

@@ -64,10 +64,13 @@ def is_over(row: LinkStatus) -> bool:
     return row["status"] in ENDED or is_completed(row)
 
 
+def is_settled_for_good(row: LinkStatus, rules: ProviderRules) -> bool:
+    """Whether the provider is not to be asked about the link again, whatever is claimed (iPint)."""
+    return is_completed(row) or (rules.ends_for_good and row["status"] in ENDED)
+
+
 def is_completed(row: LinkStatus) -> bool:
-    """Whether the provider has completed the link, if not with enough money: it is not to be asked
-    again then, whatever is claimed (iPint).
-    """
+    """Whether the provider has completed the link, if not with enough money."""
     return row["coverage"] in ("UNDERPAID", "UNKNOWN")
 
 

@@ -44,12 +44,14 @@ class ProviderRules:
 
     `order_from`: whom to wait for before a link counts in an order. `settlement`: who settles
     (by_order: we ask for it; by_payment: the provider reports it; elsewhere: neither).
+    `ends_for_good`: once it has told a link's end it is not to be asked about the link again.
     """
 
     order_from: Literal["lookup", "self", "registration"] = "self"
     settlement: Literal["by_order", "by_payment", "elsewhere"] = "elsewhere"
     polls: bool = False
     can_look_up: bool = False
+    ends_for_good: bool = False
 
 
 def utc(micros: int) -> str:

@@ -17,7 +17,7 @@ from schemas.records import (
     Status,
 )
 from streams.domain.link import fold
-from streams.domain.polling import SECOND, is_completed, is_ours, is_over
+from streams.domain.polling import SECOND, is_ours, is_over, is_settled_for_good
 from streams.domain.rules import RANK, ProviderRules
 
 # How long after an answer a repeated claim is worth another question.
@@ -97,12 +97,18 @@ def _evidence(kind: AnomalyKind, row: LinkStatus, event: LinkEvent) -> str:
         "OVERPAID": money,
         "SECOND_PAYMENT": f"payments: {', '.join(row['payment_ids'])}",
         "PAYMENT_REVERSED": f"payments: {'; '.join(payments)}",
-        "CLAIM_DENIED": f"claimed {event['denies']}, the provider says {event['provider_status']}",
+        "CLAIM_DENIED": _denial(row, event),
         "AMOUNT_MISMATCH": (row["coverage"] == "UNKNOWN" and event["reason"]) or mismatch,
         "LATE_LINK": f"paid in order {row['order_id']}, then named for another: registered "
         f"{registration and registration['order_id']}, provider {row['provider_order_id']}",
     }
     return f"{texts.get(kind, '')} [{event['origin']}]"
+
+
+def _denial(row: LinkStatus, event: LinkEvent) -> str:
+    if event["denies"] is not None:
+        return f"claimed {event['denies']}, the provider says {event['provider_status']}"
+    return f"claimed {row['claimed_status']}, the provider had said {row['status']} for good"
 
 
 def _question(
@@ -116,7 +122,7 @@ def _question(
     claimed = event["status"]
     if not event["verified"]:
         known = before is not None and claimed in before["claims"]
-        if known or RANK[claimed] <= RANK[after["status"]] or is_completed(after):
+        if known or RANK[claimed] <= RANK[after["status"]] or is_settled_for_good(after, rules):
             return None
         return lookup_request(after, "CLAIM", event["received_at"], claimed)
     became_paid = after["status"] == "PAID" and (before is None or before["status"] != "PAID")

@@ -73,6 +73,7 @@ def handlers() -> dict[str, Handler]:
             order_from=kind.Config.model_fields["order_from"].default,
             settlement=kind.settlement,
             polls=kind.polls,
+            ends_for_good=kind.ends_for_good,
             can_look_up=known[name].can_look_up(),
         )
         for name, kind in PROVIDERS.items()

@@ -302,14 +302,21 @@ async def test_what_was_asked_before_the_end_was_told_is_not_asked_after_it(word
     assert [record.value for record in records[1:]] == [invoice("i1", word)] * 3
 
 
-async def test_a_claim_made_after_the_end_is_asked_about() -> None:
+@pytest.mark.parametrize("for_good", [True, False])
+async def test_a_claim_made_after_the_end_is_asked_about_unless_it_was_for_good(
+    monkeypatch: pytest.MonkeyPatch, for_good: bool
+) -> None:
+    assert IPint.ends_for_good
+    monkeypatch.setattr(IPint, "ends_for_good", for_good)
     api = Api(i1=["FAILED", "COMPLETED"])
     async with asking(api) as office:
         await office.take(request("i1", "FAILED"))
         await office.finished()
         await office.take(request("i1", "PAID", at=micros_now() + 1_000_000))
-        await office.finished()
-    assert len(api.asked) == 2
+        _, last = await office.finished()
+    assert len(api.asked) == (1 if for_good else 2)
+    assert last.value == invoice("i1", "FAILED" if for_good else "COMPLETED")
+    assert last.headers["lookup-claim"] == b"PAID"
 
 
 async def test_a_request_is_asked_again_once_it_was_answered() -> None:

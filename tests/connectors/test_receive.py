@@ -36,6 +36,7 @@ class Acme:
     Config: ClassVar[type[ProviderConfig]] = ProviderConfig
     settlement: ClassVar[Any] = "elsewhere"
     polls: ClassVar[bool] = False
+    ends_for_good: ClassVar[bool] = False
     calls_at_once: ClassVar[int] = 1
     kept_headers: ClassVar[frozenset[str]] = frozenset({"x-acme-key"})
     STATUS: ClassVar[Mapping[str, Status]] = {}

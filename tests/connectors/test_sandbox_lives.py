@@ -12,12 +12,14 @@ import pytest
 from connectors import examples
 from connectors.provider import ApiRequest, ApiResponse, Inbound, Provider, Raw
 from connectors.registry import PROVIDERS
-from connectors.sandbox.simulator import Callback, NewLink
+from connectors.sandbox.simulator import Callback, NewLink, said
 from connectors.sandbox.sites import sandbox_of
 from schemas.records import LinkEvent, LinkStatus, LookupRequest, PaymentLink
 from streams.domain.joining import join
 from streams.domain.rules import ProviderRules
 from streams.domain.tracking import lookup_request, track
+from streams.settings import load
+from streams.work import rules
 from tests.connectors.sandboxes import BASE_URL, NOW, Simulated, shown
 
 LIVES = [(name, outcome) for name in PROVIDERS for outcome in sandbox_of(name).LIVES]
@@ -27,9 +29,9 @@ LINK = "aLinkOfTheTests"
 class Pipeline:
     """The stages from raw callback to row, for one link of one provider."""
 
-    def __init__(self, simulated: Simulated, provider: Provider) -> None:
-        self.simulated, self.provider = simulated, provider
-        self.rules = ProviderRules(provider.config.order_from, provider.settlement, True, True)  # type: ignore[attr-defined]
+    def __init__(self, simulated: Simulated, provider: Provider, rules: ProviderRules) -> None:
+        self.simulated, self.provider, self.rules = simulated, provider, rules
+        self.asked = 0
         self.row: LinkStatus | None = None
         self.payments: dict[str, PaymentLink] = {}
 
@@ -102,6 +104,7 @@ class Pipeline:
 
     def ask(self, wanted: ApiRequest) -> ApiResponse:
         """Below the mount, as the host passes it on."""
+        self.asked += 1
         _, _, url = wanted.url.removeprefix(f"{BASE_URL}/").partition("/")
         request = ApiRequest(wanted.method, f"/{url}", wanted.headers, wanted.body)
         return self.simulated.sandbox.answer(request, NOW)
@@ -113,8 +116,9 @@ def pipeline(name: str) -> Pipeline:
         setting.lower(): json.loads(value) if value.startswith("[") else value
         for setting, value in sandbox_of(name).environment(simulated.site).items()
     }
-    kind = PROVIDERS[name]
-    return Pipeline(simulated, kind(kind.Config.model_validate(settings)))
+    loaded = load(**{name: settings})
+    provider = loaded.providers()[name]
+    return Pipeline(simulated, provider, rules(loaded, {name: provider})[name])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -142,6 +146,21 @@ def test_a_life_ends_as_a_play_expects(name: str, outcome: str, seed: int) -> No
         assert (row["amount_minor"], row["currency"]) == (12345, sandbox.CURRENCY)
     if name == "ping":
         assert (row["order_id"], row["order_from"]) == ("order-1", "LOOKUP")
+
+
+@pytest.mark.parametrize("word", ["FAILED", "CANCELLED", "UNDERPAID", "COMPLETED"])
+def test_ipint_is_not_queried_after_an_end_whatever_callbacks_say(word: str) -> None:
+    through = pipeline("ipint")
+    sandbox = through.simulated.sandbox
+    sandbox.create(NewLink(LINK, 12345, sandbox.CURRENCY), NOW)
+    sandbox.move(LINK, word, NOW)
+    through.register()
+    assert through.row is not None
+    through.look_up(lookup_request(through.row, "POLL", NOW))
+    ended, asked = through.row["status"], through.asked
+    for status in ("FAILED", "COMPLETED", "FAILED"):
+        through.receive(said({"invoice_id": LINK, "status": status}))
+    assert (through.row["status"], through.asked, asked) == (ended, 1, 1)
 
 
 @pytest.mark.parametrize("name", PROVIDERS)

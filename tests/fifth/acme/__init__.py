@@ -58,6 +58,7 @@ class Acme:
     Config: ClassVar[type[ProviderConfig]] = AcmeConfig
     settlement: ClassVar[SettlementMode] = "elsewhere"
     polls: ClassVar[bool] = True
+    ends_for_good: ClassVar[bool] = False
     calls_at_once: ClassVar[int] = 4
     kept_headers: ClassVar[frozenset[str]] = frozenset({"x-acme-signature"})
     STATUS: ClassVar[Mapping[str, Status]] = STATUS

@@ -12,6 +12,7 @@ from tests.streams.domain.build import event, link_events, registration
 SELF = ProviderRules()
 LOOKUP = ProviderRules(order_from="lookup")
 REGISTRATION = ProviderRules(order_from="registration")
+FOR_GOOD = ProviderRules(ends_for_good=True)
 
 
 def folded(events: list[LinkEvent], rules: ProviderRules = SELF) -> LinkStatus:
@@ -27,12 +28,13 @@ def essence(row: LinkStatus) -> dict[str, object]:
     return {k: v for k, v in row.items() if k not in ("version", "changed_at")}
 
 
+@pytest.mark.parametrize("rules", [SELF, FOR_GOOD])
 @given(events=st.lists(link_events(), min_size=1, max_size=8), data=st.data())
 def test_order_and_repeats_do_not_change_the_row(
-    events: list[LinkEvent], data: st.DataObject
+    rules: ProviderRules, events: list[LinkEvent], data: st.DataObject
 ) -> None:
     shuffled = data.draw(st.permutations(events + events[: data.draw(st.integers(0, 8))]))
-    assert essence(folded(list(shuffled))) == essence(folded(events))
+    assert essence(folded(list(shuffled), rules)) == essence(folded(events, rules))
 
 
 # A paid link stays in the order it was counted in, so with orders named by lookups the property

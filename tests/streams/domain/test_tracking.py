@@ -1,15 +1,17 @@
 """What follows from an event: questions, anomalies and what orders hear."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.records import LinkEvent, LinkStatus
+from schemas.records import LinkEvent, LinkStatus, Status
 from streams.domain.rules import ProviderRules
 from streams.domain.tracking import Tracked, track
 from tests.streams.domain.build import event, link_events, registration
 
 PING = ProviderRules(order_from="lookup", settlement="by_order", polls=True, can_look_up=True)
 SELF = ProviderRules(can_look_up=True)
+FOR_GOOD = ProviderRules(can_look_up=True, ends_for_good=True)
 
 
 def followed(events: list[LinkEvent], rules: ProviderRules) -> list[Tracked]:
@@ -69,6 +71,38 @@ def test_a_callback_of_what_a_poll_found_completed_asks_nothing() -> None:
         outcome = followed([underpaid, event(claimed, verified=False)], SELF)[1]
         assert outcome.lookup is None
         assert outcome.row["claims"].keys() == {claimed}
+
+
+@pytest.mark.parametrize(
+    ("ended", "claimed"), [("FAILED", "PAID"), ("CANCELLED", "PAID"), ("CANCELLED", "FAILED")]
+)
+def test_what_is_claimed_after_an_end_told_for_good_is_denied_unasked(
+    ended: Status, claimed: Status
+) -> None:
+    """iPint: "If you get this status, do not query further"; yet a person hears of the claim."""
+    told, claim = event(ended, source="lookup"), event(claimed, verified=False)
+    _, outcome = followed([told, claim], FOR_GOOD)
+    assert outcome.lookup is None
+    assert (outcome.row["status"], outcome.row["claimed_status"]) == (ended, claimed)
+    (anomaly,) = outcome.anomalies
+    assert anomaly["kind"] == "CLAIM_DENIED"
+    assert anomaly["detail"].startswith(
+        f"claimed {claimed}, the provider had said {ended} for good"
+    )
+    # The claim that came first was asked about, and is denied by the answer: it ends the same.
+    answered = followed([claim, {**told, "denies": claimed}], FOR_GOOD)[-1].row
+    assert answered["anomalies"] == outcome.row["anomalies"]
+    # Repeated for days, it is still not asked about.
+    again: LinkEvent = {**claim, "received_at": 86_400_000_000}
+    assert followed([told, claim, again], FOR_GOOD)[-1] == Tracked(outcome.row)
+    assert followed([told, claim], SELF)[1].lookup is not None
+
+
+def test_an_end_told_for_good_is_confirmed_by_its_callback_and_nothing_more() -> None:
+    for status in ("FAILED", "PAID"):
+        told, claim = event(status, source="lookup"), event(status, verified=False)
+        for order in ([told, claim], [claim, told]):
+            assert followed(order, FOR_GOOD)[-1].row["anomalies"] == []
 
 
 def test_an_invented_claim_repeated_is_not_asked_about_again() -> None:
