@@ -261,12 +261,16 @@ class Provider(Protocol):
     ends_for_good: ClassVar[bool]
     # How many lookups may be under way together; 1 where a later request must not overtake.
     calls_at_once: ClassVar[int]
-    # Request headers worth keeping with the raw bytes, lower-case.
-    kept_headers: ClassVar[frozenset[str]]
     # Vendor word -> our word: the reviewable table.
     STATUS: ClassVar[Mapping[str, Status]]
 
     def __init__(self, config: Any) -> None: ...
+
+    @property
+    def kept_headers(self) -> frozenset[str]:
+        """Request headers to keep with the raw bytes, lower-case. Those with `signature` in their
+        name are kept anyhow: a scheme that is not known yet may be judged by them some day.
+        """
 
     def key(self, body: bytes, content_type: str) -> str | None:
         """The link id, else the payment id, if it can be read cheaply: it only places the

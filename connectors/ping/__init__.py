@@ -6,7 +6,8 @@ Vendor documents: "Handling Responses and Callbacks", "Fetch a Full Representati
 
 Signature: optional at Ping, its header and algorithm undocumented: scheme and header can be set
     (`signature`), and then what does not fit is refused. Signed or not, every callback is a claim
-    and the lookup is the authority.
+    and the lookup is the authority. The header is kept with the raw bytes, set or not, so that its
+    name is seen there and a scheme can be tried on what came before it was known.
 Retries: undocumented, and so are order and repeats; Ping itself recommends polling as well.
 Delivery guarantee: a lost callback is made good by polling; a repeat has the same event id.
 Quirks: the callback's time is misspelt `occured_at` (the Payments API spells it right: both are
@@ -107,12 +108,16 @@ class Ping:
     polls: ClassVar[bool] = True
     ends_for_good: ClassVar[bool] = False
     calls_at_once: ClassVar[int] = 8
-    kept_headers: ClassVar[frozenset[str]] = frozenset()
     STATUS: ClassVar[Mapping[str, Status]] = STATUS
 
     def __init__(self, config: PingConfig) -> None:
         self.config = config
         self._keys = [key.get_secret_value() for key in config.signing_keys]
+
+    @property
+    def kept_headers(self) -> frozenset[str]:
+        header = self.config.signature_header
+        return frozenset({header.lower()} if header else ())
 
     def key(self, body: bytes, content_type: str) -> str | None:
         return reading.first_identifier(body, "payment_link_id")

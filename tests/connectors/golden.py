@@ -49,7 +49,7 @@ class Case:
 
     @property
     def is_signed(self) -> bool:
-        kept = PROVIDERS[self.provider].kept_headers
+        kept = self.instance().kept_headers
         return self.is_callback and any(name in kept for name in self.content["request"]["headers"])
 
     def inbound(self) -> Inbound:

@@ -52,6 +52,11 @@ def test_what_does_not_fit_is_refused(scheme: str) -> None:
             ping(scheme, "new").authenticate(each, None, 0)
 
 
+def test_the_header_that_is_set_is_kept_with_the_raw_bytes() -> None:
+    assert ping("hmac-sha256-hex", "one").kept_headers == {"x-signed"}
+    assert Ping(PingConfig()).kept_headers == frozenset()
+
+
 def test_it_is_off_unless_it_is_set() -> None:
     assert Ping(PingConfig()).authenticate(inbound(None), None, 0) is False
 

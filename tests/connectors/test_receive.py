@@ -126,6 +126,18 @@ async def test_a_signed_callback_is_verified_and_its_signature_kept() -> None:
     assert shelf.records[0].headers["x-acme-key"] == b"old"
 
 
+async def test_a_signature_that_nobody_can_judge_yet_is_kept_with_what_it_signs() -> None:
+    """Ping's header and scheme are not documented: whoever learns them can judge what has come."""
+    shelf = Shelf()
+    sent = {"X-Ping-Signature": "t=1,v1=\xe9", "X-Callback-Id": "7"}
+    latin = {name.encode(): text.encode("latin-1") for name, text in sent.items()}
+    assert (await post(shelf, headers=latin)).status_code == 200
+    (record,) = shelf.records
+    assert record.headers["x-ping-signature"] == b"t=1,v1=\xe9"
+    assert (record.headers["verified"], "x-callback-id" in record.headers) == (b"0", False)
+    assert (await post(shelf, headers={"x-signature": "x" * 70_000})).status_code == 413
+
+
 @pytest.mark.parametrize(
     "route", ["/callbacks/acme", "/callbacks/acme/", "/callbacks/acme/order/7"]
 )
