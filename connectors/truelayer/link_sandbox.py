@@ -26,6 +26,13 @@ STATUSES = {"payment_created": "authorizing"} | {
     word: word for word in ("authorized", "executed", "settled", "failed")
 }
 TIMED = {"authorized", "executed", "settlement_stalled", "settled", "creditable", "failed"}
+# What comes to the same URI and tells nothing of a link -> whose id and what time its event has.
+ASIDES = {
+    "refund_executed": ("refund_id", "executed_at"),
+    "refund_failed": ("refund_id", "failed_at"),
+    "payout_executed": ("payout_id", "executed_at"),
+    "mandate_authorized": ("mandate_id", "authorized_at"),
+}
 METHOD = {
     "type": "bank_transfer",
     "provider_id": "mock-payments-gb-redirect",
@@ -85,6 +92,14 @@ def event(link_id: str, payment_id: str | None, word: str, now: int, metadata: D
     about = {"payment_id": payment_id, f"{word}_at": at, "payment_method": METHOD}
     about |= {"metadata": metadata} if metadata else {}
     return {"type": f"payment_{word}"} | common | about | (REASON if word == "failed" else {})
+
+
+def aside(payment_id: str | None, word: str, now: int) -> Doc:
+    """The event of one of ASIDES. Only a refund names the payment."""
+    subject, time = ASIDES[word]
+    of = {"payment_id": payment_id} if subject == "refund_id" else {}
+    about = {"type": word, "event_version": 1, "event_id": str(uuid4()), subject: str(uuid4())}
+    return about | of | {time: rfc3339(now, "milliseconds")}
 
 
 def private_pem() -> str:

@@ -1,8 +1,8 @@
 """TrueLayer, simulated: payment links, payments, the key set, and events signed ES512.
 
 Payment events carry no link id. A failed attempt leaves its link enabled; `disabled` comes with the
-reason fulfilled or expired. Deliveries are repeated with jitter for up to 72 hours. How links,
-payments and events look is in `link_sandbox`.
+reason fulfilled or expired. Refunds, payouts and mandates come to the same URI. Deliveries are
+repeated with jitter for up to 72 hours. How links, payments and events look is in `link_sandbox`.
 """
 
 from random import Random, SystemRandom
@@ -36,6 +36,9 @@ class Sandbox(sim.Simulator):
             ("payment_created", "authorized", "executed", "settlement_stalled", *PAID[1:]),
             ("PAID",),
             "PAID",
+        ),
+        "paid, then refunded, among other business": Life(
+            ("payment_created", *PAID, *links.ASIDES), ("PAID",), "PAID"
         ),
         "failed": Life(("payment_created", "failed"), ("PROCESSING",)),
         "failed, then expired": Life(("payment_created", "failed", "expired"), ("EXPIRED",)),
@@ -87,9 +90,12 @@ class Sandbox(sim.Simulator):
 
     def move(self, link_id: str, word: str, now: int) -> None:
         link = self.state.get("link", link_id)
-        if link is None or word not in links.STEPS:
+        if link is None or word not in (*links.STEPS, *links.ASIDES):
             raise KeyError(f"{link_id} {word}")
         payment_id = next(reversed(self._payments_of(link_id)), None)
+        if word in links.ASIDES:
+            self.state.owe(sim.said(links.aside(payment_id, word, now)))
+            return
         if word == "payment_created":
             payment_id = str(uuid4())
         self._become(link_id, payment_id, word, now)

@@ -32,6 +32,7 @@ class Pipeline:
     def __init__(self, simulated: Simulated, provider: Provider, rules: ProviderRules) -> None:
         self.simulated, self.provider, self.rules = simulated, provider, rules
         self.asked = 0
+        self.notices: list[str] = []
         self.row: LinkStatus | None = None
         self.payments: dict[str, PaymentLink] = {}
 
@@ -61,6 +62,7 @@ class Pipeline:
 
     def absorb(self, raw: Raw) -> None:
         facts = self.provider.read(raw)
+        self.notices += [notice["kind"] for notice in facts.notices]
         for event in facts.events:
             self.take(event)
         for payment in facts.payments:
@@ -146,6 +148,20 @@ def test_a_life_ends_as_a_play_expects(name: str, outcome: str, seed: int) -> No
         assert (row["amount_minor"], row["currency"]) == (12345, sandbox.CURRENCY)
     if name == "ping":
         assert (row["order_id"], row["order_from"]) == ("order-1", "LOOKUP")
+
+
+def test_what_is_no_business_of_a_link_is_kept_as_a_notice_and_makes_no_noise() -> None:
+    through, life = pipeline("truelayer"), "paid, then refunded, among other business"
+    sandbox = through.simulated.sandbox
+    sandbox.create(NewLink(LINK, 12345, sandbox.CURRENCY), NOW)
+    for word in sandbox.LIVES[life].words:
+        sandbox.move(LINK, word, NOW)
+    for callback in through.simulated.owed():
+        through.receive(callback)
+    told = ["refund_executed", "refund_failed", "payout_executed", "mandate_authorized"]
+    assert through.notices == told
+    assert through.row is not None
+    assert (through.row["status"], through.row["anomalies"]) == ("PAID", [])
 
 
 @pytest.mark.parametrize("word", ["FAILED", "CANCELLED", "UNDERPAID", "COMPLETED"])

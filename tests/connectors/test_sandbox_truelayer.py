@@ -130,6 +130,23 @@ def test_events_of_a_paid_link(truelayer: Simulated) -> None:
     ).keys()
 
 
+def test_other_business_comes_to_the_same_uri_and_changes_no_link(truelayer: Simulated) -> None:
+    lived(truelayer, "payment_created", "settled")
+    created, _ = said(truelayer.owed())
+    before = get(truelayer, "payment-links/link-1"), get(truelayer, "payment-links/link-1/payments")
+    for word in ("refund_executed", "refund_failed", "payout_executed", "mandate_authorized"):
+        truelayer.sandbox.move("link-1", word, NOW)
+    refund, _, payout, mandate = events = said(truelayer.owed())
+    assert (refund["type"], refund["payment_id"]) == ("refund_executed", created["payment"]["id"])
+    assert {"refund_id", "executed_at"} <= refund.keys()
+    assert {"payout_id", "executed_at"} <= payout.keys()
+    assert {"mandate_id", "authorized_at"} <= mandate.keys()
+    assert not any("payment_link_id" in event for event in events)
+    assert "payment_id" not in payout | mandate
+    after = get(truelayer, "payment-links/link-1"), get(truelayer, "payment-links/link-1/payments")
+    assert after == before
+
+
 def test_a_failed_payment_leaves_its_link_open(truelayer: Simulated) -> None:
     lived(truelayer, "payment_created", "failed", "payment_created", "settled")
     first, second = get(truelayer, "payment-links/link-1/payments")["items"]
