@@ -160,6 +160,21 @@ class Raw:
         denied = self.claimed_status if self.claimed_status in ENDED else None
         return self.event(self.link_id or "", "UNKNOWN", word, denies=denied)
 
+    def question(self, subject_id: str) -> LookupRequest:
+        """Asks the provider about what a callback named that is no link; as limited as about a link
+        that we never issued, since anybody may have sent it.
+        """
+        return {
+            "request_id": event_id("lookup", self.provider, subject_id, "CLAIM", self.received_at),
+            "provider": self.provider,
+            "link_id": subject_id,
+            "reason": "CLAIM",
+            "claimed_status": None,
+            "payment_id": None,
+            "issued": False,
+            "requested_at": self.received_at,
+        }
+
     def notice(
         self,
         kind: str,
@@ -189,11 +204,14 @@ class Raw:
 
 
 class Facts(NamedTuple):
-    """What one raw callback says. Most say one thing."""
+    """What one raw callback says. Most say one thing. `questions` are about what is no link: about
+    links the stages after ask by themselves.
+    """
 
     events: tuple[LinkEvent, ...] = ()
     payments: tuple[PaymentEvent, ...] = ()
     notices: tuple[Notice, ...] = ()
+    questions: tuple[LookupRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

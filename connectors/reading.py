@@ -169,11 +169,19 @@ def refusal(raw: Raw) -> Facts | None:
     """What an answer without success says: that there is no such link is a fact, else it is
     Unreadable.
     """
+    word = not_there(raw)
+    return Facts(events=(raw.not_found(word),)) if word else None
+
+
+def not_there(raw: Raw) -> str | None:
+    """In which word an answer says that what was asked about is not there; None for a success.
+    Raises Unreadable for any other refusal.
+    """
     code = raw.headers.get("lookup-status", "200")
     if code.startswith("2"):
         return None
     if word := _NO_SUCH_LINK.get(code):
-        return Facts(events=(raw.not_found(word),))
+        return word
     raise Unreadable(f"the lookup was answered with {code}")
 
 

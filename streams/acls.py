@@ -18,7 +18,10 @@ Resource = Literal["topic", "group", "transactional-id"]
 
 # What the agents of a stage send, besides the stage's own table.
 _SENT: dict[str, tuple[t.Topic[Any], ...]] = {
-    "normalize": (t.LINK_EVENTS, t.PAYMENT_EVENTS, t.ORDER_EVENTS, t.NOTICES, t.ANOMALIES),
+    "normalize": (
+        *(t.LINK_EVENTS, t.PAYMENT_EVENTS, t.ORDER_EVENTS),
+        *(t.NOTICES, t.ANOMALIES, t.LOOKUPS),
+    ),
     "join": (t.LINK_EVENTS,),
     "track": (t.ANOMALIES, t.LOOKUPS, t.ORDER_EVENTS),
     "orders": (t.ORDER_CLOSE, t.SETTLEMENT, t.ANOMALIES),

@@ -86,6 +86,21 @@ def test_peach_is_believed_by_its_signature(system: System) -> None:
     assert kinds(order) == {"EXPECTED"}
 
 
+def test_a_batch_event_that_anybody_may_send_is_asked_of_peach(system: System) -> None:
+    forged = {"batchId": "never-made", "status": "completed"}
+    assert httpx.post(f"{system.url}/callbacks/peach", json=forged, timeout=30).status_code == 200
+
+    def denied(page: Any) -> bool:
+        told = {(n["kind"], n["subject_id"], n["status"]) for n in page["notices"]}
+        claimed = ("batch", "never-made", "completed")
+        return told >= {claimed, ("batch lookup", "never-made", "not found")}
+
+    system.see("/notices?provider=peach", denied)
+    # It is no link of ours for that.
+    links = system.get("/links?provider=peach")["links"]
+    assert not any("never-made" in link["link_id"] for link in links)
+
+
 def test_truelayer_joins_a_payment_that_comes_before_its_link(system: System) -> None:
     example(system, "truelayer", "payment_settled")
     assert system.get(f"/links/truelayer/{TRUELAYER}") is None

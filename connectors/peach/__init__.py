@@ -6,7 +6,8 @@ Vendor documents: "Payment Links webhooks", "Query payment", "Cancel link", "Pay
 Signature: opt-in. Header HMAC-SHA256 (hex) over `timestamp.webhookId.url.payload`, the url being
     the webhook URL as configured at Peach; a new secret takes effect at once, so several are
     accepted. Relayed Checkout events may instead carry `signature` in the body. Batch events and
-    the probe sent when a webhook is configured are unsigned.
+    the probe sent when a webhook is configured are unsigned: what a batch event claims is asked of
+    the batch query, and its answer kept beside it as the notice "batch lookup".
 Retries: after 2, 4, 8, 15, 30 minutes and 1 hour, then daily to 30 days, until answered with
     exactly 200.
 Delivery guarantee: at least once, in no order; no event id or time in the body (`x-webhook-id` when
@@ -27,7 +28,7 @@ from typing import ClassVar
 from pydantic import SecretStr, model_validator
 
 from connectors import calling, cancel_api, reading
-from connectors.peach import checkout, links, signature
+from connectors.peach import batches, checkout, links, signature
 from connectors.provider import (
     Answer,
     ApiRequest,
@@ -113,32 +114,41 @@ class Peach:
 
     def read(self, raw: Raw) -> Facts:
         if raw.link_id is not None:
+            if batch := batches.asked_about(raw.link_id):
+                return Facts(notices=(batches.answer(raw, batch),))
             return reading.refusal(raw) or _answer(raw)
         if checkout.is_form(raw.body, raw.headers.get("content-type", "")):
             notice = checkout.checkout_notice(raw)
             return Facts(payments=checkout.told_of(raw, notice), notices=(notice,))
         payload = reading.json_object(raw.body)
         if "paymentId" in payload:
-            return Facts(events=(links.event(raw, payload, STATUS),))
-        return Facts(notices=(checkout.other_notice(raw, payload),))
+            event = links.event(raw, payload, STATUS)
+            if batches.asked_about(event["link_id"]) is not None:
+                raise Unreadable("paymentId: is a batch's name")
+            return Facts(events=(event,))
+        notice = checkout.other_notice(raw, payload)
+        questions = batches.questions(raw, notice) if self.can_look_up() else ()
+        return Facts(notices=(notice,), questions=questions)
 
     def can_look_up(self) -> bool:
         c = self.config
         return bool(c.client_id and c.client_secret and c.merchant_id)
 
     def lookup(self, request: LookupRequest, now: int) -> Lookup:
-        response = yield from self._call("GET", request["link_id"], now)
-        calling.succeeded(response, "GET payment")
+        batch = batches.asked_about(request["link_id"])
+        what, identifier = ("batches", batch) if batch else ("payments", request["link_id"])
+        response = yield from self._call("GET", what, identifier, now)
+        calling.succeeded(response, f"GET {what}")
         return Answer(response.status, response.body)
 
     def cancel(self, link_id: str, now: int) -> cancel_api.Cancelling:
         """Only while it is unpaid, `initiated` and has not expired; it cannot be undone."""
-        return cancel_api.judge((yield from self._call("DELETE", link_id, now)))
+        return cancel_api.judge((yield from self._call("DELETE", "payments", link_id, now)))
 
     def _call(
-        self, method: str, link_id: str, now: int
+        self, method: str, what: str, identifier: str, now: int
     ) -> Generator[ApiRequest, ApiResponse, ApiResponse]:
-        url = f"{self.config.links_url}/api/payments/{calling.path_part(link_id)}"
+        url = f"{self.config.links_url}/api/{what}/{calling.path_part(identifier)}"
         request = ApiRequest(method, url, {"accept": "application/json"})
         return self._token.call(self._token_request(), request, now)
 

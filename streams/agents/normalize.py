@@ -70,6 +70,9 @@ def _send_facts(batch: Batch, facts: Facts, traced: Headers | None) -> None:
         key = message_key(notice["provider"], notice["subject_id"] or notice["kind"])
         headers = with_event_id(notice["event_id"], traced)
         batch.send(topics.NOTICES.name, key, codec.NOTICE.encode(notice), headers)
+    for question in facts.questions:
+        key = message_key(question["provider"], question["link_id"])
+        batch.send(topics.LOOKUPS.name, key, codec.LOOKUP_REQUEST.encode(question), traced)
 
 
 def _send_event(batch: Batch, event: LinkEvent, traced: Headers | None) -> None:

@@ -103,6 +103,7 @@ def _as_golden(read: Facts) -> list[dict[str, Any]]:
         *({"event": _told(event)} for event in read.events),
         *({"payment": _told(payment)} for payment in read.payments),
         *({"notice": _told(notice)} for notice in read.notices),
+        *({"question": _told(question)} for question in read.questions),
     ]
 
 

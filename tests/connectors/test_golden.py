@@ -41,6 +41,8 @@ def test_the_facts_fit_the_schemas(case: Case) -> None:
         assert codec.PAYMENT_EVENT.decode(codec.PAYMENT_EVENT.encode(payment)) == payment
     for notice in facts.notices:
         assert codec.NOTICE.decode(codec.NOTICE.encode(notice)) == notice
+    for question in facts.questions:
+        assert codec.LOOKUP_REQUEST.decode(codec.LOOKUP_REQUEST.encode(question)) == question
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

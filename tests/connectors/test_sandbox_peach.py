@@ -12,7 +12,7 @@ import pytest
 
 from connectors.peach import Peach, PeachConfig
 from connectors.peach.link_sandbox import BRANDS, CHECKOUT_BRANDS, new, signature
-from connectors.provider import ApiRequest, Inbound, Raw
+from connectors.provider import Answer, ApiRequest, Inbound, Lookup, Raw
 from connectors.sandbox.simulator import DAY, NewLink
 from schemas.records import LinkEvent, Notice
 from tests.connectors.sandboxes import NOW, SECOND, Simulated, said, shown
@@ -294,6 +294,46 @@ def test_a_batch_expires_when_nothing_is_uploaded_in_three_hours(peach: Simulate
     peach.sandbox.woken(alarm.key, NOW + hours)
     assert said(peach.owed())[-1] == {"batchId": batch, "status": "expired"}
     assert upload(peach, url, b"amount,currency\n1,ZAR\n") == 403
+
+
+def answered(peach: Simulated, asking: Lookup) -> Answer:
+    """What comes of asking the simulated API, each request below its mount."""
+    try:
+        wanted = next(asking)
+        while True:
+            _, _, path = wanted.url.removeprefix("http://sandbox.test/").partition("/")
+            below = ApiRequest(wanted.method, f"/{path}", wanted.headers, wanted.body)
+            wanted = asking.send(peach.sandbox.answer(below, NOW))
+    except StopIteration as end:
+        answer: Answer = end.value
+        return answer
+
+
+@pytest.mark.parametrize(("forged", "status"), [(False, "completed"), (True, "not found")])
+def test_what_a_batch_claims_is_asked_of_the_batch_query(
+    peach: Simulated, forged: bool, status: str
+) -> None:
+    batch, url, _ = a_batch(peach)
+    upload(peach, url, b"amount,currency\n1,ZAR\n")
+    told = peach.sandbox.environment(peach.site)
+    names = ("links_url", "auth_url", "client_id", "client_secret", "merchant_id")
+    provider = Peach(PeachConfig.model_validate({name: told[name.upper()] for name in names}))
+    claimed = {"batchId": "invented" if forged else batch, "status": "completed"}
+    callback = Raw("peach", json.dumps(claimed).encode(), {}, "callback", False, NOW, "x")
+    (question,) = provider.read(callback).questions
+    assert (question["claimed_status"], question["issued"]) == (None, False)
+    answer = answered(peach, provider.lookup(question, NOW))
+    about = {"lookup-status": str(answer.status)}
+    raw = Raw("peach", answer.body, about, "lookup", True, NOW, "x", link_id=question["link_id"])
+    facts = provider.read(raw)
+    (notice,) = facts.notices
+    assert (notice["kind"], notice["subject_id"], notice["status"]) == (
+        "batch lookup",
+        claimed["batchId"],
+        status,
+    )
+    # It is no link: nothing is said of one.
+    assert (facts.events, facts.payments, facts.questions) == ((), (), ())
 
 
 def test_what_a_batch_says_is_read_as_a_notice_though_it_comes_unsigned(peach: Simulated) -> None:
