@@ -4,10 +4,11 @@ Vendor documents: "Payment Links webhooks", "Query payment", "Cancel link", "Pay
     Links authentication", "Checkout webhooks", "Checkout authentication", "Response codes".
 
 Signature: opt-in. Header HMAC-SHA256 (hex) over `timestamp.webhookId.url.payload`, the url being
-    the webhook URL as configured at Peach; a new secret takes effect at once, so several are
-    accepted. Relayed Checkout events may instead carry `signature` in the body. Batch events and
-    the probe sent when a webhook is configured are unsigned: what a batch event claims is asked of
-    the batch query, and its answer kept beside it as the notice "batch lookup".
+    the webhook URL as configured at Peach, or the link's own on the same host; a new secret takes
+    effect at once, so several are accepted. Relayed Checkout events may instead carry `signature`
+    in the body. Batch events and the probe sent when a webhook is configured are unsigned: what a
+    batch event claims is asked of the batch query, and its answer kept beside it as the notice
+    "batch lookup".
 Retries: after 2, 4, 8, 15, 30 minutes and 1 hour, then daily to 30 days, until answered with
     exactly 200.
 Delivery guarantee: at least once, in no order; no event id or time in the body (`x-webhook-id` when

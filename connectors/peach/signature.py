@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 
 from connectors.peach import checkout
 from connectors.provider import Inbound, Unreadable
@@ -11,10 +12,14 @@ HEADERS = ("x-webhook-timestamp", "x-webhook-id", "x-webhook-signature")
 
 
 def in_header(inbound: Inbound, url: str, secrets: Sequence[str]) -> bool:
-    """Whether the headers sign the callback; the forms of algorithm and time are undocumented."""
+    """Whether the headers sign the callback, sent to `url` or to where it came in on the same host,
+    as a link's own `notificationUrl` may say. The forms of algorithm and time are undocumented.
+    """
     stamp, webhook_id, given = (inbound.headers.get(name, "") for name in HEADERS)
-    message = f"{stamp}.{webhook_id}.{url}.".encode(errors="replace") + inbound.body
-    return _is_one_of(given, [_hmac(secret, message) for secret in secrets])
+    own = urlsplit(url)._replace(path=inbound.path, query="", fragment="").geturl()
+    starts = [f"{stamp}.{webhook_id}.{told}.".encode(errors="replace") for told in (url, own)]
+    right = [_hmac(secret, start + inbound.body) for secret in secrets for start in starts]
+    return _is_one_of(given, right)
 
 
 def in_body(inbound: Inbound, secrets: Sequence[str]) -> bool:

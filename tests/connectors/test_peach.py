@@ -1,5 +1,7 @@
 """Peach: its signatures, and what comes unsigned."""
 
+import hmac
+
 import pytest
 from pydantic import ValidationError
 
@@ -84,6 +86,35 @@ def test_a_probe_with_a_wrong_signature_is_refused() -> None:
     probe = inbound(b'{"verificationCode": "KX4-223"}', x_webhook_signature="00")
     with pytest.raises(BadSignature):
         peach("one").authenticate(probe, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "proven"),
+    [
+        (URL, "/callbacks/peach", True),
+        # A proxy in between may have other paths than the outside.
+        (URL, "/inside/peach", True),
+        # A link's own `notificationUrl` takes the place of the one configured.
+        (f"{URL}/order/7", "/callbacks/peach/order/7", True),
+        (f"{URL}/order/7", "/callbacks/peach/order/8", False),
+        ("https://another.example/callbacks/peach", "/callbacks/peach", False),
+        ("http://shop.example/callbacks/peach", "/callbacks/peach", False),
+        (f"{URL}?order=7", "/callbacks/peach", False),
+    ],
+)
+def test_what_is_signed_is_where_it_was_sent(url: str, path: str, proven: bool) -> None:
+    message = f"1700000000.w1.{url}.".encode() + LINK
+    headers = {
+        "x-webhook-timestamp": "1700000000",
+        "x-webhook-id": "w1",
+        "x-webhook-signature": hmac.new(b"one", message, "sha256").hexdigest(),
+    }
+    sent = Inbound(path, headers, LINK)
+    if proven:
+        assert peach("one").authenticate(sent, None, 0) is True
+        return
+    with pytest.raises(BadSignature):
+        peach("one").authenticate(sent, None, 0)
 
 
 def test_a_signature_beyond_ascii_is_wrong_and_no_error() -> None:
