@@ -36,6 +36,9 @@ class CallFailed(Exception):
 class Breaker:
     """Holds calls back after failures in a row; then lets single calls probe, at growing
     intervals.
+
+    One `beside` another is for calls whose failures may be their own fault: each counts its own,
+    and only the patience that the provider asks for holds both back.
     """
 
     def __init__(
@@ -45,8 +48,12 @@ class Breaker:
         first: float = 1.0,
         longest: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
+        beside: "Breaker | None" = None,
     ) -> None:
         self._provider = provider
+        self._beside = beside
+        if beside is not None:
+            beside._beside = self
         self._threshold = threshold
         self._first = first
         self._longest = longest
@@ -54,6 +61,7 @@ class Breaker:
         self._failures = 0
         self._openings = 0
         self._next_probe = 0.0
+        self._patient_until = 0.0
         self._probing = False
         self._changed = asyncio.Event()
 
@@ -66,6 +74,9 @@ class Breaker:
         again.
         """
         self._failures += 1
+        if self._beside is not None and retry_after is not None:
+            until = self._clock() + retry_after
+            self._beside._patient_until = max(self._beside._patient_until, until)
         late = self.open and not self._probing and retry_after is None
         if late or (self._failures < self._threshold and not self.open and retry_after is None):
             return
@@ -85,10 +96,11 @@ class Breaker:
 
     async def permit(self) -> None:
         """Returns when one more call may be made."""
-        while self.open:
-            wait = self._next_probe - self._clock()
+        while self.open or self._patient_until > self._clock():
+            due = max(self._patient_until, self._next_probe if self.open else 0.0)
+            wait = due - self._clock()
             if wait <= 0 and not self._probing:
-                self._probing = True
+                self._probing = self.open
                 return
             self._changed.clear()
             try:
@@ -104,7 +116,8 @@ class Breaker:
             self._tell()
 
     def _tell(self) -> None:
-        _OPEN.labels(self._provider).set(self.open)
+        either = self.open or (self._beside is not None and self._beside.open)
+        _OPEN.labels(self._provider).set(either)
         self._changed.set()
 
 

@@ -64,7 +64,9 @@ class Desk:
         self._shared = Shared()
         first, longest = limits.breaker_pauses
         clock = asyncio.get_running_loop().time
-        breaker = Breaker(provider.name, first=first, longest=longest, clock=clock)
+        ours = Breaker(provider.name, first=first, longest=longest, clock=clock)
+        # Anybody may invent an id that the provider fails on.
+        invented = Breaker(provider.name, first=first, longest=longest, clock=clock, beside=ours)
         self._lanes = {
             issued: Lane(
                 self._ask,
@@ -74,9 +76,9 @@ class Desk:
                 at_once=provider.calls_at_once if issued else 1,
                 pauses=limits.retry_pauses,
             )
-            for issued, limiter in (
-                (True, per_second(limits.per_second)),
-                (False, _per_minute(limits.unissued_per_minute)),
+            for issued, breaker, limiter in (
+                (True, ours, per_second(limits.per_second)),
+                (False, invented, _per_minute(limits.unissued_per_minute)),
             )
         }
         self._warned = False

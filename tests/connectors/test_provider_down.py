@@ -118,6 +118,48 @@ def test_no_more_is_asked_than_the_limit_allows() -> None:
     run_ahead(test())
 
 
+@pytest.mark.parametrize("status", [500, 403])
+def test_ids_the_provider_fails_on_hold_up_none_of_ours(status: int) -> None:
+    """Anybody may invent such ids: that they fail says nothing of the provider."""
+
+    class Choking(Api):
+        async def answer(self, asked: httpx.Request) -> httpx.Response:
+            answer = await super().answer(asked)
+            return httpx.Response(status) if "theirs" in asked.url.params["id"] else answer
+
+    async def test() -> None:
+        api = Choking(lambda now, _: None)
+        async with asking(api, USUAL) as office:
+            for number in range(50):
+                await office.take(request(f"theirs-{number}", "PAID", issued=False))
+            await asyncio.sleep(HOUR)
+            for number in range(10):
+                await office.take(request(f"ours-{number}", "PAID"))
+            await asyncio.sleep(2)
+            assert len(office.shelf.of("callbacks.ipint")) == 10
+            # They themselves are asked about ever more seldom, as one of a provider that is down.
+            assert sum("theirs" in link for _, link in api.asked) <= 150
+
+    run_ahead(test())
+
+
+@pytest.mark.parametrize("issued", [True, False])
+def test_patience_asked_for_one_link_is_had_with_those_of_the_other_kind(issued: bool) -> None:
+    patience = httpx.Response(429, headers={"retry-after": "120"})
+
+    async def test() -> None:
+        api = Api(lambda now, count: patience if count == 1 else None)
+        async with asking(api, USUAL) as office:
+            await office.take(request("first", "PAID", issued=issued))
+            await asyncio.sleep(1)
+            await office.take(request("second", "PAID", issued=not issued))
+            await asyncio.sleep(300)
+            assert office.progress.waiting == 0
+        assert min(api.times()[1:]) >= 120
+
+    run_ahead(test())
+
+
 class Hanging(Api):
     """Never answers the first request."""
 
