@@ -23,7 +23,8 @@ Url = Annotated[
 
 # Asking again later may cure these: no or an old token, a time-out, too many requests.
 CURABLE = frozenset({401, 403, 408, 425, 429})
-_TOKEN_MARGIN = 60 * 1_000_000
+_SECOND = 1_000_000
+_TOKEN_MARGIN = 60
 _LONGEST_WORDS = 500
 
 
@@ -88,7 +89,7 @@ class _TokenAnswer(Payload):
 
 class Token:
     """A bearer token, asked for when needed, once for all calls that need it then, and kept until a
-    minute before it ends.
+    minute before it ends; a short one until a quarter before.
     """
 
     def __init__(self) -> None:
@@ -124,4 +125,5 @@ class Token:
         except ValidationError:
             raise LookupRefused(response, "the token endpoint, without a token,") from None
         self._value = answer.access_token
-        self._until = now + answer.expires_in * 1_000_000 - _TOKEN_MARGIN
+        margin = min(_TOKEN_MARGIN, answer.expires_in // 4)
+        self._until = now + (answer.expires_in - margin) * _SECOND

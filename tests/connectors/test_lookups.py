@@ -122,6 +122,16 @@ def test_peach_keeps_its_token_until_a_minute_before_the_end() -> None:
     assert len(ask(provider, api, NOW + 240 * SECOND)[1]) == 2
 
 
+def test_a_token_of_a_minute_is_kept_for_most_of_it() -> None:
+    provider, short = peach(), ApiResponse(200, b'{"access_token": "a", "expires_in": 60}')
+
+    def api(request: ApiRequest) -> ApiResponse:
+        return short if request.method == "POST" else ApiResponse(200, b"{}")
+
+    asked = [len(ask(provider, api, NOW + after * SECOND)[1]) for after in (0, 1, 44, 45)]
+    assert asked == [2, 1, 1, 2]
+
+
 def test_a_refused_token_is_not_used_again() -> None:
     provider = peach()
 
