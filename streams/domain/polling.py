@@ -96,7 +96,7 @@ def _expires_at(row: LinkStatus) -> int | None:
 def stale_at(row: LinkStatus, intervals: Intervals) -> int | None:
     """When the link becomes stale, or None when it never will or when that was told already."""
     expires_at = _expires_at(row)
-    if expires_at is None or row["status"] in ENDED or "STALE" in row["anomalies"]:
+    if expires_at is None or is_over(row) or "STALE" in row["anomalies"]:
         return None
     return expires_at + intervals.stale_after
 

@@ -132,6 +132,14 @@ def test_a_link_that_has_ended_is_never_stale(status: Status) -> None:
     assert stale_at(link, INTERVALS) is None
 
 
+@pytest.mark.parametrize("coverage", ["UNDERPAID", "UNKNOWN"])
+def test_a_link_completed_without_being_paid_is_not_stale(coverage: str) -> None:
+    """The provider has not been silent: it told all it has to tell."""
+    link = row("PROCESSING", coverage=coverage)
+    link["registration"] = registration(expires_at=DAY)["registration"]
+    assert stale_at(link, INTERVALS) is None
+
+
 def test_the_evidence_says_when_the_provider_last_answered() -> None:
     link = row(looked_up_at=2 * DAY)
     link["registration"] = registration(expires_at=DAY)["registration"]
