@@ -136,7 +136,8 @@ class Desk:
             question.tickets.append(taken)
             return
         trace = tracing.passed_on(taken.record.headers)
-        question = Question([taken], request=request, trace=trace)
+        since = asyncio.get_running_loop().time()
+        question = Question([taken], request=request, trace=trace, since=since)
         self._questions[same(request)] = question
         self._lanes[request["issued"]].put(question)
 
@@ -145,7 +146,11 @@ class Desk:
             answer = await self._answer(question)
         except CallFailed:
             self._count("refused")
-            raise
+            if not self._too_old(question):
+                raise
+            self._count("given up")
+            self._finish(question)
+            return None
         except Exception as error:
             # Asking again would break again: a person has to see it.
             log.exception("%s: a lookup broke", self._provider.name)
@@ -183,6 +188,11 @@ class Desk:
         if not question.claims_ending or question.asked > len(pauses):
             return None
         return pauses[question.asked - 1]
+
+    def _too_old(self, question: Question) -> bool:
+        """Whether it has been tried for long enough for an id that anybody may have invented."""
+        age = asyncio.get_running_loop().time() - question.since
+        return not question.request["issued"] and age > self._limits.unissued_for
 
     async def _publish(self, question: Question, answer: Answer, final: bool) -> None:
         name = self._provider.name

@@ -21,6 +21,9 @@ class Limits:
     # Beyond so many, requests for links we never issued are dropped: the worker's poll timer asks
     # again.
     most_unissued: int = 10_000
+    # How long such a request is tried again while no answer comes; then, too, the timer asks again,
+    # and it does so a bounded number of times.
+    unissued_for: float = 86_400.0
     # How long after the first and the second answer that did not confirm a claim we ask again.
     claim_pauses: tuple[float, ...] = (1.0, 3.0)
     retry_pauses: tuple[float, float] = (1.0, 300.0)
@@ -33,6 +36,8 @@ class Question(Errand):
 
     request: LookupRequest = field(kw_only=True)
     trace: list[tuple[str, bytes]] = field(kw_only=True)
+    # When it was taken, by the loop's clock, in seconds.
+    since: float = 0.0
     asked: int = 0
 
     @property

@@ -143,6 +143,26 @@ def test_ids_the_provider_fails_on_hold_up_none_of_ours(status: int) -> None:
     run_ahead(test())
 
 
+def test_an_id_never_issued_is_not_asked_about_without_end() -> None:
+    async def test() -> None:
+        api = Api(lambda now, _: httpx.Response(500))
+        async with asking(api, USUAL) as office:
+            await office.take(request("theirs", "PAID", issued=False))
+            await office.take(request("ours", "PAID"))
+            await asyncio.sleep(23 * HOUR)
+            assert office.progress.waiting == 2
+            await asyncio.sleep(2 * HOUR)
+            tried = len(api.times("theirs"))
+            await asyncio.sleep(48 * HOUR)
+            assert len(api.times("theirs")) == tried
+            # Our own wait for as long as it takes.
+            assert office.progress.waiting == 1
+            assert api.times("ours")[-1] > 72 * HOUR
+            assert office.shelf.records == []
+
+    run_ahead(test())
+
+
 @pytest.mark.parametrize("issued", [True, False])
 def test_patience_asked_for_one_link_is_had_with_those_of_the_other_kind(issued: bool) -> None:
     patience = httpx.Response(429, headers={"retry-after": "120"})
