@@ -38,8 +38,9 @@ def examine(settings: Settings, ask_providers: bool = True) -> Iterator[Finding]
     yield _registry(settings)
     yield _database(settings)
     yield _access(settings)
-    yield _edge(settings)
-    yield _board(settings)
+    edge = _running("edge", settings.edge_url, "EDGE_URL")
+    yield edge
+    yield _board(settings, edge)
     yield from asyncio.run(credentials.examine(settings, ask_providers, clocks))
     yield clocks.finding()
 
@@ -126,15 +127,12 @@ def _access(settings: Settings) -> Finding:
     return wrong("access", said, "BOARD__TOKEN", "HTTP__HOST")
 
 
-def _edge(settings: Settings) -> Finding:
-    return _running("edge", settings.edge_url, "EDGE_URL")
-
-
-def _board(settings: Settings) -> Finding:
+def _board(settings: Settings, edge: Finding) -> Finding:
     """Whether what the commands ask is a board, and takes our token."""
     url = settings.board_url()
     where = "BOARD__URL" if settings.board.url else "EDGE_URL"
-    running = _running("board", url, where)
+    # At one address the two are one process.
+    running = _running("board", url, where) if settings.board.url else edge._replace(check="board")
     if running.state != "ok":
         return running
     status = _asked_to_act(settings)

@@ -216,6 +216,20 @@ def test_a_token_that_the_board_does_not_take_is_found(
     assert ("LINKSTATUS_BOARD__TOKEN" in finding.settings) is (state == "wrong")
 
 
+def test_an_edge_and_a_board_at_one_address_are_asked_once() -> None:
+    asked: list[Request] = []
+
+    async def readyz(request: Request) -> Response:
+        asked.append(request)
+        return PlainTextResponse("Kafka is away", 503)
+
+    with serving(Starlette(routes=[Route("/readyz", readyz)])) as url:
+        (finding,) = found("board", edge_url=url)
+    assert (finding.check, finding.state) == ("board", "wrong")
+    assert "Kafka is away" in finding.said
+    assert len(asked) == 1
+
+
 def test_an_edge_that_does_not_run_is_no_fault() -> None:
     (finding,) = found("edge")
     assert (finding.state, finding.settings) == ("note", ("LINKSTATUS_EDGE_URL",))
