@@ -1,30 +1,10 @@
 """`linkstatus dead-letters aside` and `open`: junk needs nobody, until somebody takes it back."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 import typer
 
-from streams.cli.choosing import (
-    All,
-    By,
-    DryRun,
-    Json,
-    Link,
-    Note,
-    Provider,
-    Reason,
-    Since,
-    Stage,
-    Until,
-    Where,
-    Yes,
-    counted,
-    narrowing,
-    tell,
-    which,
-)
+from streams.cli.choosing import By, DryRun, Json, Note, Yes, choosing, counted, tell
 
 if TYPE_CHECKING:
     from connectors.letters.letter import Wanted
@@ -35,15 +15,9 @@ def add_to(dead_letters: typer.Typer) -> None:
     dead_letters.command("open")(reopen)
 
 
+@choosing
 def aside(
-    where: Where = None,
-    all_: All = False,
-    reason: Reason = "",
-    stage: Stage = "",
-    provider: Provider = "",
-    link: Link = "",
-    since: Since = "",
-    until: Until = "",
+    wanted: "Wanted",
     note: Note = "",
     by: By = "",
     dry_run: DryRun = False,
@@ -58,19 +32,12 @@ def aside(
 
         linkstatus dead-letters aside --reason "no JSON" --note "a scanner" --dry-run
     """
-    wanted = which(where, all_, narrowing(reason, stage, provider, link, since, until))
     _mark(wanted, done=True, by=by, note=note, dry_run=dry_run, yes=yes, json=json)
 
 
+@choosing
 def reopen(
-    where: Where = None,
-    all_: All = False,
-    reason: Reason = "",
-    stage: Stage = "",
-    provider: Provider = "",
-    link: Link = "",
-    since: Since = "",
-    until: Until = "",
+    wanted: "Wanted",
     note: Note = "",
     by: By = "",
     dry_run: DryRun = False,
@@ -78,12 +45,11 @@ def reopen(
     json: Json = False,
 ) -> None:
     """Takes back that dead letters were set aside: they are to be seen to again."""
-    wanted = which(where, all_, narrowing(reason, stage, provider, link, since, until))
     _mark(wanted, done=False, by=by, note=note, dry_run=dry_run, yes=yes, json=json)
 
 
 def _mark(
-    wanted: Wanted, *, done: bool, by: str, note: str, dry_run: bool, yes: bool, json: bool
+    wanted: "Wanted", *, done: bool, by: str, note: str, dry_run: bool, yes: bool, json: bool
 ) -> None:
     """Those that are open are set aside, or the other way round."""
     from connectors.clock import micros_now

@@ -1,33 +1,14 @@
 """`linkstatus dead-letters`: what no rule understood, found again and published once more."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streams.cli import asides
-from streams.cli.choosing import (
-    All,
-    By,
-    Json,
-    Link,
-    Provider,
-    Reason,
-    Since,
-    Stage,
-    Until,
-    Where,
-    Yes,
-    counted,
-    narrowing,
-    tell,
-    understood,
-    which,
-)
+from streams.cli.choosing import By, Json, Yes, choosing, counted, describing, tell, understood
 
 if TYPE_CHECKING:
-    from connectors.letters.letter import Letter
+    from connectors.letters.letter import Letter, Wanted
     from connectors.noting import Mark
 
 dead_letters = typer.Typer(help="What no rule understood, with its reason.", no_args_is_help=True)
@@ -39,13 +20,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 @dead_letters.command("list")
+@describing
 def list_(
-    reason: Reason = "",
-    stage: Stage = "",
-    provider: Provider = "",
-    link: Link = "",
-    since: Since = "",
-    until: Until = "",
+    wanted: "Wanted",
     open_: Annotated[
         bool, typer.Option("--open", help="Only those nobody has replayed or set aside.")
     ] = False,
@@ -60,7 +37,6 @@ def list_(
     from streams import running, schema_ids
     from streams.cli.terminal import as_json, harmless, say
 
-    wanted = understood((), narrowing(reason, stage, provider, link, since, until))
     settings = running.settings()
     cluster = settings.cluster()
     schema_ids.read(cluster, settings.schema_registry_url)
@@ -113,15 +89,9 @@ def show(
 
 
 @dead_letters.command()
+@choosing
 def replay(
-    where: Where = None,
-    all_: All = False,
-    reason: Reason = "",
-    stage: Stage = "",
-    provider: Provider = "",
-    link: Link = "",
-    since: Since = "",
-    until: Until = "",
+    wanted: "Wanted",
     again: Annotated[
         bool, typer.Option(help="Those, too, that somebody has replayed already.")
     ] = False,
@@ -143,17 +113,16 @@ def replay(
     from streams import running, schema_ids
     from streams.cli.terminal import as_json, counting, say, somebody
 
-    wanted = which(where, all_, narrowing(reason, stage, provider, link, since, until))
     settings = running.settings()
     schema_ids.prepare(settings)
     cluster = settings.cluster()
-    letters = chosen(cluster, wanted, again=again or bool(where))
+    letters = chosen(cluster, wanted, again=again or bool(wanted.places))
     tell(letters)
     if dry_run or not letters:
         if json:
             print(as_json(counted(letters, published=0)))
         return
-    if not (where or yes):
+    if not (wanted.places or yes):
         typer.confirm(f"replay {len(letters)}?", abort=True, err=True)
     with counting("replaying", len(letters)) as done:
         sent = replay(cluster, letters, by or somebody(), per_second=rate, done=done)
@@ -163,7 +132,7 @@ def replay(
         print(as_json(counted(letters, published=sent.total())))
 
 
-def _described(letter: Letter, replayed: object, aside: Mark | None) -> dict[str, object]:
+def _described(letter: "Letter", replayed: object, aside: "Mark | None") -> dict[str, object]:
     from streams.cli.terminal import readable
 
     again = replayed if isinstance(replayed, dict) else {}
