@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -80,8 +81,8 @@ class Api:
             request,
             t.link_status,
             ("provider", "status", "order_id"),
-            lambda where, limit, after: queries.links(self._store, where, limit, after),
-            lambda row: as_json(codec.LINK_STATUS, row),
+            partial(finding.links, self._store),
+            partial(as_json, codec.LINK_STATUS),
         )
 
     async def order(self, request: Request) -> Response:
@@ -103,8 +104,8 @@ class Api:
             request,
             t.orders,
             ("provider", "state"),
-            lambda where, limit, after: finding.orders(self._store, (), where, "", limit, after),
-            lambda row: as_json(codec.ORDER_STATUS, row),
+            partial(finding.orders, self._store),
+            partial(as_json, codec.ORDER_STATUS),
         )
 
     async def anomalies(self, request: Request) -> Response:
@@ -123,8 +124,8 @@ class Api:
             request,
             t.notices,
             ("provider",),
-            lambda where, limit, after: finding.notices(self._store, where, limit, after),
-            lambda row: as_json(codec.NOTICE, row),
+            partial(finding.notices, self._store),
+            partial(as_json, codec.NOTICE),
         )
 
     async def dead_letters(self, request: Request) -> Response:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, SelectBase, and_, func, or_, select, union
+from sqlalchemy import ColumnElement, SelectBase, Table, and_, func, or_, select, union
 
 from connectors.board import queries
 from connectors.board import tables as t
@@ -20,58 +20,59 @@ _LAST = "\U0010ffff"
 _SHOWN = {"open": waiting, "aside": set_aside}
 
 
+class Counted(NamedTuple):
+    """A page of a list; `number` is how many there are in all."""
+
+    page: Page
+    number: int
+
+
 def links(
     store: Store,
-    providers: Sequence[str],
     where: Mapping[str, str],
-    search: str,
     limit: int,
     after: Cursor | None,
+    *,
+    search: str = "",
+    providers: Sequence[str] = (),
 ) -> Page:
-    """Links by provider, status and order, and by how their id, their order's id or one of their
-    payments' ids begins.
+    """Links by provider, status and order; and among those of `providers` by how their id, their
+    order's id or one of their payments' ids begins.
     """
-    conditions = [t.link_status.c[name] == storable(value) for name, value in where.items()]
+    conditions = _equal(t.link_status, where)
     among = _found(providers, storable(search)) if search else None
     return queries.records(store, t.link_status, conditions, limit, after, among)
 
 
 def orders(
     store: Store,
-    providers: Sequence[str],
     where: Mapping[str, str],
-    search: str,
     limit: int,
     after: Cursor | None,
+    *,
+    search: str = "",
+    providers: Sequence[str] = (),
 ) -> Page:
-    """Orders by provider and state, and by how their id begins."""
-    c = t.orders.c
-    conditions = [c[name] == storable(value) for name, value in where.items()]
+    """Orders by provider and state; and among those of `providers` by how their id begins."""
     among = _orders_found(providers, storable(search)) if search else None
-    return queries.records(store, t.orders, conditions, limit, after, among)
+    return queries.records(store, t.orders, _equal(t.orders, where), limit, after, among)
 
 
-class Noticed(NamedTuple):
-    """Anomalies, newest first, each with what somebody said of it last; `number` is how many there
-    are in all.
-    """
-
-    page: Page
-    number: int
+def _equal(table: Table, where: Mapping[str, str]) -> list[ColumnElement[bool]]:
+    return [table.c[name] == storable(value) for name, value in where.items()]
 
 
 def anomalies(
     store: Store, where: Mapping[str, Any], *, fresh: bool, limit: int, after: Cursor | None
-) -> Noticed:
-    """Anomalies by provider, kind, link and id, up to a time; `fresh` leaves out what is done."""
+) -> Counted:
+    """Anomalies by provider, kind, link and id, up to a time, each with what somebody said of it
+    last; `fresh` leaves out what is done.
+    """
     conditions = _noticed(where, fresh)
-    number = select(func.count()).select_from(t.anomalies).where(*conditions)
     page = queries.records(store, t.anomalies, conditions, limit, after)
-    with store.reading() as connection:
-        count = connection.scalar(number) or 0
     marks = queries.marks(store, (one["event_id"] for one in page.rows))
     rows = [(one, marks.get(one["event_id"])) for one in page.rows]
-    return Noticed(Page(rows, page.next), count)
+    return Counted(Page(rows, page.next), _number(store, t.anomalies, conditions))
 
 
 def anomalies_by_kind(store: Store, where: Mapping[str, Any]) -> list[tuple[str, str, int]]:
@@ -88,34 +89,25 @@ def anomalies_by_kind(store: Store, where: Mapping[str, Any]) -> list[tuple[str,
 
 
 def _noticed(where: Mapping[str, Any], fresh: bool) -> list[ColumnElement[bool]]:
-    c = t.anomalies.c
     given = dict(where)
     until = given.pop("until", None)
     return [
-        *(c[name] == storable(value) for name, value in given.items()),
-        *([] if until is None else [c.at < until]),
+        *_equal(t.anomalies, given),
+        *([] if until is None else [t.anomalies.c.at < until]),
         *([unhandled()] if fresh else []),
     ]
 
 
 def notices(store: Store, where: Mapping[str, str], limit: int, after: Cursor | None) -> Page:
     """Notices by provider and kind."""
-    conditions = [t.notices.c[name] == storable(value) for name, value in where.items()]
-    return queries.records(store, t.notices, conditions, limit, after)
-
-
-class Letters(NamedTuple):
-    """Dead letters, newest first; `number` is how many there are in all."""
-
-    page: Page
-    number: int
+    return queries.records(store, t.notices, _equal(t.notices, where), limit, after)
 
 
 def letters(
     store: Store, wanted: Wanted, *, show: str, limit: int, after: Cursor | None
-) -> Letters:
-    """Those that are wanted, each with its `replays` and who has set it `aside`. `show` is one of
-    asking.LETTERS_SHOWN.
+) -> Counted:
+    """Dead letters that are wanted, each with its `replays` and who has set it `aside`. `show` is
+    one of asking.LETTERS_SHOWN.
     """
     conditions = _wanted(wanted, show)
     page = queries.dead_letters(store, limit, after, conditions)
@@ -125,10 +117,10 @@ def letters(
         {**row, "replays": again.get(at, []), "aside": _aside(marks.get(at), again.get(at, []))}
         for at, row in zip(places, page.rows, strict=True)
     ]
-    return Letters(Page(rows, page.next), _number(store, conditions))
+    return Counted(Page(rows, page.next), _number(store, t.dead_letters, conditions))
 
 
-def briefly(store: Store, wanted: Wanted, *, show: str, limit: int) -> Letters:
+def briefly(store: Store, wanted: Wanted, *, show: str, limit: int) -> Counted:
     """The same as `Letter`s without what they carry, which is too much for many."""
     c, conditions = t.dead_letters.c, _wanted(wanted, show)
     query = (
@@ -139,7 +131,7 @@ def briefly(store: Store, wanted: Wanted, *, show: str, limit: int) -> Letters:
     )
     with store.reading() as connection:
         rows = [_letter(row) for row in connection.execute(query)]
-    return Letters(Page(rows, None), _number(store, conditions))
+    return Counted(Page(rows, None), _number(store, t.dead_letters, conditions))
 
 
 def _letter(row: Any) -> Letter:
@@ -147,8 +139,8 @@ def _letter(row: Any) -> Letter:
     return Letter(Place(row.partition, row.offset), row.at, row.key, headers, None)
 
 
-def _number(store: Store, conditions: Sequence[ColumnElement[bool]]) -> int:
-    number = select(func.count()).select_from(t.dead_letters).where(*conditions)
+def _number(store: Store, table: Table, conditions: Sequence[ColumnElement[bool]]) -> int:
+    number = select(func.count()).select_from(table).where(*conditions)
     with store.reading() as connection:
         return connection.scalar(number) or 0
 

@@ -1,7 +1,7 @@
 """The questions the board answers: a few indexed look-ups each. Blocking: call them in a thread."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, SelectBase, Table, and_, func, select, tuple_
@@ -53,12 +53,6 @@ _PAGED_BY: dict[Table, Sequence[str]] = {
 def cursor_types(table: Table) -> tuple[type, ...]:
     """What a cursor of this table consists of."""
     return tuple(table.c[name].type.python_type for name in _PAGED_BY[table])
-
-
-def links(store: Store, where: Mapping[str, str], limit: int, after: Cursor | None) -> Page:
-    """Link statuses; `where` may name provider, status, order_id."""
-    conditions = [t.link_status.c[name] == storable(value) for name, value in where.items()]
-    return records(store, t.link_status, conditions, limit, after)
 
 
 def marks(store: Store, anomaly_ids: Iterable[str]) -> dict[str, Mark]:

@@ -191,7 +191,7 @@ class Views:
         seen, store = self._counted(), self.sources.store
         none = lately.Coming()
         return {
-            "links": queries.links(store, {}, _NEWEST, None).rows,
+            "links": finding.links(store, {}, _NEWEST, None).rows,
             "flow": {
                 name: (coming, chart.bars(coming.by_minute))
                 for name in self.sources.providers
@@ -201,12 +201,12 @@ class Views:
 
     def _links(self, asked: dict[str, str], search: str, after: queries.Cursor | None) -> Content:
         store, providers = self.sources.store, self.sources.providers
-        found = finding.links(store, providers, asked, search, _LISTED, after)
+        found = finding.links(store, asked, _LISTED, after, search=search, providers=providers)
         return {"links": found.rows, "further": found.next, "statuses": asking.STATUSES}
 
     def _orders(self, asked: dict[str, str], search: str, after: queries.Cursor | None) -> Content:
         store, providers = self.sources.store, self.sources.providers
-        found = finding.orders(store, providers, asked, search, _LISTED, after)
+        found = finding.orders(store, asked, _LISTED, after, search=search, providers=providers)
         return {"orders": found.rows, "further": found.next, "states": asking.STATES}
 
     def _anomalies(self, asked: dict[str, str], _: str, after: queries.Cursor | None) -> Content:

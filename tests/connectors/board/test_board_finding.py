@@ -38,11 +38,12 @@ def full(new_database: NewDatabase, make: Make) -> Iterator[Store]:
 
 
 def links(store: Store, search: str) -> list[Any]:
-    return [row["link_id"] for row in finding.links(store, PROVIDERS, {}, search, 50, None).rows]
+    found = finding.links(store, {}, 50, None, search=search, providers=PROVIDERS)
+    return [row["link_id"] for row in found.rows]
 
 
 def orders(store: Store, search: str) -> list[Any]:
-    found = finding.orders(store, PROVIDERS, {}, search, 50, None)
+    found = finding.orders(store, {}, 50, None, search=search, providers=PROVIDERS)
     return [row["order_id"] for row in found.rows]
 
 

@@ -218,7 +218,7 @@ def test_two_that_write_the_same_rows_do_not_stop_each_other(database_url: str, 
             ]
             for each in writing:
                 each.result()
-        found = queries.links(one, {}, 500, None)
+        found = finding.links(one, {}, 500, None)
     assert {row["link_id"]: row["version"] for row in found.rows} == dict.fromkeys(links, 5)
 
 
