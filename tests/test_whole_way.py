@@ -284,8 +284,9 @@ def stages(page: Any) -> list[str]:
 
 
 def test_the_first_page_shows_links(system: System) -> None:
-    page = httpx.get(f"{system.url}/")
+    page = httpx.get(f"{system.url}/", headers={"Accept": "text/html"})
     assert page.status_code == 200
+    assert "<main" in page.text
     assert "peach" in page.text
 
 

@@ -27,6 +27,7 @@ from connectors.board.handling import Handling
 from connectors.board.health import Watch
 from connectors.board.materialize import Materializer
 from connectors.board.matters import Anomalies, Letters
+from connectors.board.now import Now
 from connectors.board.pages import STATIC, Pages, wants_page
 from connectors.board.raw import RawRecords
 from connectors.board.replaying import Replays
@@ -134,7 +135,8 @@ def routes(board: Board) -> list[BaseRoute]:
 
 def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
     cluster, providers = board.config.cluster, board.config.providers
-    api = Api(board.store, providers, board.watch)
+    now = Now(board.store, providers, board.watch, board.why_not)
+    api = Api(board.store, providers, board.watch, now)
     sources = Sources(
         store=board.store,
         providers=providers,
@@ -147,14 +149,14 @@ def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
             board.config.answer_seconds,
             lambda notice: noting.keep(cluster, [notice], _NOTE_SECONDS),
         ),
-        trouble=board.why_not,
+        now=now,
     )
     views = Views(pages, sources)
     acts = Acts(views)
     handling = Handling(views, partial(noting.keep, cluster), Anomalies())
     sorting = Handling(views, partial(noting.keep, cluster), Letters())
     reading: dict[str, Endpoint] = {
-        "/": views.overview,
+        "/": _either(views.overview, api.now),
         "/links": _either(views.links, api.links),
         _CANCEL: acts.ask_cancel,
         "/links/{provider}/{link_id:path}": _either(views.link, api.link),

@@ -16,6 +16,7 @@ from connectors.board import asking, finding, queries
 from connectors.board import tables as t
 from connectors.board.health import Health, Watch
 from connectors.board.lapse import lapse
+from connectors.board.now import Now
 from connectors.board.pages import Pages, here, wants_page
 from connectors.board.present import as_json, body_json, masked_headers, rfc3339
 from connectors.board.store import Store, StoreUnavailable
@@ -48,9 +49,10 @@ def _lapse_json(order: OrderStatus) -> dict[str, Any]:
 class Api:
     """The endpoints, as methods that take a request."""
 
-    def __init__(self, store: Store, providers: Iterable[str], watch: Watch) -> None:
+    def __init__(self, store: Store, providers: Iterable[str], watch: Watch, now: Now) -> None:
         self._store = store
         self._watch = watch
+        self._now = now
         self._words: dict[str, Collection[str] | None] = {
             "provider": tuple(providers),
             "status": asking.STATUSES,
@@ -59,6 +61,9 @@ class Api:
             "order_id": None,
             **dict.fromkeys(asking.LETTER_WORDS[1:]),
         }
+
+    async def now(self, _: Request) -> Response:
+        return JSONResponse(await asyncio.to_thread(self._now.as_json))
 
     async def link(self, request: Request) -> Response:
         provider, link_id = request.path_params["provider"], request.path_params["link_id"]

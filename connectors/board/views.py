@@ -1,7 +1,6 @@
 """The pages: each is one template over a few questions to the store."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,13 +10,14 @@ from sqlalchemy import Table
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from connectors.board import asking, chart, finding, lately, queries
+from connectors.board import asking, chart, finding, queries
 from connectors.board import tables as t
 from connectors.board.access import Access
-from connectors.board.advice import problems
 from connectors.board.api import dead_letter_json
 from connectors.board.cancelling import Cancels
 from connectors.board.health import Watch
+from connectors.board.lately import Coming
+from connectors.board.now import Now
 from connectors.board.pages import Pages, here, wants_page
 from connectors.board.present import masked_texts
 from connectors.board.raw import RawRecords
@@ -28,10 +28,6 @@ from connectors.clock import micros_now
 
 _LISTED = 50
 _NEWEST = 12
-# Counting a million links takes part of a second: do it once for everybody who looks, and spend at
-# most a tenth of the time on it.
-_KEPT_SECONDS = 1.0
-_REST = 10
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Content = dict[str, Any]
@@ -39,7 +35,7 @@ Content = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What the pages are made of. `trouble` says why the store is not up to date, or None."""
+    """What the pages are made of."""
 
     store: Store
     providers: Sequence[str]
@@ -48,7 +44,7 @@ class Sources:
     raw: RawRecords
     replays: Replays
     cancels: Cancels
-    trouble: Callable[[], str | None]
+    now: Now
 
 
 class Views:
@@ -57,8 +53,6 @@ class Views:
     def __init__(self, pages: Pages, sources: Sources) -> None:
         self._pages = pages
         self.sources = sources
-        self._lately: lately.Lately | None = None
-        self._lately_until = 0.0
 
     async def overview(self, request: Request) -> Response:
         return await self.page(request, "overview.html", self._overview)
@@ -165,31 +159,23 @@ class Views:
 
     def _frame(self, request: Request) -> Content:
         """What every page has."""
-        seen, watch = self._counted(), self.sources.watch
+        now, watch = self.sources.now, self.sources.watch
         return {
             "path": request.url.path,
             "here": here(request),
-            "lately": seen,
-            "problems": problems(seen, watch.seen, self.sources.trouble()),
+            "lately": now.counted(),
+            "problems": now.problems(),
             "processes": watch.seen,
             "lag": chart.line(list(watch.lags)),
-            "providers": list(dict.fromkeys((*self.sources.providers, *sorted(seen.links)))),
+            "providers": now.providers(),
             "may_act": self.sources.access.has_cookie(request),
             "has_token": bool(self.sources.access.token),
             "errand": self.sources.replays.latest,
         }
 
-    def _counted(self) -> lately.Lately:
-        began = time.monotonic()
-        if self._lately is None or began >= self._lately_until:
-            self._lately = lately.look(self.sources.store, micros_now())
-            now = time.monotonic()
-            self._lately_until = now + max(_KEPT_SECONDS, _REST * (now - began))
-        return self._lately
-
     def _overview(self) -> Content:
-        seen, store = self._counted(), self.sources.store
-        none = lately.Coming()
+        seen, store = self.sources.now.counted(), self.sources.store
+        none = Coming()
         return {
             "links": finding.links(store, {}, _NEWEST, None).rows,
             "flow": {

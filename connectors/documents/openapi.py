@@ -26,6 +26,7 @@ from connectors.documents.shapes import (
     FIELD_ERRORS,
     HEALTH,
     NOTICED,
+    NOW,
     ORDER_DETAILS,
     TEXT,
     object_of,
@@ -76,6 +77,7 @@ def _paths() -> dict[str, dict[str, Any]]:
     link = [reference("LinkStatus"), more]
     subject = "/registry/subjects/{subject}/versions"
     return {
+        "/": {"get": board("What flows now, and what needs somebody", NOW, 503)},
         "/callbacks/{provider}": {"post": _callback(_CALLBACK)},
         "/callbacks/{provider}/{token}": {
             "post": _callback("The same, with the token of {PROVIDER}__PATH_TOKEN")

@@ -69,6 +69,45 @@ HEALTH = object_of(
     *("name", "state", "why", "started_at", "waiting", "held_back"),
 )
 
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+
+_PROBLEM = object_of(
+    {
+        "word": TEXT,
+        "what": TEXT,
+        "cure": {**TEXT, "description": "What to do about it"},
+        "href": {**TEXT, "description": "The page that leads there"},
+        "grave": {"type": "boolean", "description": "Whether it cannot wait"},
+        "detail": TEXT,
+        "last_at": TIME,
+    },
+    *("word", "what", "cure", "href", "grave", "detail", "last_at"),
+)
+
+NOW = object_of(
+    {
+        "problems": {"type": "array", "items": _PROBLEM, "description": "The gravest first"},
+        "providers": {
+            "type": "object",
+            "additionalProperties": object_of(
+                {
+                    "links": {
+                        "type": "object",
+                        "description": "How many, by status",
+                        "additionalProperties": _COUNT,
+                    },
+                    "events_within_hour": _COUNT,
+                    "last_event_at": {**TIME, "description": "The last of them"},
+                },
+                *("links", "events_within_hour", "last_event_at"),
+            ),
+        },
+        "anomalies_open": _COUNT,
+        "dead_letters_open": _COUNT,
+    },
+    *("problems", "providers", "anomalies_open", "dead_letters_open"),
+)
+
 FIELD_ERRORS = object_of(
     {
         "errors": {

@@ -16,7 +16,7 @@ from connectors.board.health import Health
 from connectors.board.keep import keep
 from connectors.board.lately import look
 from connectors.board.pages import STATIC
-from connectors.board.present import masked_body
+from connectors.board.present import masked_body, rfc3339
 from connectors.board.rows import Message
 from connectors.board.store import Store
 from connectors.board.words import age, many, money, took
@@ -90,11 +90,33 @@ async def test_one_address_answers_people_and_programs(
     client: httpx.AsyncClient, store: Store, make: Make
 ) -> None:
     fill(store, make)
-    for path in ("/links", "/orders", "/anomalies", "/dead-letters", "/links/ping/l1"):
+    for path in ("/", "/links", "/orders", "/anomalies", "/dead-letters", "/links/ping/l1"):
         answer = await client.get(path)
         assert answer.headers["content-type"] == "application/json"
         assert answer.headers["vary"] == "Accept"
         assert "<main" in await page(client, path)
+
+
+async def test_programs_are_told_what_the_first_page_says(
+    client: httpx.AsyncClient, store: Store, make: Make
+) -> None:
+    fill(store, make)
+    now = time.time_ns() // 1000
+    keep(store, [make.message(topics.LINK_EVENTS, make.event("e2", "l2", received_at=now))])
+    told = (await client.get("/")).json()
+    assert [(one["word"], one["grave"]) for one in told["problems"]] == [
+        ("STOPPED", True),
+        ("NOT READ", True),
+        ("UNDERPAID", False),
+    ]
+    assert told["problems"][1]["href"] == "/dead-letters?show=open"
+    assert told["providers"]["ping"] == {
+        "links": {"PAID": 1},
+        "events_within_hour": 1,
+        "last_event_at": rfc3339(now),
+    }
+    assert told["providers"]["truelayer"]["links"] == {}
+    assert (told["anomalies_open"], told["dead_letters_open"]) == (1, 1)
 
 
 async def test_the_pages_show_all_there_is(
