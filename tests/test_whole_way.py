@@ -295,7 +295,7 @@ def test_the_page_looks_after_every_process(system: System) -> None:
 
     def ready() -> list[str]:
         page = httpx.get(f"{system.url}/processes", headers=browser).text
-        return re.findall(r'scope="row">(\w+)</th>\s*<td class="state"><span[^>]*>ready<', page)
+        return re.findall(r'scope="row"[^>]*>(\w+)</th>\s*<td[^>]*><span[^>]*>ready<', page)
 
     until_sync(lambda: len(ready()) == 5, "all to be ready")
     assert ready() == ["web", "work", "lookup", "settle", "sandbox"]

@@ -1,5 +1,6 @@
 """Rendering: templates, what they may call, and whether a page or data is asked for."""
 
+import re
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,18 @@ from connectors.board.present import rfc3339
 
 _FOLDER = Path(__file__).parent
 STATIC = _FOLDER / "static"
+# On narrow screens a row is laid out as a block. Some browsers then tell screen readers of no
+# table, unless each part says what it is. What comes from outside is escaped and has no tags.
+_PART = re.compile(r'<(?:table|thead|tbody|tr|td|th scope="(?:col|row)")(?=[ >])')
+_ROLES = {
+    "<table": "table",
+    "<thead": "rowgroup",
+    "<tbody": "rowgroup",
+    "<tr": "row",
+    "<td": "cell",
+    '<th scope="col"': "columnheader",
+    '<th scope="row"': "rowheader",
+}
 
 
 def wants_page(request: Request) -> bool:
@@ -36,7 +49,8 @@ class Pages:
         self._environment = _environment()
 
     def render(self, template: str, **content: Any) -> str:
-        return self._environment.get_template(template).render(content)
+        text = self._environment.get_template(template).render(content)
+        return _PART.sub(lambda part: f'{part[0]} role="{_ROLES[part[0]]}"', text)
 
     def answer(
         self, request: Request, template: str, status: HTTPStatus, **content: Any

@@ -35,6 +35,15 @@ PAGES += [
     "/orders/ping/o1",
     "/dead-letters/0/0",
 ]
+WITHOUT_TABLES = ("/processes", "/notices", "/links/ping/l1", "/dead-letters/0/0")
+TABLE_ROLES = {
+    "table": {"table"},
+    "thead": {"rowgroup"},
+    "tbody": {"rowgroup"},
+    "tr": {"row"},
+    "td": {"cell"},
+    "th": {"columnheader", "rowheader"},
+}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
@@ -190,6 +199,19 @@ async def test_what_senders_wrote_is_only_text(
 ) -> None:
     fill(store, make)
     assert HOSTILE not in await page(client, path)
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path not in WITHOUT_TABLES])
+async def test_a_table_stays_one_for_screen_readers_however_it_is_laid_out(
+    client: httpx.AsyncClient, store: Store, make: Make, path: str
+) -> None:
+    """Rows that are laid out as blocks, as on narrow screens, are none for some."""
+    fill(store, make)
+    parts = re.findall(r"<(table|thead|tbody|tr|th|td)\b([^>]*)>", await page(client, path))
+    for name, attributes in parts:
+        (role,) = re.findall(r'role="(\w+)"', attributes)
+        assert role in TABLE_ROLES[name], (name, attributes)
+    assert {name for name, _ in parts} >= {"table", "thead", "tbody", "tr", "th"}
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/sign-in"])
