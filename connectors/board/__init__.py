@@ -22,7 +22,7 @@ from connectors.board import cancelling, registry, stream
 from connectors.board.access import Access, TokenNeeded
 from connectors.board.acts import Acts
 from connectors.board.api import Api, UnavailableAs503
-from connectors.board.guard import Guard, SecurityHeaders, sign_in
+from connectors.board.guard import Guard, SecurityHeaders, sign_in, sign_out
 from connectors.board.handling import Handling
 from connectors.board.health import Watch
 from connectors.board.materialize import Materializer
@@ -125,6 +125,7 @@ def routes(board: Board) -> list[BaseRoute]:
     ]
     return [
         Route("/sign-in", sign_in(board.access, pages), methods=["GET", "POST"]),
+        Route("/sign-out", sign_out, methods=["POST"]),
         Mount("/static", StaticFiles(directory=STATIC), middleware=guard),
         *(
             Route(path, endpoint, methods=[method], middleware=guard)

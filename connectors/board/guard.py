@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -112,6 +113,19 @@ def sign_in(access: Access, pages: Pages) -> Endpoint:
     return endpoint
 
 
+async def sign_out(request: Request) -> Response:
+    """`POST /sign-out`: this browser has the token's cookie no more; others keep theirs."""
+    if not is_own_page(request):
+        return _refusal(HTTPStatus.FORBIDDEN)
+    try:
+        given = await fields(request)
+    except BadForm:
+        given = {}
+    answer = RedirectResponse(back(given.get("back")), HTTPStatus.SEE_OTHER)
+    answer.delete_cookie(COOKIE, **_kept(request))
+    return answer
+
+
 def _sign_in_page(
     pages: Pages,
     request: Request,
@@ -127,14 +141,13 @@ def _sign_in_page(
 
 
 def _with_cookie(answer: Response, request: Request, access: Access) -> Response:
-    answer.set_cookie(
-        COOKIE,
-        access.cookie(),
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
+    answer.set_cookie(COOKIE, access.cookie(), **_kept(request))
     return answer
+
+
+def _kept(request: Request) -> dict[str, Any]:
+    """How a browser keeps the cookie: until it is closed."""
+    return {"httponly": True, "samesite": "strict", "secure": request.url.scheme == "https"}
 
 
 _SAID: dict[HTTPStatus, str] = {

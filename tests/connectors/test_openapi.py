@@ -127,7 +127,7 @@ def test_the_document_names_every_route_and_no_other(tmp_path: Path) -> None:
     served.board.store.close()
     paths = {route.path.replace(":path", "").replace(":nr", "") for route in served.app.routes}  # type: ignore[attr-defined]
     apart = {"/static", "/openapi.json"}
-    apart |= {"/sign-in", "/{rest}"}  # pages
+    apart |= {"/sign-in", "/sign-out", "/{rest}"}  # pages
     assert apart <= paths
     # Those stand in front of the routes.
     callbacks = {"/callbacks/{provider}", "/callbacks/{provider}/{token}"}

@@ -201,6 +201,21 @@ async def test_signing_in_takes_the_token_from_our_own_page_only(
     assert (await remote.get("/links")).status_code == 200
 
 
+async def test_signing_out_takes_the_cookie_from_this_browser_and_from_our_own_page_only(
+    remote: httpx.AsyncClient,
+) -> None:
+    own = {"Origin": "http://board.example:8080"}
+    await remote.get(f"/?token={TOKEN}")
+    foreign = await remote.post("/sign-out", headers={"Origin": "https://evil.example"})
+    assert (foreign.status_code, "set-cookie" in foreign.headers) == (403, False)
+    assert (await remote.get("/links")).status_code == 200
+    answer = await remote.post("/sign-out", data={"back": "/links?q=x"}, headers=own)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/links?q=x")
+    assert (await remote.get("/links")).status_code == 401
+    elsewhere = await remote.post("/sign-out", data={"back": "//evil.example"}, headers=own)
+    assert elsewhere.headers["location"] == "/"
+
+
 @pytest.mark.parametrize("path", ["/sign-in", "/dead-letters/replay"])
 @pytest.mark.parametrize("body", [b"token=" + 10_000 * b"x", b"\xff=\xff", b"a=1&" * 30])
 async def test_a_form_is_read_no_further_than_ours_go(

@@ -215,6 +215,13 @@ async def test_a_dead_letter_is_replayed_by_clicking(world: World, page: Page) -
     assert [note["reason"] for note in notes] == ["first", "second"]
     assert notes[1]["by"].startswith("somebody on the page")
 
+    await page.go(f"{world.url}/dead-letters/0/0")
+    await page.click("footer form[action='/sign-out'] button")
+    await page.shows("To replay, sign in")
+    assert await page.value("location.pathname") == "/dead-letters/0/0"
+    await page.click("footer a[href^='/sign-in']")
+    await page.until("document.activeElement.name === 'token'")
+
 
 async def test_junk_is_set_aside_by_clicking(world: World, page: Page) -> None:
     for reason in ("forged", "forged", "unknown status"):
