@@ -20,6 +20,7 @@ from connectors.board.now import Now
 from connectors.board.pages import Pages, here, wants_page
 from connectors.board.present import as_json, body_json, masked_headers, rfc3339
 from connectors.board.store import Store, StoreUnavailable
+from connectors.board.wait import wait
 from connectors.clock import micros_now
 from connectors.noting import Mark
 from schemas import codec
@@ -95,12 +96,14 @@ class Api:
         found = await asyncio.to_thread(queries.order, self._store, provider, order_id)
         if found is None:
             return _missing("order", provider, order_id)
+        waiting = wait(found.status)
         return JSONResponse(
             {
                 **as_json(codec.ORDER_STATUS, found.status),
                 "close": found.close and as_json(codec.ORDER_CLOSE, found.close),
                 "settlements": [as_json(codec.SETTLEMENT, s) for s in found.settlements],
                 "lapse": _lapse_json(found.status),
+                "waits_for": waiting and waiting._asdict(),
             }
         )
 

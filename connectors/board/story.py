@@ -98,7 +98,7 @@ def _besides(link: Link, order: Order | None) -> Iterator[Chapter]:
         yield Chapter(anomaly["at"], anomaly=anomaly, mark=mark)
     for notice in link.deeds:
         yield Chapter(notice["received_at"], deed=_deed(notice))
-    if order and link.status["order_from"] != "AWAITED":
+    if order:
         yield from (Chapter(one.at, decision=one) for one in decisions(order))
 
 

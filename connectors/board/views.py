@@ -24,6 +24,7 @@ from connectors.board.raw import RawRecords
 from connectors.board.replaying import Replays
 from connectors.board.store import Store
 from connectors.board.story import decisions, story
+from connectors.board.wait import wait
 from connectors.clock import micros_now
 
 _LISTED = 50
@@ -232,18 +233,24 @@ class Views:
         found = queries.link(self.sources.store, provider, link_id)
         if found is None:
             return None
-        order = queries.order(self.sources.store, provider, found.status["order_id"])
+        status = found.status
+        # One that is awaited counts in none, whatever is called as it is.
+        counts = status["order_from"] != "AWAITED"
+        order = queries.order(self.sources.store, provider, status["order_id"]) if counts else None
         cancels = self.sources.cancels
         return {
-            "link": found.status,
-            "may_cancel": cancels.why_not(found.status) is None,
-            "cancelled": cancels.latest(found.status),
+            "link": status,
+            "order": order,
+            "waits": order and wait(order.status),
+            "may_cancel": cancels.why_not(status) is None,
+            "cancelled": cancels.latest(status),
             **story(found, order, self.sources.raw, upto),
         }
 
     def _order(self, provider: str, order_id: str) -> Content | None:
         found = queries.order(self.sources.store, provider, order_id)
-        return found and {"order": found, "decisions": decisions(found)}
+        waits = found and wait(found.status)
+        return found and {"order": found, "waits": waits, "decisions": decisions(found)}
 
     def _letter(self, partition: int, offset: int) -> Content | None:
         row = finding.letter(self.sources.store, partition, offset)

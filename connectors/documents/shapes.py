@@ -17,10 +17,24 @@ def _mark(what: str) -> Schema:
     return {"description": what, "anyOf": [{"type": "null"}, said]}
 
 
+_WAIT = object_of(
+    {
+        "unknown_links": {"type": "integer", "minimum": 0},
+        "open_links": {"type": "array", "items": TEXT},
+        "payment": {"type": "boolean"},
+    },
+    *("unknown_links", "open_links", "payment"),
+)
+
 ORDER_DETAILS: dict[str, Schema] = {
     "close": {"anyOf": [{"type": "null"}, reference("OrderClose")]},
     "settlements": {"type": "array", "items": reference("Settlement")},
     "lapse": {"type": "object", "description": "When it came into each state"},
+    "waits_for": {
+        "description": "Why it is not closed: links announced that nobody has told of, links that "
+        "have not ended, a payment where all have; null once the close is decided",
+        "anyOf": [{"type": "null"}, _WAIT],
+    },
 }
 
 DEAD_LETTER = object_of(

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from schemas.records import ENDED, Status
+from schemas.records import Status
 from streams.cli.drawing import grid, lasted, moment, money, status_style, text
 from streams.domain.rules import RANK
 
@@ -239,19 +239,16 @@ def _took(order: Doc) -> str:
 
 def _waits_for(link: Doc, order: Doc) -> str:
     """Why the order is not closed; nothing when it is."""
-    if order["close"] or order["state"] != "OPEN":
+    waits = order.get("waits_for")
+    if not waits:
         return ""
-    links = order["links"]
-    missing = max(0, (order["links_in_order"] or 0) - len(links))
-    going = [
-        "this one" if one["link_id"] == link["link_id"] else one["link_id"]
-        for one in links
-        if one["status"] not in ENDED
-    ]
-    reasons = [f"{_counted(missing, 'link')} that nobody has told of"] if missing else []
-    if going:
-        reasons.append(f"{_counted(len(going), 'link')} to end: {', '.join(going)}")
-    if not any(one["status"] == "PAID" for one in links) and not going:
+    reasons = []
+    if missing := waits["unknown_links"]:
+        reasons.append(f"{_counted(missing, 'link')} that nobody has told of")
+    if going := waits["open_links"]:
+        names = ("this one" if one == link["link_id"] else one for one in going)
+        reasons.append(f"{_counted(len(going), 'link')} to end: {', '.join(names)}")
+    if waits["payment"]:
         reasons.append("a payment")
     return "; ".join(reasons)
 

@@ -140,7 +140,7 @@ async def test_a_link_is_found_and_its_raw_body_is_behind_it(world: World, page:
     await page.press("j")
     await page.press("Enter")
     await page.until("location.pathname === '/links/ping/l-1'")
-    await page.shows("an unsigned claim")
+    await page.shows("claims created")
     assert "cvv" not in await page.text()
     await page.click("summary")
     await page.shows('"cvv": "•••"')

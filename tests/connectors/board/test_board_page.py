@@ -2,6 +2,7 @@
 
 import re
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -248,10 +249,66 @@ async def test_the_timeline_goes_from_the_first_callback_to_the_settlement(
         ],
     )
     shown = await page(client, "/links/ping/l1")
-    told = ("an unsigned claim", "verified", "order-close", "order closed", "settlement")
+    told = ("unsigned", "verified", "order-close", "order closed", "settlement")
     places = [shown.index(text, shown.index('id="timeline"')) for text in told]
     assert places == sorted(places)
     assert shown.count('class="changed"') == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "Waits for a payment."),
+        ({"links": ["PAID"], "links_in_order": 3}, "Waits for 2 links that nobody has told of."),
+        (
+            {"links": ["PAID", "OPENED"], "links_in_order": 3},
+            "Waits for 1 link that nobody has told of and 1 link to end: l1.",
+        ),
+        ({"links": ["EXPIRED"]}, "Waits for a payment."),
+        ({"links": ["OPENED"] * 7}, "7 links to end: l0, l1, l2, l3, l4 and others."),
+        (
+            {"links": ["PAID"], "decided_at": AT, "state": "CLOSE_DECIDED"},
+            "nobody has reported on order-updates that it is closed",
+        ),
+    ],
+)
+async def test_an_order_says_why_it_is_not_closed(
+    client: httpx.AsyncClient, store: Store, make: Make, changes: dict[str, Any], told: str
+) -> None:
+    """The page of a link said nothing of its order but the id."""
+    statuses = changes.get("links", [])
+    links = [make.order_link(f"l{n}", status=status) for n, status in enumerate(statuses)]
+    order = make.order("o2", **{**changes, "links": links})
+    known = make.statuses(make.status("l0", order_id="o2", status="EXPIRED"))
+    keep(store, [*known, make.message(topics.ORDERS, order)])
+    assert told in words(await page(client, "/orders/ping/o2"))
+    shown = words(await page(client, "/links/ping/l0"))
+    state = order["state"].replace("_", " ").lower()
+    assert f"Order o2 {state}" in shown
+    assert ("Its order is not closed. Waits for" in shown) is (order["decided_at"] is None)
+
+
+def words(shown: str) -> str:
+    """What a person reads."""
+    text = " ".join(re.sub(r"</?(?:div|d[ltd]|p|h[12]|li)\b[^>]*>", " ", shown).split())
+    return re.sub(r"<[^>]+>", "", text)
+
+
+async def test_a_claim_does_not_look_like_what_is_proven(
+    client: httpx.AsyncClient, store: Store, make: Make
+) -> None:
+    """Both were a bold green "paid"; and what says nothing of the status was "unknown"."""
+    events = [
+        make.event("e1", "l1", status="PAID", received_at=AT),
+        make.event("e2", "l1", status="PAID", verified=True, received_at=AT + 1),
+        make.event("e3", "l1", status="UNKNOWN", verified=True, received_at=AT + 2),
+    ]
+    facts = [make.message(topics.LINK_EVENTS, event) for event in events]
+    keep(store, [*make.statuses(make.status("l1", status="PAID")), *facts])
+    timeline = (await page(client, "/links/ping/l1")).split('id="timeline"')[1]
+    said = re.findall(r'<p><span class="([^"]+)">([^<]+)</span>', timeline)
+    assert said[:2] == [("word ended", "claims paid"), ("word good", "paid")]
+    assert "unknown" not in timeline.lower()
 
 
 async def test_a_settled_order_shows_how_long_it_took(
