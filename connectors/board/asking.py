@@ -21,7 +21,7 @@ KINDS: tuple[str, ...] = get_args(AnomalyKind)
 SHOWN = ("open", "all")
 LETTERS_SHOWN = ("open", "aside", "all")
 # What narrows dead letters.
-LETTER_WORDS = ("provider", "reason", "stage", "since", "until", "place")
+LETTER_WORDS = ("provider", "link", "reason", "stage", "since", "until", "place")
 _DEFAULT_LIMIT = 50
 _LONGEST = 200
 
@@ -61,6 +61,8 @@ def only_of(given: Iterable[str], known: Collection[str]) -> None:
 
 def wanted(given: Mapping[str, str], now: int) -> Wanted:
     """Which dead letters are meant. Raises BadParameter."""
+    if given.get("link") and not given.get("provider"):
+        raise BadParameter("link", "is one of a provider: name that, too")
     said = {**given, "reason": given.get("reason", "")[:_LONGEST]}
     places = [text] if (text := given.get("place")) else []
     try:

@@ -134,6 +134,11 @@ def briefly(store: Store, wanted: Wanted, *, show: str, limit: int) -> Counted:
     return Counted(Page(rows, None), _number(store, t.dead_letters, conditions))
 
 
+def number_of_letters(store: Store, wanted: Wanted, *, show: str) -> int:
+    """How many are wanted."""
+    return _number(store, t.dead_letters, _wanted(wanted, show))
+
+
 def _letter(row: Any) -> Letter:
     headers = (("reason", row.reason.encode()), ("origin", row.origin.encode()))
     return Letter(Place(row.partition, row.offset), row.at, row.key, headers, None)

@@ -92,7 +92,7 @@ class Letters:
     path = "/dead-letters"
     page = "aside.html"
     name = "place"
-    kept: tuple[str, ...] = ("provider", "reason", "stage", "since")
+    kept: tuple[str, ...] = ("provider", "link", "reason", "stage", "since")
     words = _LETTER_WORDS
 
     def where(self, given: Mapping[str, str]) -> Wanted:

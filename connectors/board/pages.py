@@ -72,6 +72,7 @@ def _environment() -> Environment:
         age=words.age,
         rfc3339=rfc3339,
         utc=lambda micros: f"{(rfc3339(micros) or words.NONE)[:19].replace('T', ' ')} UTC",
+        text=lambda data: data.decode(errors="replace"),
         segment=lambda text: quote(text, safe=""),
     )
     environment.globals.update(

@@ -26,6 +26,7 @@ from connectors.board.store import Store
 from connectors.board.story import decisions, story
 from connectors.board.wait import wait
 from connectors.clock import micros_now
+from connectors.letters.letter import Wanted
 
 _LISTED = 50
 _NEWEST = 12
@@ -164,6 +165,7 @@ class Views:
         return {
             "path": request.url.path,
             "here": here(request),
+            "asked_for": request.path_params,
             "lately": now.counted(),
             "problems": now.problems(),
             "processes": watch.seen,
@@ -242,6 +244,9 @@ class Views:
             "link": status,
             "order": order,
             "waits": order and wait(order.status),
+            "letters": finding.number_of_letters(
+                self.sources.store, Wanted(provider=provider, link_id=link_id), show="open"
+            ),
             "may_cancel": cancels.why_not(status) is None,
             "cancelled": cancels.latest(status),
             **story(found, order, self.sources.raw, upto),

@@ -14,6 +14,7 @@ def chosen() -> list[dict[str, Any]]:
     """What narrows dead letters."""
     return [
         query("provider", reference("Provider")),
+        {**query("link", TEXT), "description": "The id of its link, with its provider"},
         {**query("reason", TEXT), "description": "A part of it, in any case"},
         query("stage", TEXT),
         *({**query(name, TEXT), "description": _MOMENT} for name in ("since", "until")),

@@ -1,5 +1,7 @@
 """Dead letters in the store: chosen as on their topic, with what became of them."""
 
+import html
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,7 +85,33 @@ async def test_it_is_counted_before_it_is_done(
     assert (await client.get("/dead-letters/replay?reason=json")).json() == {"count": number - 1}
 
 
-@pytest.mark.parametrize("query", ["place=x", "since=yesterday", "until=2030-01-01T00:00"])
+@pytest.mark.parametrize(
+    "query", ["place=x", "since=yesterday", "until=2030-01-01T00:00", "link=l-1"]
+)
 async def test_a_wrong_choice_is_named(client: httpx.AsyncClient, query: str) -> None:
     answer = await client.get(f"/dead-letters/replay?{query}")
     assert (answer.status_code, answer.json()["field"]) == (422, query.split("=")[0])
+
+
+async def test_a_link_tells_of_its_callbacks_that_could_not_be_read(
+    client: httpx.AsyncClient, store: Store, make: Make
+) -> None:
+    """Who looked at the link saw nothing of them, and could not choose them on the page."""
+    own = [one for one in LETTERS if Wanted(provider="ping", link_id="l-1").includes(one)]
+    browser = {"Accept": "text/html"}
+    keep(store, [*make.statuses(make.status("l-1"), make.status("l-3")), *MESSAGES])
+    shown = (await client.get("/links/ping/l-1", headers=browser)).text
+    assert f"{len(own)} callbacks of this link could not be read" in shown
+    (way,) = re.findall(r'href="(/dead-letters\?[^"]+)"', shown)
+    listed = (await client.get(html.unescape(way), headers=browser)).text
+    assert set(re.findall(r'<tr role="row" id="(\d/\d+)">', listed)) == {
+        str(one.place) for one in own
+    }
+    assert "could not be read" not in (await client.get("/links/ping/l-3", headers=browser)).text
+    unknown = (await client.get("/links/ping/l-2", headers=browser)).text
+    (way,) = re.findall(r'href="(/dead-letters\?[^"]+)"', unknown)
+    assert "ping:l-2" in (await client.get(html.unescape(way), headers=browser)).text
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    choice = {"provider": "ping", "link": "l-1"}
+    counted = await client.get("/dead-letters/replay", params=choice, headers=bearer)
+    assert counted.json() == {"count": len(own)}
