@@ -2,9 +2,9 @@
 
 from confluent_kafka import Message
 
-from schemas import codec, topics
+from schemas import codec
 from schemas.topics import message_key
-from streams.agents.messages import check_key, place, trace, with_event_id
+from streams.agents.messages import check_key, place, send_link_event, trace
 from streams.domain.joining import join
 from streams.engine.batch import Batch
 
@@ -21,6 +21,4 @@ class Join:
         if joined.row is not known:
             batch.put(partition, key, joined.row)
         for event in joined.events:
-            headers = with_event_id(event["event_id"], trace(message))
-            link_key = message_key(event["provider"], event["link_id"])
-            batch.send(topics.LINK_EVENTS.name, link_key, codec.LINK_EVENT.encode(event), headers)
+            send_link_event(batch, event, trace(message))

@@ -3,7 +3,11 @@
 from confluent_kafka import Message
 
 from connectors import tracing
-from streams.engine.batch import Headers, headers_of
+from schemas import codec, topics
+from schemas.records import Anomaly, LinkEvent
+from schemas.topics import message_key
+from streams.agents.figures import count_anomaly
+from streams.engine.batch import Batch, Headers, headers_of
 
 
 def text_headers(message: Message) -> dict[str, str]:
@@ -22,6 +26,21 @@ def with_event_id(event_id: str, traced: Headers | None) -> Headers:
     """Headers of an event: its id, by which consumers drop repeats, and the trace."""
     own: Headers = [("event-id", event_id.encode())]
     return own + traced if traced else own
+
+
+def send_link_event(batch: Batch, event: LinkEvent, traced: Headers | None) -> None:
+    """One fact about a link, to the stage that keeps its row."""
+    key = message_key(event["provider"], event["link_id"])
+    headers = with_event_id(event["event_id"], traced)
+    batch.send(topics.LINK_EVENTS.name, key, codec.LINK_EVENT.encode(event), headers)
+
+
+def send_anomaly(batch: Batch, anomaly: Anomaly, traced: Headers | None) -> None:
+    """For people; it is counted, too."""
+    count_anomaly(batch, anomaly)
+    key = message_key(anomaly["provider"], anomaly["link_id"])
+    headers = with_event_id(anomaly["event_id"], traced)
+    batch.send(topics.ANOMALIES.name, key, codec.ANOMALY.encode(anomaly), headers)
 
 
 def place(message: Message) -> tuple[int, bytes]:

@@ -10,8 +10,15 @@ from schemas import codec, topics
 from schemas.ids import event_id
 from schemas.records import Anomaly, LinkEvent, LinkRegistered, OrderEvent
 from schemas.topics import message_key
-from streams.agents.figures import count_anomaly
-from streams.agents.messages import check_key, place, text_headers, trace, with_event_id
+from streams.agents.messages import (
+    check_key,
+    place,
+    send_anomaly,
+    send_link_event,
+    text_headers,
+    trace,
+    with_event_id,
+)
 from streams.engine.batch import Batch, Headers
 
 
@@ -40,13 +47,7 @@ class Normalize:
             facts = provider.read(raw)
         except UnknownWord as error:
             batch.dead_letter(message, error)
-            anomaly = _unknown_status(raw, error)
-            count_anomaly(batch, anomaly)
-            key = message_key(provider.name, error.link_id)
-            value = codec.ANOMALY.encode(anomaly)
-            batch.send(
-                topics.ANOMALIES.name, key, value, with_event_id(anomaly["event_id"], traced)
-            )
+            send_anomaly(batch, _unknown_status(raw, error), traced)
             return
         _send_facts(batch, facts, traced)
 
@@ -57,12 +58,12 @@ class Normalize:
         link = codec.LINK_REGISTERED.decode(message.value())
         _, key = place(message)
         check_key(key, message_key(link["provider"], link["link_id"]))
-        _send_event(batch, _registration(link, origin), trace(message))
+        send_link_event(batch, _registration(link, origin), trace(message))
 
 
 def _send_facts(batch: Batch, facts: Facts, traced: Headers | None) -> None:
     for event in facts.events:
-        _send_event(batch, event, traced)
+        send_link_event(batch, event, traced)
     for fact in facts.payments:
         key = message_key(fact["provider"], fact["payment_id"])
         batch.send(topics.PAYMENT_EVENTS.name, key, codec.PAYMENT_EVENT.encode(fact), traced)
@@ -73,12 +74,6 @@ def _send_facts(batch: Batch, facts: Facts, traced: Headers | None) -> None:
     for question in facts.questions:
         key = message_key(question["provider"], question["link_id"])
         batch.send(topics.LOOKUPS.name, key, codec.LOOKUP_REQUEST.encode(question), traced)
-
-
-def _send_event(batch: Batch, event: LinkEvent, traced: Headers | None) -> None:
-    key = message_key(event["provider"], event["link_id"])
-    headers = with_event_id(event["event_id"], traced)
-    batch.send(topics.LINK_EVENTS.name, key, codec.LINK_EVENT.encode(event), headers)
 
 
 def _registration(link: LinkRegistered, origin: str) -> LinkEvent:

@@ -7,8 +7,8 @@ from confluent_kafka import Message
 from schemas import codec, topics
 from schemas.records import OrderStatus
 from schemas.topics import message_key
-from streams.agents.figures import count_anomaly, count_order, time_close
-from streams.agents.messages import check_key, place, trace, with_event_id
+from streams.agents.figures import count_order, time_close
+from streams.agents.messages import check_key, place, send_anomaly, trace, with_event_id
 from streams.domain.orders import Ordered, order
 from streams.domain.rules import ProviderRules
 from streams.engine.batch import Batch, Headers
@@ -46,7 +46,4 @@ def _send(batch: Batch, key: bytes, outcome: Ordered, traced: Headers | None) ->
         headers = with_event_id(settlement["event_id"], traced)
         batch.send(topics.SETTLEMENT.name, key, codec.SETTLEMENT.encode(settlement), headers)
     for anomaly in outcome.anomalies:
-        headers = with_event_id(anomaly["event_id"], traced)
-        link_key = message_key(anomaly["provider"], anomaly["link_id"])
-        count_anomaly(batch, anomaly)
-        batch.send(topics.ANOMALIES.name, link_key, codec.ANOMALY.encode(anomaly), headers)
+        send_anomaly(batch, anomaly, traced)

@@ -7,8 +7,8 @@ from confluent_kafka import Message
 from schemas import codec, topics
 from schemas.records import ENDED, Anomaly, LinkStatus, LookupRequest, OrderEvent
 from schemas.topics import message_key
-from streams.agents.figures import count_anomaly, count_repair
-from streams.agents.messages import check_key, place, trace, with_event_id
+from streams.agents.figures import count_repair
+from streams.agents.messages import check_key, place, send_anomaly, trace
 from streams.agents.polling import Poller
 from streams.domain.rules import ProviderRules
 from streams.domain.tracking import repaired, track
@@ -60,9 +60,7 @@ def _send(
     traced: Headers | None,
 ) -> None:
     for anomaly in anomalies:
-        headers = with_event_id(anomaly["event_id"], traced)
-        count_anomaly(batch, anomaly)
-        batch.send(topics.ANOMALIES.name, key, codec.ANOMALY.encode(anomaly), headers)
+        send_anomaly(batch, anomaly, traced)
     if lookup is not None:
         batch.send(topics.LOOKUPS.name, key, codec.LOOKUP_REQUEST.encode(lookup), traced)
     for event in orders:
