@@ -1,5 +1,6 @@
 """What the documents say is so."""
 
+import json
 import os
 import re
 import shlex
@@ -10,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 from typer.main import get_command
 
+from connectors.edge.links import LinkForm, registration
 from connectors.kafka import Cluster
 from connectors.registry import PROVIDERS
 from schemas.codec import ORDER_CLOSE
@@ -97,6 +99,12 @@ def test_the_table_of_settings_leaves_none_out() -> None:
         "LINKSTATUS_{PROVIDER}__" + name if name in any_provider else prefix + name
         for prefix, name in known
     } <= written
+
+
+def test_the_registration_is_one_and_has_every_column() -> None:
+    (body,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    assert registration(body.encode(), PROVIDERS, 0)["amount_minor"] == 14_000
+    assert json.loads(body).keys() == LinkForm.model_fields.keys()
 
 
 @pytest.mark.parametrize("document", ["README.md", "connectors/README.md"])
