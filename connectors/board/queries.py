@@ -4,7 +4,18 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, SelectBase, Table, and_, func, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    SelectBase,
+    Table,
+    and_,
+    false,
+    func,
+    or_,
+    select,
+    tuple_,
+)
 
 from connectors import noting
 from connectors.board import tables as t
@@ -134,6 +145,21 @@ def order(store: Store, provider: str, order_id: str) -> Order | None:
         json.loads(closes[0]) if closes else None,
         [json.loads(row) for row in settled],
     )
+
+
+def order_states(store: Store, links: Iterable[r.LinkStatus]) -> dict[tuple[str, str], str]:
+    """By provider and id the states of the orders that these links count in, as far as known."""
+    c = t.orders.c
+    asked: dict[str, set[str]] = {}
+    for link in links:
+        if link["order_from"] != "AWAITED":
+            asked.setdefault(link["provider"], set()).add(link["order_id"])
+    # Pairs in one IN would have SQLite look through all rows.
+    there = [and_(c.provider == name, c.order_id.in_(ids)) for name, ids in asked.items()]
+    query = select(c.provider, c.order_id, c.state).where(or_(false(), *there))
+    with store.reading() as connection:
+        rows = connection.execute(query).all()
+    return {(provider, order_id): state for provider, order_id, state in rows}
 
 
 def counts(store: Store) -> dict[str, dict[str, int]]:

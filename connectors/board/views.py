@@ -179,8 +179,10 @@ class Views:
     def _overview(self) -> Content:
         seen, store = self.sources.now.counted(), self.sources.store
         none = Coming()
+        links = finding.links(store, {}, _NEWEST, None).rows
         return {
-            "links": finding.links(store, {}, _NEWEST, None).rows,
+            "links": links,
+            "states": queries.order_states(store, links),
             "flow": {
                 name: (coming, chart.bars(coming.by_minute))
                 for name in self.sources.providers
@@ -191,7 +193,9 @@ class Views:
     def _links(self, asked: dict[str, str], search: str, after: queries.Cursor | None) -> Content:
         store, providers = self.sources.store, self.sources.providers
         found = finding.links(store, asked, _LISTED, after, search=search, providers=providers)
-        return {"links": found.rows, "further": found.next, "statuses": asking.STATUSES}
+        states = queries.order_states(store, found.rows)
+        listed = {"links": found.rows, "states": states, "further": found.next}
+        return {**listed, "statuses": asking.STATUSES}
 
     def _orders(self, asked: dict[str, str], search: str, after: queries.Cursor | None) -> Content:
         store, providers = self.sources.store, self.sources.providers

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from connectors.board import finding
+from connectors.board import finding, queries
 from connectors.board import tables as t
 from connectors.board.keep import keep
 from connectors.board.store import Store
@@ -59,8 +59,10 @@ def test_a_search_by_how_an_id_begins_looks_through_no_table(full: Store) -> Non
         [f"l-0004{n}" for n in reversed(range(10))]
     ] * 3
     assert orders(full, "o-00042") == ["o-00042"]
+    some = finding.links(full, {}, 50, None, search="l-0004", providers=PROVIDERS).rows
+    assert len(queries.order_states(full, some)) == 10
     event.remove(full.engine, "before_cursor_execute", note)
-    assert len(asked) == 4
+    assert len(asked) == 6
     explain = "EXPLAIN " if full.engine.name == "postgresql" else "EXPLAIN QUERY PLAN "
     with full.reading() as connection:
         for statement, parameters in asked:

@@ -288,6 +288,22 @@ async def test_an_order_says_why_it_is_not_closed(
     assert ("Its order is not closed. Waits for" in shown) is (order["decided_at"] is None)
 
 
+async def test_a_list_of_links_tells_what_became_of_their_orders(
+    client: httpx.AsyncClient, store: Store, make: Make
+) -> None:
+    """Each link had to be opened for that."""
+    own, other = make.status("l1", status="PAID"), make.status("l2", order_id="o2")
+    awaited = make.status("l3", order_from="AWAITED")
+    orders = [make.order("l1", state="CLOSE_DECIDED"), make.order("o2", provider="peach")]
+    orders.append(make.order("l3", state="SETTLED"))
+    told = [make.message(topics.ORDERS, order) for order in orders]
+    keep(store, [*make.statuses(own, other, awaited), *told])
+    for path in ("/", "/links?q=l"):
+        shown = await page(client, path)
+        cells = re.findall(r'class="order">(.*?)</td>', shown, re.DOTALL)
+        assert set(map(words, cells)) == {"its own close decided", "o2", "awaited"}
+
+
 def words(shown: str) -> str:
     """What a person reads."""
     text = " ".join(re.sub(r"</?(?:div|d[ltd]|p|h[12]|li)\b[^>]*>", " ", shown).split())
