@@ -37,15 +37,18 @@ class Registry:
 
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
         try:
-            self._client = httpx.Client(
-                base_url=url.rstrip("/"),
-                timeout=_TIMEOUT_SECONDS,
-                headers={"content-type": _MEDIA_TYPE, "accept": f"{_MEDIA_TYPE}, application/json"},
-                transport=transport,
-            )
+            where = httpx.URL(url.rstrip("/"))
         except httpx.InvalidURL:
             # What is wrong with it may be part of a password.
             raise Refused("its address is no URL") from None
+        self._client = httpx.Client(
+            # The client logs each URL that it asks for, and a password in it, too.
+            base_url=where.copy_with(userinfo=b""),
+            auth=(where.username, where.password) if where.userinfo else None,
+            timeout=_TIMEOUT_SECONDS,
+            headers={"content-type": _MEDIA_TYPE, "accept": f"{_MEDIA_TYPE}, application/json"},
+            transport=transport,
+        )
 
     def __enter__(self) -> "Registry":
         return self

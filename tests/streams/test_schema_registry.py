@@ -1,6 +1,7 @@
 """What we ask of a Schema Registry, and what becomes of its answers."""
 
 import json
+import logging
 from collections.abc import Callable
 
 import httpx
@@ -107,7 +108,11 @@ def test_what_is_broken_at_the_registry_is_no_refusal() -> None:
         one.text(1)
 
 
-def test_credentials_in_its_address_are_sent_and_not_shown(known: Known) -> None:
+def test_credentials_in_its_address_are_sent_and_not_shown(
+    known: Known, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Faust's worker lets through what every library has to say.
+    caplog.set_level(logging.DEBUG, "httpx")
     sent = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -118,6 +123,8 @@ def test_credentials_in_its_address_are_sent_and_not_shown(known: Known) -> None
     with Registry(url, httpx.MockTransport(answer)) as one:
         assert one.text(1) is None
     assert sent == ["Basic a2V5OnMzY3JldA=="]
+    assert "schemas/ids/1" in caplog.text
+    assert "s3cret" not in caplog.text
     assert shown(url) == "https://***@registry:8081/base"
     assert shown("http://registry/a@b") == "http://registry/a@b"
 
