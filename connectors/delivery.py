@@ -3,8 +3,7 @@
 import asyncio
 import logging
 
-from aiokafka import ConsumerRecord
-
+from connectors.intake import Taken
 from connectors.letters.counted import DEAD
 from connectors.letters.letter import added
 from connectors.publish import Headers, Publishes, Unavailable
@@ -29,11 +28,14 @@ async def insist(
 
 
 async def dead_letter(
-    publisher: Publishes, topic: str, record: ConsumerRecord, stage: str, error: Exception
+    publisher: Publishes, topic: str, taken: Taken, stage: str, error: Exception
 ) -> None:
     """Publishes a record nobody can use to the dead letters, as received, with where it came from
     and why, and counts it. `topic` is the record's, without the installation's prefix.
     """
+    if not taken.live:  # while somebody was asked: whoever has the partition now finds the same
+        return
+    record = taken.record
     # A bad record says in words what is wrong with it; of other errors the kind says the most.
     reason = str(error) if isinstance(error, BadRecord) else repr(error)
     origin = f"{topic}/{record.partition}/{record.offset}"

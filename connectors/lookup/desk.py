@@ -201,7 +201,7 @@ class Desk:
         await insist(self._publisher, callbacks(name).name, key, answer.body, described)
 
     async def _dead_letter(self, taken: Taken, error: Exception) -> None:
-        await dead_letter(self._publisher, LOOKUPS.name, taken.record, "lookup", error)
+        await dead_letter(self._publisher, LOOKUPS.name, taken, "lookup", error)
 
     def _finish(self, question: Question) -> None:
         question.done()

@@ -50,7 +50,7 @@ class Office:
         try:
             order = await self._wanted(topic, taken.record.value)
         except BadRecord as error:
-            await dead_letter(self._publisher, topic, taken.record, "settle", error)
+            await dead_letter(self._publisher, topic, taken, "settle", error)
             return taken.done()
         desk = self._desks.get(order.provider) if order else None
         if order is None or desk is None:

@@ -18,7 +18,7 @@ from connectors.lookup.questions import Limits
 from connectors.progress import Progress
 from schemas.codec import LOOKUP_REQUEST
 from schemas.records import LookupReason, Status
-from tests.connectors.outside import Published, Shelf, slow_registry, somebodys, taken
+from tests.connectors.outside import UNKNOWN, Published, Shelf, slow_registry, somebodys, taken
 from tests.waiting import until
 
 QUICK = Limits(
@@ -430,3 +430,13 @@ async def test_nobody_waits_while_a_schema_is_asked_for() -> None:
             await asyncio.gather(office.take(somebodys(request("a", reason="POLL"))), let_go())
         await office.finished()
     assert api.asked == ["a"]
+
+
+async def test_what_goes_elsewhere_while_its_schema_is_asked_for_dies_there_alone() -> None:
+    async with asking(Api()) as office:
+        with slow_registry(LOOKUP_REQUEST.text) as let_go:
+            taking = asyncio.create_task(office.take(UNKNOWN))
+            await asyncio.sleep(0)  # now it asks
+            office.progress.live = False
+            await asyncio.gather(taking, let_go())
+        assert office.shelf.records == []

@@ -21,7 +21,7 @@ from connectors.settle.desk import Desk, SettleLimits
 from schemas import codec
 from schemas.codec import ORDER_CLOSE, ORDER_UPDATE, SETTLEMENT
 from schemas.records import SettlementKind
-from tests.connectors.outside import Shelf, slow_registry, somebodys, taken
+from tests.connectors.outside import UNKNOWN, Shelf, slow_registry, somebodys, taken
 from tests.waiting import until
 
 QUICK = SettleLimits(
@@ -212,6 +212,16 @@ async def test_nobody_waits_while_a_schema_is_asked_for(topic: str) -> None:
         with slow_registry(text) as let_go:
             await asyncio.gather(working.take(topic, somebodys(value)), let_go())
         assert await working.finished() != []
+
+
+async def test_what_goes_elsewhere_while_its_schema_is_asked_for_dies_there_alone() -> None:
+    async with settling(Payments()) as working:
+        with slow_registry(codec.ORDER_CLOSE.text) as let_go:
+            taking = asyncio.create_task(working.take("order-close", UNKNOWN))
+            await asyncio.sleep(0)  # now it asks
+            working.progress.live = False
+            await asyncio.gather(taking, let_go())
+        assert working.shelf.records == []
 
 
 @pytest.mark.parametrize("kind", ["EXPECTED", "CONFIRMED"])
