@@ -63,7 +63,9 @@ def of_letter(letter: Letter, mark: Mark) -> Notice:
     if mark.note:
         told["note"] = mark.note
     status = "aside" if mark.done else "open"
-    return notice(LETTER, letter.provider, letter.name, status, mark.at, told)
+    # Never before the letter, which has its time by another clock: it would be of another one then.
+    at = max(mark.at, letter.at)
+    return notice(LETTER, letter.provider, letter.name, status, at, told)
 
 
 def is_deed(found: Notice) -> bool:

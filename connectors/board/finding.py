@@ -114,10 +114,18 @@ def letters(
     places = [Place(row["partition"], row["offset"]) for row in page.rows]
     again, marks = _replays(store, places), queries.letter_marks(store, places)
     rows = [
-        {**row, "replays": again.get(at, []), "aside": _aside(marks.get(at), again.get(at, []))}
-        for at, row in zip(places, page.rows, strict=True)
+        {**row, **_dealt(row["at"], again.get(place, []), marks.get(place))}
+        for place, row in zip(places, page.rows, strict=True)
     ]
     return Counted(Page(rows, page.next), _number(store, t.dead_letters, conditions))
+
+
+def _dealt(at: int, replays: Sequence[Replay], mark: Mark | None) -> dict[str, Any]:
+    """What was done about a letter of that time. The rest was about another, which stood there
+    before the topic was made anew.
+    """
+    since = [one for one in replays if one["at"] >= at]
+    return {"replays": since, "aside": _aside(mark if mark and mark.at >= at else None, since)}
 
 
 def briefly(store: Store, wanted: Wanted, *, show: str, limit: int) -> Counted:

@@ -49,7 +49,9 @@ class Lately:
 def unreplayed() -> ColumnElement[bool]:
     """Holds of a dead letter that nobody has replayed."""
     letter, again = t.dead_letters.c, t.replays.c
-    return ~exists().where(and_(again.partition == letter.partition, again.offset == letter.offset))
+    here = and_(again.partition == letter.partition, again.offset == letter.offset)
+    # What is older was said of another, in the topic before it was made anew.
+    return ~exists().where(here, again.at >= letter.at)
 
 
 def set_aside() -> ColumnElement[bool]:
@@ -59,7 +61,7 @@ def set_aside() -> ColumnElement[bool]:
         again.partition == word.partition, again.offset == word.offset, again.at > word.version
     )
     here = and_(word.partition == letter.partition, word.offset == letter.offset)
-    return exists().where(here, word.done, ~since)
+    return exists().where(here, word.done, word.version >= letter.at, ~since)
 
 
 def waiting() -> ColumnElement[bool]:

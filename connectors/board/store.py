@@ -1,7 +1,8 @@
 """The board's SQL store: SQLite or PostgreSQL through the same statements.
 
 Writing the same records again, in any order, leaves the same rows: states are replaced only by a
-higher version, events are kept as they came first. Several may write to one PostgreSQL.
+higher version, events are kept as they came first, and of what is known by its place in a topic the
+latest. Several may write to one PostgreSQL.
 """
 
 from collections.abc import Iterator
@@ -115,14 +116,15 @@ class Store:
     def _upsert(self, table: Table) -> Insert:
         insert: Any = _INSERT[self.engine.dialect.name](table)
         keys = [column.name for column in table.primary_key]
-        if "version" not in table.c and table is not t.positions:
+        newer_by = _newer_by(table)
+        if newer_by is None and table is not t.positions:
             kept: Insert = insert.on_conflict_do_nothing(index_elements=keys)
             return kept
         new = insert.excluded
         replaced: Insert = insert.on_conflict_do_update(
             index_elements=keys,
             set_={c.name: new[c.name] for c in table.c if c.name not in keys},
-            where=new["version"] > table.c.version if "version" in table.c else None,
+            where=new[newer_by] > table.c[newer_by] if newer_by else None,
         )
         return replaced
 
@@ -140,17 +142,25 @@ class Store:
             ) from error
 
 
+def _newer_by(table: Table) -> str | None:
+    """The column that says which of two rows of one key stays; None where it is the first."""
+    if "version" in table.c:
+        return "version"
+    # Two records of one place in a topic: it was made anew in between.
+    return "at" if table in (t.dead_letters, t.unreadable) else None
+
+
 def _one_a_key(table: Table, rows: list[Row]) -> list[Row]:
-    """The row that will stay of each key: the highest version, or the first.
+    """The row that will stay of each key: the newest, or the first.
 
     In the order of keys: two that write the same rows then wait for each other in one direction,
     and neighbours in the index are written together.
     """
-    keys = [column.name for column in table.primary_key]
+    keys, newer_by = [column.name for column in table.primary_key], _newer_by(table)
     kept: dict[tuple[Any, ...], Row] = {}
     for row in rows:
         other = kept.setdefault(tuple(row[key] for key in keys), row)
-        if row.get("version", 0) > other.get("version", 0):
+        if newer_by and row[newer_by] > other[newer_by]:
             kept[tuple(row[key] for key in keys)] = row
     return [kept[key] for key in sorted(kept)]
 

@@ -17,14 +17,28 @@ _AT_ONCE = 5_000
 
 
 class Dealt(NamedTuple):
-    """By the names of dead letters: the latest replay, and who has set it aside."""
+    """By the names of dead letters: the latest replay, and who has set it aside.
+
+    A topic that was made anew counts its letters anew: what somebody said before a letter was there
+    was said of another.
+    """
 
     replayed: dict[str, Replay]
     aside: dict[str, Mark]
 
     def is_open(self, letter: Letter) -> bool:
         """Whether it still waits for somebody."""
-        return letter.name not in self.replayed and letter.name not in self.aside
+        return not (self.replay_of(letter) or self.mark_of(letter))
+
+    def replay_of(self, letter: Letter) -> Replay | None:
+        """The latest one, if it was replayed."""
+        found = self.replayed.get(letter.name)
+        return found if found and found["at"] >= letter.at else None
+
+    def mark_of(self, letter: Letter) -> Mark | None:
+        """Who has set it aside, if somebody has."""
+        found = self.aside.get(letter.name)
+        return found if found and found.at >= letter.at else None
 
 
 def read(cluster: Cluster) -> Dealt:
@@ -36,7 +50,10 @@ def told(replays: Iterable[Replay], notices: Iterable[Notice]) -> Dealt:
     """Of several marks the latest counts, in whatever order they come; a replay takes back those
     before it.
     """
-    replayed = {replay["letter"]: replay for replay in replays}
+    replayed: dict[str, Replay] = {}
+    for replay in replays:
+        other = replayed.setdefault(replay["letter"], replay)
+        replayed[replay["letter"]] = replay if replay["at"] > other["at"] else other
     marks: dict[str, Mark] = {}
     for notice in notices:
         if (place := noting.marked_letter(notice)) is not None:

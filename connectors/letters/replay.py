@@ -27,17 +27,10 @@ class NotReplayed(Exception):
     """Not all were published again; the message says how many were, and why no more."""
 
 
-def fresh(letters: Iterable[Letter], known: Iterable[str]) -> Iterator[Letter]:
-    """Those that nobody has dealt with yet. A letter that fails again comes back as another one:
-    to replay both would double them each time.
-    """
-    known = frozenset(known)
-    return (letter for letter in letters if letter.name not in known)
-
-
 def chosen(cluster: Cluster, wanted: Wanted, *, again: bool) -> list[Letter]:
-    """The wanted ones, or with `again` those too that somebody has replayed. What is set aside is
-    left out, unless it is named by its place.
+    """The wanted ones, or with `again` those too that somebody has replayed: one that fails again
+    comes back as another, and to replay both would double them each time. What is set aside is left
+    out, unless it is named by its place.
 
     All of them at once: what dies once more comes back to the topic that is read here.
     """
@@ -45,8 +38,7 @@ def chosen(cluster: Cluster, wanted: Wanted, *, again: bool) -> list[Letter]:
     if again and wanted.places:
         return found
     known = dealt.read(cluster)
-    kept = fresh(found, known.aside)
-    return list(kept if again else fresh(kept, known.replayed))
+    return [one for one in found if known.is_open(one) or (again and not known.mark_of(one))]
 
 
 def replay(
@@ -113,8 +105,8 @@ class _Publishing:
     def _produce(self, letter: Letter) -> None:
         if not letter.topic:
             raise _NoOrigin(f"dead letter {letter.place} does not say which topic it came from")
-        at = micros_now()
-        replay_id = event_id("replay", self._cluster.prefix, letter.name, at)
+        now = micros_now()
+        replay_id = event_id("replay", self._cluster.prefix, letter.name, now)
         note = REPLAY.encode(
             {
                 "event_id": replay_id,
@@ -122,7 +114,8 @@ class _Publishing:
                 "to": letter.topic,
                 "reason": letter.reason,
                 "by": self._by,
-                "at": at,
+                # Never before the letter, which has its time by another clock.
+                "at": max(now, letter.at),
             }
         )
         self._producer.produce(

@@ -64,9 +64,8 @@ def _mark(
     cluster = settings.cluster()
     known = dealt.read(cluster)
     found = {one.name: one for one in reading.letters(cluster, wanted)}
-    letters = [
-        one for name, one in found.items() if (known.is_open(one) if done else name in known.aside)
-    ]
+    fits = known.is_open if done else known.mark_of
+    letters = [one for one in found.values() if fits(one)]
     what = "set aside" if done else "open again"
     tell(letters, "no dead letter is open" if done else "no dead letter is set aside")
     marked = 0

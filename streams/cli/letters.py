@@ -45,8 +45,8 @@ def list_(
     for letter in reading.letters(cluster, wanted):
         if open_ and not known.is_open(letter):
             continue
-        aside = known.aside.get(letter.name)
-        line = _described(letter, known.replayed.get(letter.name), aside)
+        aside = known.mark_of(letter)
+        line = _described(letter, known.replay_of(letter), aside)
         why = f"{letter.header('stage')}  {letter.header('origin')}  {letter.reason}"
         mark = f"  (replayed by {line['replayed_by']})" if line["replayed_by"] else ""
         if aside:

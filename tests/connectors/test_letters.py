@@ -13,7 +13,7 @@ from connectors.kafka import Cluster
 from connectors.letters import dealt, reading
 from connectors.letters.letter import BadPlace, Letter, Place, Wanted, place
 from connectors.letters.moment import BadMoment, moment
-from connectors.letters.replay import NotReplayed, chosen, fresh
+from connectors.letters.replay import NotReplayed, chosen
 from connectors.letters.replay import replay as publish_again
 from connectors.noting import Mark
 from schemas.codec import REPLAY
@@ -100,9 +100,28 @@ def test_what_is_no_moment_is_refused(text: str) -> None:
         moment(text, AT)
 
 
-def test_what_was_replayed_is_not_fresh() -> None:
-    one, two = letter(), letter(place=Place(0, 2))
-    assert list(fresh([one, two], ["dead-letters/0/1"])) == [two]
+def test_what_was_said_before_a_letter_was_there_is_of_another() -> None:
+    """Topics were made anew: their offsets begin again."""
+    replayed: Any = {"letter": "dead-letters/0/1", "at": AT}
+    aside = noting.of_letter(letter(), Mark(True, "ada", AT))
+    for known in (dealt.told([replayed], []), dealt.told([], [aside])):
+        assert not known.is_open(letter())
+        assert known.is_open(letter(at=AT + 1))
+    assert dealt.told([replayed], []).replay_of(letter(at=AT + 1)) is None
+    assert dealt.told([], [aside]).mark_of(letter(at=AT + 1)) is None
+
+
+def test_a_mark_by_a_clock_that_is_behind_counts() -> None:
+    mark = noting.of_letter(letter(), Mark(True, "ada", AT - 1))
+    assert dealt.told([], [mark]).mark_of(letter()) == Mark(True, "ada", AT)
+
+
+@pytest.mark.kafka
+def test_a_replay_by_a_clock_that_is_behind_counts(kafka: Cluster) -> None:
+    (buried,) = bury(kafka, letter())
+    ahead = replace(buried, at=micros_now() + 3_600_000_000)
+    publish_again(kafka, [ahead], "ada")
+    assert dealt.read(kafka).replay_of(ahead)
 
 
 def test_of_several_words_the_latest_counts_and_a_later_replay_takes_them_back() -> None:

@@ -44,20 +44,25 @@ TOLD = {"provider": "ping", "stage": "normalize", "origin": "callbacks.ping/0/7"
 
 def letter(offset: int = 0, reason: str = "no JSON") -> Letter:
     headers = (("reason", reason.encode()), ("origin", b"callbacks.ping/0/7"))
-    return Letter(Place(0, offset), AT, b"ping:link-1", headers, b"x")
+    return Letter(Place(0, offset), AT + 1000 * offset, b"ping:link-1", headers, b"x")
 
 
 def buried(make: Make, *reasons: str) -> list[Message]:
     return [make.raw(topics.DEAD_LETTERS, b"x", {**TOLD, "reason": one}) for one in reasons]
 
 
-def marked(make: Make, offset: int = 0, *, done: bool = True, at: int = AT, note: str = "") -> Any:
-    notice = noting.of_letter(letter(offset), Mark(done, "ada", at, note))
+def marked(
+    make: Make, offset: int = 0, *, done: bool = True, after: int = 0, note: str = ""
+) -> Any:
+    """Of the letter that stands there, so many microseconds after it came."""
+    one = letter(offset)
+    notice = noting.of_letter(one, Mark(done, "ada", one.at + after, note))
     return make.message(topics.NOTICES, notice)
 
 
-def replayed(make: Make, offset: int, at: int) -> Message:
-    note = {**make.replay(f"r{offset}-{at}", f"dead-letters/0/{offset}"), "at": at}
+def replayed(make: Make, offset: int, after: int) -> Message:
+    one = letter(offset)
+    note = {**make.replay(f"r{offset}-{after}", one.name), "at": one.at + after}
     return make.message(topics.REPLAYS, note)
 
 
@@ -147,7 +152,7 @@ async def until_listed(client: httpx.AsyncClient, show: str, expected: list[int]
 def test_the_latest_word_counts_in_whatever_order_it_is_read(
     store: Store, make: Make, order: tuple[int, ...]
 ) -> None:
-    words = [marked(make, done=n != 1, at=AT + n, note=str(n)) for n in range(3)]
+    words = [marked(make, done=n != 1, after=n, note=str(n)) for n in range(3)]
     keep(store, [words[n] for n in order])
     keep(store, buried(make, "forged"))
     found = finding.letter(store, 0, 0)
@@ -181,8 +186,8 @@ def test_the_store_knows_as_the_topics_do_what_is_open_and_what_is_aside(
     for offset, life in enumerate(LIVES):
         for what, at in life:
             again = what == "replay"
-            one = replayed(make, offset, AT + at) if again else None
-            told.append(one or marked(make, offset, done=what == "aside", at=AT + at))
+            one = replayed(make, offset, at) if again else None
+            told.append(one or marked(make, offset, done=what == "aside", after=at))
     told = told[::-1] if backwards else told
     keep(store, told)
     known = dealt.told(
@@ -191,7 +196,7 @@ def test_the_store_knows_as_the_topics_do_what_is_open_and_what_is_aside(
     )
     offsets = range(len(LIVES))[::-1]
     waiting = [n for n in offsets if known.is_open(letter(n))]
-    aside = [n for n in offsets if letter(n).name in known.aside]
+    aside = [n for n in offsets if known.mark_of(letter(n))]
     assert (waiting, aside) == ([2, 0], [7, 5, 3, 1])
     assert [shown(store, show) for show in LETTERS_SHOWN] == [waiting, aside, list(offsets)]
     rows = finding.letters(store, Wanted(), show="all", limit=100, after=None).page.rows
@@ -266,7 +271,7 @@ async def test_the_list_shows_what_is_open_what_is_aside_and_all(
 async def test_what_was_replayed_is_not_to_be_set_aside(
     client: httpx.AsyncClient, store: Store, make: Make
 ) -> None:
-    keep(store, [*buried(make, "odd", "odd"), replayed(make, 0, AT)])
+    keep(store, [*buried(make, "odd", "odd"), replayed(make, 0, 0)])
     assert (await client.get(f"{ASIDE}?place=0/0")).json() == {"count": 0}
     told = await client.post(ASIDE, data={"place": "0/0"}, headers=BEARER)
     assert told.json() == {"marked": 0, "left": 0}

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy import select, text
 from connectors.board import finding, queries, rows
 from connectors.board import tables as t
 from connectors.board.keep import keep
+from connectors.board.lately import look
 from connectors.board.rows import Message
 from connectors.board.store import Store
 from connectors.letters.letter import Letter, Place
@@ -236,6 +238,22 @@ def test_topics_made_anew_are_not_held_off_by_old_versions(store: Store, make: M
     found = queries.link(store, "ping", "link-1")
     assert found is not None
     assert found.status["status"] == "CREATED"
+
+
+def test_of_topics_made_anew_a_dead_letter_is_another_than_the_one_of_its_place(
+    store: Store, make: Make
+) -> None:
+    old = make.raw(topics.DEAD_LETTERS, b"x", {"reason": "forged"})
+    new = replace(old, timestamp=old.timestamp + 60_000, headers=(("reason", b"unknown status"),))
+    aside = of_letter(Letter(Place(0, 0), AT, None, (), b"x"), Mark(True, "ada", AT))
+    keep(store, [old, make.message(topics.NOTICES, aside)])
+    keep(store, [make.message(topics.REPLAYS, make.replay("r1"))])
+    store.start_over({("dead-letters", 0): 0})
+    keep(store, [new, old])
+    found = finding.letter(store, 0, 0)
+    assert found is not None
+    assert (found["reason"], found["replays"], found["aside"]) == ("unknown status", [], None)
+    assert look(store, AT).letters_open == 1
 
 
 def test_everything_is_still_there_after_reopening(database_url: str, make: Make) -> None:
