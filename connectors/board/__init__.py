@@ -65,7 +65,7 @@ class BoardConfig:
     database_url: str
     address: process.Address
     token: str | None = field(default=None, repr=False)
-    # Whether `/registry` is served: not beside a registry of another's.
+    # Whether `/registry` names subjects: not beside a registry of another's.
     registry: bool = True
     processes: Mapping[str, str] = field(default_factory=dict)
     # Those who may be asked to cancel a link, and how long they may take to answer.
@@ -172,7 +172,8 @@ def _endpoints(board: Board, pages: Pages) -> dict[tuple[str, str], Endpoint]:
         "/dead-letters/{partition:nr}/{offset:nr}": _either(views.dead_letter, api.dead_letter),
         "/processes": _either(views.processes, api.processes),
         "/stream": stream.endpoint(board.hub),
-        **(registry.endpoints(providers, cluster.prefix) if board.config.registry else {}),
+        **registry.ids(),
+        **(registry.subjects(providers, cluster.prefix) if board.config.registry else {}),
     }
     return {
         **{("GET", path): endpoint for path, endpoint in reading.items()},

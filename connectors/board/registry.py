@@ -1,7 +1,9 @@
 """`/registry`: read-only schema look-ups in the words of Confluent's Schema Registry.
 
-The versions of a subject are those that were released, and last the one this release writes; ids
-are derived from the schema.
+An id is told whoever gave it, also beside a registry of somebody else's: that one does not know the
+ids of records that are older than it, and is not always there. Subjects are told only where it is
+not: their ids are derived from the schema. A subject's versions are those that were released, and
+last the one this release writes.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,20 +20,22 @@ from schemas.versions import Written
 Endpoint = Callable[[Request], Any]
 
 
-def endpoints(providers: Iterable[str], prefix: str) -> dict[str, Endpoint]:
-    """The endpoints by path. Subjects are named as Confluent's TopicNameStrategy does."""
-    subjects = {
+def ids() -> dict[str, Endpoint]:
+    """What a record's schema id stands for, by path."""
+    return {"/registry/schemas/ids/{id}": _schema}
+
+
+def subjects(providers: Iterable[str], prefix: str) -> dict[str, Endpoint]:
+    """The subjects by path, named as Confluent's TopicNameStrategy does."""
+    found = {
         f"{prefix}{topic.name}-value": versions.distinct(topic.codec.name)
         for topic in all_topics(providers)
         if topic.codec is not None
     }
     return {
-        "/registry/schemas/ids/{id}": _schema,
-        "/registry/subjects": lambda _: _answer(sorted(subjects)),
-        "/registry/subjects/{subject}/versions": lambda request: _versions(subjects, request),
-        "/registry/subjects/{subject}/versions/{version}": lambda request: _version(
-            subjects, request
-        ),
+        "/registry/subjects": lambda _: _answer(sorted(found)),
+        "/registry/subjects/{subject}/versions": lambda request: _versions(found, request),
+        "/registry/subjects/{subject}/versions/{version}": lambda request: _version(found, request),
     }
 
 

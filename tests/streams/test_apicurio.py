@@ -158,6 +158,8 @@ def test_a_whole_system_goes_on_when_the_registry_is_given_up(
         cluster = Cluster(with_registry.environment["LINKSTATUS_BROKERS"], with_registry.prefix)
         (row,) = read_all(cluster, LINK_STATUS.name)
         assert deserialized(url, [row])[0]["link_id"] == "before"
+        # The board tells what its ids stand for, too, but it is no second registry.
+        assert deserialized(f"{with_registry.url}/registry", [row])[0]["link_id"] == "before"
         assert httpx.get(f"{with_registry.url}/registry/subjects").status_code == 404
     finally:
         with_registry.stop()

@@ -1,5 +1,6 @@
 """Schema ids are noted on the cluster, and found there by whoever meets one it does not know."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +9,11 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 from confluent_kafka import Consumer, KafkaError
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from connectors import ungrouped
+from connectors.board import registry as board_registry
 from connectors.kafka import Cluster
 from schemas import codec
 from schemas.codec import BadRecord, SchemaAway
@@ -139,6 +143,21 @@ def test_while_the_registry_is_away_a_process_starts_with_the_ids_it_had(
     registry.instead = answer
     schema_ids.prepare(with_registry(kafka))
     assert {one.name: one.id for one in codec.ALL} == given
+
+
+async def test_while_the_registry_is_away_the_board_tells_its_ids_and_those_of_before(
+    kafka: Cluster, registry: Known
+) -> None:
+    schema_ids.note_own(kafka)
+    schema_ids.prepare(with_registry(kafka))
+    ids = [codec.ANOMALY.id, codec.ANOMALY.fingerprint]
+    registry.instead = httpx.ConnectError("nobody")
+    app = Starlette(routes=[Route(*one) for one in board_registry.ids().items()])
+    asking = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=asking, base_url="http://board") as client:
+        answers = [await client.get(f"/registry/schemas/ids/{number}") for number in (*ids, 999)]
+    assert [answer.status_code for answer in answers] == [200, 200, 503]
+    assert [json.loads(one.json()["schema"]) for one in answers[:2]] == 2 * [codec.ANOMALY.json]
 
 
 def test_a_registry_that_was_never_asked_before_is_awaited(kafka: Cluster, registry: Known) -> None:

@@ -73,7 +73,7 @@ async def test_former_versions_of_a_subject_stay(monkeypatch: pytest.MonkeyPatch
     former = versions.written(codec.ANOMALY.text.replace('"detail"', '"details"'))
     both = [former, versions.written(codec.ANOMALY.text)]
     monkeypatch.setattr(versions, "distinct", lambda name: both)
-    app = Starlette(routes=[Route(*one) for one in registry.endpoints([], "").items()])
+    app = Starlette(routes=[Route(*one) for one in registry.subjects([], "").items()])
     asking = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=asking, base_url="http://board") as client:
         path = "/registry/subjects/anomalies-value/versions"
