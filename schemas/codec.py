@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, get_args
 
 import fastavro
-from fastavro.schema import SchemaParseException
 
 from schemas import records as r
 from schemas import versions
@@ -164,7 +163,7 @@ def schema_of(number: int) -> Written | None:
     if found is None and _asked is not None and (text := _asked(number)) is not None:
         try:
             found = _told[number] = versions.written(text)
-        except (ValueError, KeyError, TypeError, SchemaParseException):
+        except versions.NO_RECORD:
             return None
     return found
 

@@ -9,10 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastavro.schema import parse_schema, to_parsing_canonical_form
+from fastavro.schema import SchemaParseException, parse_schema, to_parsing_canonical_form
 
 FOLDER = Path(__file__).parent
 RELEASED = FOLDER / "released"
+NO_RECORD = (ValueError, KeyError, TypeError, SchemaParseException)
 
 
 class Version(NamedTuple):
@@ -53,10 +54,12 @@ def plain(schema: Any) -> Any:
 
 
 def written(text: str) -> Written:
-    """Reads a schema. Raises ValueError, KeyError, TypeError for what is no record's."""
+    """Reads a schema. Raises one of NO_RECORD for what is no record's: a registry has others, too,
+    and in other languages than Avro.
+    """
     schema = json.loads(text)
-    full_name = f"{schema['namespace']}.{schema['name']}"
-    return Written(text, full_name, derived_id(schema), parse_schema(plain(schema)))
+    parsed: Any = parse_schema(plain(schema))
+    return Written(text, parsed["name"], derived_id(schema), parsed)
 
 
 def current(name: str, folder: Path = FOLDER) -> Version:

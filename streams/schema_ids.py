@@ -5,7 +5,6 @@ itself. Either is noted before a record carries it, so whoever reads the record 
 the registry or without, in this release or in one before or after it.
 """
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -88,7 +87,7 @@ def _given_before(cluster: Cluster) -> dict[str, int]:
     given = {}
     for number, text in (notes(cluster) or {}).items():
         layout = _layout(text)
-        if number != layout:
+        if layout is not None and number != layout:
             given[layout] = number
     if any(one.fingerprint not in given for one in codec.ALL):
         return {}
@@ -131,8 +130,12 @@ def _publish(cluster: Cluster, ids: Mapping[int, str]) -> None:
         raise CannotNote(f"schemas were not noted: {error}") from error
 
 
-def _layout(text: str) -> int:
-    return versions.derived_id(json.loads(text))
+def _layout(text: str) -> int | None:
+    """What decides which bytes a record has; None if the text is no record's schema."""
+    try:
+        return versions.written(text).fingerprint
+    except versions.NO_RECORD:
+        return None
 
 
 class _Asked:
@@ -158,12 +161,14 @@ class _Asked:
         return text
 
     def _registered(self, number: int) -> str | None:
-        """What somebody else has registered. Noted, for the day when there is no registry."""
+        """What somebody else has registered. Noted, if it can be of use, for the day when there is
+        no registry.
+        """
         if self._url is None:
             return None
         with Registry(self._url) as registry:
             text = registry.text(number)
-        if text is not None:
+        if text is not None and _layout(text) is not None:
             try:
                 note(self._cluster, {number: text})
             except (CannotNote, KafkaException) as error:

@@ -296,3 +296,13 @@ def test_a_release_keeps_what_changed_and_comes_after_the_last(folder: Path) -> 
         codec.NOTICE.fingerprint,
         Codec[Any]("notice", folder).fingerprint,
     ]
+
+
+def test_a_schema_may_say_its_namespace_in_its_name(asked: list[int]) -> None:
+    """As some write it who have only a registry's word for what Avro wants."""
+    theirs = {**codec.NOTICE.json, "name": codec.NOTICE.full_name}
+    theirs.pop("namespace")
+    codec.ask({41: json.dumps(theirs)}.get)
+    record = sample(codec.NOTICE.json, {})
+    value = b"\0" + (41).to_bytes(4, "big") + codec.NOTICE.encode(record)[5:]
+    assert codec.NOTICE.decode(value) == record

@@ -160,6 +160,23 @@ async def test_while_the_registry_is_away_the_board_tells_its_ids_and_those_of_b
     assert [json.loads(one.json()["schema"]) for one in answers[:2]] == 2 * [codec.ANOMALY.json]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['syntax = "proto3"; message M {}', '{"type": "object", "properties": {}}'],
+)
+def test_what_is_registered_in_other_languages_is_not_noted_and_stops_no_start(
+    kafka: Cluster, registry: Known, text: str
+) -> None:
+    schema_ids.prepare(with_registry(kafka))
+    registry.schemas.append(text)
+    assert codec.schema_of(len(registry.schemas)) is None
+    assert len(registry.schemas) not in (schema_ids.notes(kafka) or {})
+    # As releases before this one did.
+    schema_ids._publish(kafka, {len(registry.schemas): text})
+    registry.instead = httpx.ConnectError("nobody")
+    schema_ids.prepare(with_registry(kafka))
+
+
 def test_a_registry_that_was_never_asked_before_is_awaited(kafka: Cluster, registry: Known) -> None:
     schema_ids.note_own(kafka)
     schema_ids.note(kafka, {41: codec.ANOMALY.text})
