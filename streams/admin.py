@@ -35,7 +35,13 @@ def topic_config(topic: Topic[Any], replication: int) -> dict[str, str]:
     }
     if topic.keep_ms is None:
         return config | _COMPACTED
-    return config | {"cleanup.policy": "delete", "retention.ms": str(topic.keep_ms)}
+    kept = {"retention.ms": str(topic.keep_ms), "retention.bytes": "-1"}
+    return config | {"cleanup.policy": "delete", **kept}
+
+
+# Looked at and not set, since some clusters let no topic say it: where it is true, records that all
+# replicas had acknowledged may be lost with a leader.
+_NEVER = {"unclean.leader.election.enable": "false"}
 
 
 def _client(cluster: Cluster) -> AdminClient:
@@ -113,6 +119,7 @@ def check(
             "partitions": str(partitions),
             "replication": str(replication),
             **topic_config(topic, replication),
+            **_NEVER,
         }
         problems += [
             f"{name}: {setting} is {actual.get(setting)}, should be {value}"

@@ -142,7 +142,12 @@ def test_every_difference_of_a_topic_is_named(bare_kafka: Cluster) -> None:
 def test_what_somebody_changed_on_a_topic_is_named(bare_kafka: Cluster) -> None:
     admin.create(bare_kafka, [LINKS, LOOKUPS], partitions=2, replication=1)
     links, lookups = (bare_kafka.topic(topic.name) for topic in (LINKS, LOOKUPS))
-    changes = [(links, "cleanup.policy", "delete"), (lookups, "retention.ms", "1000")]
+    changes = [
+        (links, "cleanup.policy", "delete"),
+        (links, "unclean.leader.election.enable", "true"),
+        (lookups, "retention.ms", "1000"),
+        (lookups, "retention.bytes", "1000"),
+    ]
     client = AdminClient(bare_kafka.librdkafka())
     for topic, name, value in changes:
         entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
@@ -151,8 +156,10 @@ def test_what_somebody_changed_on_a_topic_is_named(bare_kafka: Cluster) -> None:
             future.result(20)
     assert admin.check(bare_kafka, [LINKS, LOOKUPS], 2, 1) == [
         f"{links}: cleanup.policy is delete, should be compact",
+        f"{links}: unclean.leader.election.enable is true, should be false",
         f"{lookups}: retention.ms is 1000, should be {7 * DAY_MS}",
+        f"{lookups}: retention.bytes is 1000, should be -1",
     ]
     # `create` makes what is missing, and changes nothing that is there.
     assert admin.create(bare_kafka, [LINKS, LOOKUPS], 2, 1) == []
-    assert len(admin.check(bare_kafka, [LINKS, LOOKUPS], 2, 1)) == 2
+    assert len(admin.check(bare_kafka, [LINKS, LOOKUPS], 2, 1)) == len(changes)
