@@ -32,6 +32,15 @@ _CACHE_KIB = 64 * 1024
 _CHECKPOINT_PAGES = 16_000
 # PostgreSQL: what is too large for an index or a row. The value's fault, and not the database's.
 _LIMIT_EXCEEDED = "54"
+# For libpq: a server whose machine has gone says nothing, and the system itself would wait for it
+# for a quarter of an hour, or two hours where nothing was sent. Seconds; the last milliseconds.
+_PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 _TROUBLES = (
     SQLAlchemyError,
     ImportError,
@@ -193,7 +202,9 @@ def _parsed(database_url: str) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        patience = _PATIENCE if url.get_driver_name().startswith("psycopg") else {}
+        own = {name: value for name, value in patience.items() if name not in url.query}
+        return create_engine(url, pool_pre_ping=True, connect_args=own)
     Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
     # The connection used last first: its page cache is warm.
     engine = create_engine(url, pool_use_lifo=True)

@@ -8,6 +8,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -165,6 +166,17 @@ def test_an_up_to_date_database_needs_no_right_to_change_tables(
     with closing(Store(postgres.url(database, role))) as store:
         keep(store, make.statuses(make.status()))
         assert queries.link(store, "ping", "link-1") is not None
+
+
+def test_a_server_that_has_vanished_is_not_waited_for_for_long(postgres: Postgres) -> None:
+    """Only said to its library, which keeps to it: no network can be cut here."""
+    url = postgres.url(postgres.database())
+    for given, seconds in ((url, "10"), (f"{url}&connect_timeout=3", "3")):
+        with closing(Store(given)) as store, store.reading() as connection:
+            driver: Any = connection.connection.driver_connection
+            said = driver.info.get_parameters()
+        assert said["connect_timeout"] == seconds
+        assert (said["keepalives_idle"], said["tcp_user_timeout"]) == ("30", "30000")
 
 
 def test_a_new_revision_is_written_from_the_tables(
