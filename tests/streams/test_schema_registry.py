@@ -2,10 +2,15 @@
 
 import json
 import logging
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
 
 import httpx
 import pytest
+import trustme
 
 from schemas import codec
 from schemas.topics import ANOMALIES, DEAD_LETTERS, LINK_EVENTS, LINKS
@@ -127,6 +132,45 @@ def test_credentials_in_its_address_are_sent_and_not_shown(
     assert "s3cret" not in caplog.text
     assert shown(url) == "https://***@registry:8081/base"
     assert shown("http://registry/a@b") == "http://registry/a@b"
+
+
+class _Nothing(BaseHTTPRequestHandler):
+    """A registry that knows no schema."""
+
+    def do_GET(self) -> None:
+        self.send_response(404)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Not on the tests' output."""
+
+
+@pytest.fixture
+def over_tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A registry behind an authority of its own, and that authority's certificate."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    server = HTTPServer(("127.0.0.1", 0), _Nothing)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_port}", tmp_path / "ca.pem"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_over_tls_the_authority_is_the_one_that_is_named(
+    over_tls: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, authority = over_tls
+    with Registry(url) as one, pytest.raises(Away, match="CERTIFICATE_VERIFY_FAILED"):
+        one.text(1)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    with Registry(url) as one:
+        assert one.text(1) is None
 
 
 def test_an_address_that_is_none_is_refused_without_a_word_of_it() -> None:
