@@ -265,4 +265,8 @@ class consume(Generic[T]):
 
 
 def _event_id(message: Message) -> str | None:
-    return next((value.decode() for name, value in headers_of(message) if name == "event-id"), None)
+    """As it is written by us; what others may write in its place is none."""
+    for name, value in headers_of(message):
+        if name == "event-id" and value is not None:
+            return value.decode(errors="replace")
+    return None

@@ -81,6 +81,15 @@ def test_repeats_are_dropped_on_request(kafka: Cluster) -> None:
     assert seen(kafka, "once", drop_repeats=True) == ["O1", "O2"]
 
 
+@pytest.mark.parametrize("odd", [None, b"\xff"])
+def test_an_event_id_that_is_none_stops_nobody(kafka: Cluster, odd: bytes | None) -> None:
+    producer = Producer(kafka.librdkafka())
+    value = ORDER_CLOSE.codec.encode(close(1)) if ORDER_CLOSE.codec else b""
+    producer.produce(kafka.topic(ORDER_CLOSE.name), value, b"k", headers=[("event-id", odd)])
+    assert producer.flush(30) == 0
+    assert seen(kafka, drop_repeats=True) == ["O1"]
+
+
 def test_the_record_in_hand_at_an_error_comes_again_and_what_was_done_does_not(
     kafka: Cluster,
 ) -> None:
