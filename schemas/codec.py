@@ -86,6 +86,13 @@ class Codec(Generic[T]):
         number = int.from_bytes(data[1:5], "big")
         return number not in versions.known() and number not in _told
 
+    def learn(self, data: bytes | None) -> None:
+        """Asks, if need be, what these bytes were written with, so that to decode them does not.
+        Raises SchemaAway.
+        """
+        if data is not None and self.asks(data):
+            schema_of(int.from_bytes(data[1:5], "big"))
+
     def is_ours(self, data: bytes) -> bool:
         """Whether bytes not in our frame were written with this very schema, under another id.
         Raises BadRecord, SchemaAway.

@@ -6,17 +6,19 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any
 
 import faust
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Message
 from mode import Service
 from prometheus_client import Counter, Histogram
 
 from connectors import tracing
 from connectors.kafka import Cluster
+from schemas.topics import all_topics
 from streams.engine.batch import Batch
 from streams.engine.session import Session, StageSpec
 from streams.engine.table import Partition
@@ -49,6 +51,7 @@ class Stage(Service):
         # How many records the thread has committed.
         self.committed = 0
         self._cluster = cluster
+        self._codecs = {cluster.topic(t.name): t.codec for t in all_topics(()) if t.codec}
         self._instance = instance
         self._tick: int | None = None
         self._ending = threading.Event()
@@ -118,6 +121,7 @@ class Stage(Service):
 
     def _round(self, session: Session) -> None:
         messages = session.take(0.25)
+        self._learn(messages)
         tick, self._tick = self._tick, None
         if not messages and tick is None:
             return
@@ -132,6 +136,15 @@ class Stage(Service):
         batch.committed()
         if tracing.on():
             tracing.handled(self.spec.name, messages, began, time.time_ns())
+
+    def _learn(self, messages: Sequence[Message]) -> None:
+        """What the records were written with, asked from here: whoever knows may take long, and the
+        agents' loop serves the probes too. Raises SchemaAway.
+        """
+        for message in messages:
+            codec = self._codecs.get(message.topic() or "")
+            if codec is not None:
+                codec.learn(message.value())
 
     def _hand_over(self, batch: Batch) -> None:
         """Gives the batch to the agent and waits for its end. Raises what the agent raised."""

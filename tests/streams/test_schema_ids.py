@@ -1,6 +1,8 @@
 """Schema ids are noted on the cluster, and found there by whoever meets one it does not know."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +21,10 @@ from schemas import codec
 from schemas.codec import BadRecord, SchemaAway
 from schemas.topics import ANOMALIES, SHARED
 from streams import consume, schema_ids
+from streams.engine.app import StageApp
 from streams.engine.batch import Batch
+from streams.engine.session import StageSpec
+from streams.engine.stage import Stage
 from streams.schema_registry import Registry
 from streams.serial import Record
 from streams.settings import BadSettings, Settings, load
@@ -200,6 +205,28 @@ def test_while_kafka_is_away_a_record_is_not_called_junk() -> None:
         schema_ids.read(nobody)
         with pytest.raises(SchemaAway, match="schema 41 cannot be looked up"):
             codec.ANOMALY.decode(numbered(41))
+
+
+async def test_who_is_asked_by_the_worker_keeps_no_probe_waiting(
+    tmp_path: Path, bare_kafka: Cluster
+) -> None:
+    """The agents' loop serves the probes, too: the stage's thread asks before it hands a batch
+    over.
+    """
+    asked_in: list[threading.Thread] = []
+
+    def away(_: int) -> str | None:
+        asked_in.append(threading.current_thread())
+        raise SchemaAway("not now")
+
+    codec.ask(away)
+    app = StageApp("asking", broker="kafka://nowhere", datadir=str(tmp_path))
+    stage = Stage(app, StageSpec("track", (ANOMALIES.name,)), bare_kafka, "one")
+    record = Record(bare_kafka.topic(ANOMALIES.name), b"k", numbered(41), [], 0)
+    session: Any = SimpleNamespace(take=lambda wait: [record])
+    with pytest.raises(SchemaAway):
+        await asyncio.to_thread(stage._round, session)
+    assert threading.main_thread() not in asked_in
 
 
 def test_a_batch_is_tried_again_and_not_dead_lettered_meanwhile() -> None:
