@@ -44,8 +44,9 @@ T = TypeVar("T")
 
 # The client's own: a member whose heart does not beat for so long is given up.
 _SESSION_MS = 45_000
-# A member without partitions asks so often whether there are any for it.
+# A member without partitions asks so often whether there are any for it, and waits so long to hear.
 _GROUP_SECONDS = 1.0
+_ANSWER_SECONDS = 5.0
 # Ids of events kept to know a repeat by: a crash of the pipeline repeats far fewer.
 _REMEMBERED = 100_000
 
@@ -137,6 +138,8 @@ class consume(Generic[T]):
     def __enter__(self) -> Iterator[Consumed[T]]:
         schema_ids.read(self._cluster, self._registry_url)
         self._consumer.subscribe([self._name])
+        # Most have their partitions before there is reason to ask.
+        self._ask_group_at = time.monotonic() + _GROUP_SECONDS
         return self._records()
 
     def __exit__(
@@ -206,10 +209,13 @@ class consume(Generic[T]):
         if time.monotonic() < self._ask_group_at:
             return False
         try:
-            group = self._admin.describe_consumer_groups([self._group])[self._group].result(10)
-            partitions = self._consumer.list_topics(self._name, 10).topics[self._name].partitions
-        except KafkaException as error:
-            log.warning("%s: the group %s is not told: %s", self._name, self._group, error)
+            asked = self._admin.describe_consumer_groups([self._group])[self._group]
+            group = asked.result(_ANSWER_SECONDS)
+            topics = self._consumer.list_topics(self._name, _ANSWER_SECONDS).topics
+            partitions = topics[self._name].partitions
+        # A broker that has just begun may not answer that for long.
+        except (KafkaException, TimeoutError) as error:
+            log.warning("%s: the group %s is not told: %r", self._name, self._group, error)
             return False
         finally:
             self._ask_group_at = time.monotonic() + _GROUP_SECONDS

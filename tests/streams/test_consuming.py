@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -88,6 +89,24 @@ def test_an_event_id_that_is_none_stops_nobody(kafka: Cluster, odd: bytes | None
     producer.produce(kafka.topic(ORDER_CLOSE.name), value, b"k", headers=[("event-id", odd)])
     assert producer.flush(30) == 0
     assert seen(kafka, drop_repeats=True) == ["O1"]
+
+
+def test_a_broker_that_does_not_tell_the_group_keeps_nobody_from_reading(
+    kafka: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Silent(AdminClient):
+        def describe_consumer_groups(self, group_ids: Any, *_: Any, **__: Any) -> Any:
+            asked.extend(group_ids)
+            return {group: Future() for group in group_ids}
+
+    monkeypatch.setattr(consuming, "AdminClient", Silent)
+    monkeypatch.setattr(consuming, "_GROUP_SECONDS", 0.0)
+    monkeypatch.setattr(consuming, "_ANSWER_SECONDS", 0.01)
+    publish(kafka, close(1))
+    assert seen(kafka) == ["O1"]
+    assert set(asked) == {"g"}
 
 
 def test_the_record_in_hand_at_an_error_comes_again_and_what_was_done_does_not(
