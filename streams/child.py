@@ -8,9 +8,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from random import SystemRandom
 
 _PR_SET_PDEATHSIG = 1
+# Below the range from which Linux takes ports for outgoing connections and for whoever asks for any
+# port: there, another could be given the port of a process that is yet to start, or is down for a
+# moment, and a client that tries to reach it could even connect to itself.
+_PORTS = range(20_000, 32_768)
+# Nobody may listen there yet.
+_given: set[int] = set()
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:
@@ -63,15 +71,28 @@ def stop(process: subprocess.Popen[bytes], timeout: float) -> int:
 
 
 def free_port(preferred: int = 0) -> int:
-    """A TCP port on the loopback interface that nobody listens on; `preferred` if it is free."""
+    """A TCP port on the loopback interface that nobody listens on, and that this process was not
+    given before; `preferred` if it is free.
+    """
+    if preferred and _is_free(preferred):
+        return preferred
+    first = SystemRandom().randrange(len(_PORTS))
+    for port in chain(_PORTS[first:], _PORTS[:first]):
+        if port not in _given and _is_free(port):
+            _given.add(port)
+            return port
+    raise OSError(f"no free port between {_PORTS[0]} and {_PORTS[-1]}")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        # As those do that will listen there: what is left of an old connection is in nobody's way.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", preferred))
+            probe.bind(("127.0.0.1", port))
         except OSError:
-            probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+            return False
+        return True
 
 
 def tail(file: Path, lines: int = 20) -> str:

@@ -4,8 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
+# Only a failure waits so long: a busy machine is slow, and that is no failure.
+PATIENCE = 60.0
 
-async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+
+async def until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
     """Returns once `condition` holds; fails naming `what` when it does not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -14,7 +17,7 @@ async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0)
         await asyncio.sleep(0.02)
 
 
-def until_sync(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+def until_sync(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
     """As `until`, for tests without an event loop."""
     deadline = time.monotonic() + seconds
     while not condition():

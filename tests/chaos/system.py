@@ -18,11 +18,10 @@ from connectors.sandbox.sites import (
     sandbox_of,
 )
 from schemas.topics import all_topics
-from streams import admin
+from streams import admin, child
 from streams.embedded import Broker
 from streams.settings import Settings, load
 from tests.chaos.member import Member
-from tests.chaos.ports import free_ports
 from tests.chaos.schedule import GUEST, OTHERS, WORKERS
 
 ROOT = Path(__file__).parents[2]
@@ -54,9 +53,8 @@ class System:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         names = (*_STEADY, GUEST)
-        kafka, *ports = free_ports(len(names) + 1)
-        self.broker = Broker(self.folder, port=kafka)
-        by_name = dict(zip(names, ports, strict=True))
+        self.broker = Broker(self.folder, port=child.free_port())
+        by_name = {name: child.free_port() for name in names}
         self.sandbox = SandboxConfig(
             address=Address("127.0.0.1", by_name["sandbox"]),
             data_dir=self.folder,
