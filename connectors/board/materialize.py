@@ -8,8 +8,8 @@ import asyncio
 import logging
 import time
 from collections import Counter as Tally
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -25,6 +25,7 @@ from connectors.kafka import Cluster
 from schemas.codec import SchemaAway
 
 log = logging.getLogger(__name__)
+R = TypeVar("R")
 
 _RECORDS = Counter("linkstatus_board_records_total", "Records materialized.", ["topic"])
 _LAG = Gauge("linkstatus_board_lag_records", "Records the board has not read yet.", ["topic"])
@@ -121,7 +122,7 @@ class Materializer:
     async def _seek(self, consumer: Any, partitions: Sequence[TopicPartition]) -> None:
         first = await consumer.beginning_offsets(partitions)
         end = await consumer.end_offsets(partitions)
-        stored = await asyncio.to_thread(self._store.positions)
+        stored = await _to_its_end(self._store.positions)
         anew: dict[tuple[str, int], int] = {}
         for partition in partitions:
             key = self._names[partition.topic], partition.partition
@@ -135,7 +136,7 @@ class Materializer:
                 position = first[partition]
             consumer.seek(partition, position)
         if anew:
-            await asyncio.to_thread(self._store.start_over, anew)
+            await _to_its_end(self._store.start_over, anew)
 
     async def _follow(self, consumer: Any, partitions: Sequence[TopicPartition]) -> None:
         next_check = 0.0
@@ -143,7 +144,7 @@ class Materializer:
             got = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MOST_RECORDS)
             messages = [self._message(record) for records in got.values() for record in records]
             if messages:
-                batch = await asyncio.to_thread(self._keep, messages)
+                batch = await _to_its_end(self._keep, messages)
                 self._hub.publish(batch.changes, _activity(batch))
             if time.monotonic() >= next_check:
                 await self._check(consumer, partitions)
@@ -184,6 +185,18 @@ class Materializer:
         for topic, records in Tally(message.topic for message in messages).items():
             _RECORDS.labels(topic).inc(records)
         return batch
+
+
+async def _to_its_end(work: Callable[..., R], *given: Any) -> R:
+    """In a thread, and also when cancelled not left before it is done: what it works on is closed
+    then.
+    """
+    working = asyncio.ensure_future(asyncio.to_thread(work, *given))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.gather(working, return_exceptions=True)
+        raise
 
 
 def _unread(error: Exception) -> str:
