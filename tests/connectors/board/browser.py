@@ -19,8 +19,9 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.waiting import PATIENCE
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_PATIENCE = 45.0
 _KEYS = {"Enter": ("\r", 13), "Escape": ("", 27), "Tab": ("\t", 9)}
 
 
@@ -77,7 +78,7 @@ class Page:
         answer = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
         await self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        return await asyncio.wait_for(answer, _PATIENCE)
+        return await asyncio.wait_for(answer, PATIENCE)
 
     async def value(self, script: str) -> Any:
         """What the script comes to, as JSON has it."""
@@ -87,7 +88,7 @@ class Page:
 
     async def until(self, script: str) -> Any:
         """Waits until the script comes to something true, over whatever pages follow."""
-        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        deadline = asyncio.get_running_loop().time() + PATIENCE
         while True:
             # In the middle of going to another page there is nothing to ask.
             with contextlib.suppress(RuntimeError, AssertionError):
@@ -173,7 +174,7 @@ async def browsing() -> AsyncIterator[Page]:
                     await asyncio.gather(listening, return_exceptions=True)
         finally:
             process.terminate()
-            process.wait(_PATIENCE)
+            process.wait(PATIENCE)
 
 
 async def _address(profile: Path) -> str:
@@ -181,7 +182,7 @@ async def _address(profile: Path) -> str:
     import httpx
 
     note = profile / "DevToolsActivePort"
-    async with asyncio.timeout(_PATIENCE):
+    async with asyncio.timeout(PATIENCE):
         while not (note.exists() and "\n" in note.read_text()):
             await asyncio.sleep(0.05)
         port = note.read_text().splitlines()[0]
