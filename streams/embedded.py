@@ -109,7 +109,7 @@ class Broker:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
-    def start(self, timeout: float = 60.0) -> None:
+    def start(self, timeout: float = 120.0) -> None:
         """Starts the broker and returns once it answers. Raises BrokerFailed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._jars = os.pathsep.join(artifacts.classpath(self._say))

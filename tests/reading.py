@@ -14,6 +14,7 @@ from confluent_kafka import (
 
 from connectors import producing
 from connectors.kafka import Cluster
+from tests.waiting import PATIENCE
 
 
 def read_all(cluster: Cluster, topic: str) -> list[Message]:
@@ -30,7 +31,7 @@ def read_all(cluster: Cluster, topic: str) -> list[Message]:
     )
     try:
         name = cluster.topic(topic)
-        partitions = consumer.list_topics(name, timeout=10).topics[name].partitions
+        partitions = consumer.list_topics(name, timeout=PATIENCE).topics[name].partitions
         consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for number in partitions])
         return _to_end(consumer, set(partitions))
     finally:
@@ -59,4 +60,4 @@ def write_all(
     for key, value in records:
         producer.produce(cluster.topic(topic), value, key)
         producer.poll(0)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE) == 0

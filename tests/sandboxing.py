@@ -6,6 +6,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.system import System
+from tests.waiting import PATIENCE
 
 
 class Providers:
@@ -18,7 +19,7 @@ class Providers:
 
     def create(self, provider: str, link_id: str, **said: Any) -> str:
         body = {"provider": provider, "link_id": link_id, **said}
-        assert httpx.post(f"{self._control}/links", json=body).status_code == 201
+        assert httpx.post(f"{self._control}/links", json=body, timeout=PATIENCE).status_code == 201
         return link_id
 
     def create_unheard_at_ping(self, order_id: str) -> str:
@@ -36,30 +37,30 @@ class Providers:
             "tenant_id": said["LINKSTATUS_PING__TENANT_ID"],
             "x-api-secret": said["LINKSTATUS_PING__API_SECRET"],
         }
-        answer = httpx.post(url, json=body, headers=headers)
+        answer = httpx.post(url, json=body, headers=headers, timeout=PATIENCE)
         link_id: str = answer.raise_for_status().json()["id"]
         return link_id
 
     def move(self, provider: str, link_id: str, *words: str) -> None:
         """What happens to the link, in the provider's words; callbacks follow."""
         url = f"{self._control}/links/{provider}/{link_id}"
-        assert httpx.post(url, json={"words": words}).status_code == 204
+        assert httpx.post(url, json={"words": words}, timeout=PATIENCE).status_code == 204
 
     def log(self, provider: str, order_id: str) -> list[dict[str, Any]]:
         """The operations on an order that the provider has seen."""
         found: list[dict[str, Any]] = httpx.get(
-            f"{self._control}/{provider}/orders/{order_id}/log"
+            f"{self._control}/{provider}/orders/{order_id}/log", timeout=PATIENCE
         ).json()
         return found
 
     def register(self, provider: str, link_id: str, **said: Any) -> None:
         body = {"provider": provider, "link_id": link_id, **said}
-        answer = httpx.post(f"{self._system.url}/links", json=body)
+        answer = httpx.post(f"{self._system.url}/links", json=body, timeout=PATIENCE)
         assert answer.status_code == 202, answer.text
 
     def call_back(self, provider: str, **body: Any) -> None:
         """An unsigned callback, by whomever."""
-        answer = httpx.post(f"{self._system.url}/callbacks/{provider}", json=body)
+        answer = httpx.post(f"{self._system.url}/callbacks/{provider}", json=body, timeout=PATIENCE)
         assert answer.status_code == 200, answer.text
 
 
@@ -70,7 +71,7 @@ def metric(system: System, process: str, name: str, **labels: str) -> float:
         for child in system.family()
         if child.cmdline()[-1:] == [process]
     )
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE).text
     return sum(
         sample.value
         for family in text_string_to_metric_families(text)

@@ -14,7 +14,9 @@ from typing import Any
 import httpx
 import psutil
 
-_READY_SECONDS = 120
+from tests.waiting import PATIENCE
+
+_READY_SECONDS = 200
 
 
 class System:
@@ -48,7 +50,16 @@ class System:
             "environment"
         ]
         self.url = self.environment["LINKSTATUS_EDGE_URL"]
+        self._await(self._is_ready, "every process to be ready", _READY_SECONDS)
         return self
+
+    def _is_ready(self) -> bool:
+        """After a while `up` says where it is without waiting for the rest."""
+        probes = json.loads(self.environment["LINKSTATUS_BOARD__PROCESSES"]).values()
+        try:
+            return all(httpx.get(f"{one}/readyz", timeout=PATIENCE).is_success for one in probes)
+        except httpx.TransportError:
+            return False
 
     def output(self) -> str:
         return (self.folder / "up.out").read_text(errors="replace")
@@ -65,9 +76,9 @@ class System:
         family = self.family()
         started = time.monotonic()
         self._process.send_signal(number)
-        self._process.wait(30)
+        self._process.wait(PATIENCE)
         took = time.monotonic() - started
-        _, left = psutil.wait_procs(family, timeout=1)
+        _, left = psutil.wait_procs(family, timeout=10)
         for process in left:
             process.kill()
         assert not left, f"left behind: {left}"
@@ -91,13 +102,13 @@ class System:
 
     def get(self, path: str) -> Any:
         """The board's answer, or None for 404."""
-        answer = httpx.get(self.url + path, timeout=30)
+        answer = httpx.get(self.url + path, timeout=PATIENCE)
         if answer.status_code == 404:
             return None
         answer.raise_for_status()
         return answer.json()
 
-    def see(self, path: str, condition: Callable[[Any], bool], seconds: float = 60) -> Any:
+    def see(self, path: str, condition: Callable[[Any], bool], seconds: float = PATIENCE) -> Any:
         """What the board answers once `condition` holds of it."""
         seen: list[Any] = [None]
 
