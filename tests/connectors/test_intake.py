@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from aiokafka.errors import IllegalStateError
-from confluent_kafka import Consumer, ConsumerGroupState, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.intake import Intake, Taken
@@ -24,7 +24,7 @@ from schemas import codec
 from schemas.codec import ORDER_UPDATE, SchemaAway
 from tests.connectors import test_lookup, test_settle
 from tests.reading import read_all, write_all
-from tests.waiting import until
+from tests.waiting import until, until_told
 
 
 @asynccontextmanager
@@ -107,7 +107,7 @@ async def test_a_partition_that_goes_in_the_middle_of_a_batch_keeps_no_other_fro
 
     intake = Intake(Cluster("nowhere"), "g", ["lookups"], take, lambda: 10)
     async with together(lambda: intake._consume(consumer)):
-        await until(lambda: consumer.committed == {HERE: (1, "")}, "the commit", seconds=5)
+        await until(lambda: consumer.committed == {HERE: (1, "")}, "the commit")
     assert len(seen) == 1
 
 
@@ -127,7 +127,7 @@ async def test_a_schema_that_nobody_can_name_now_is_waited_for(kafka: Cluster) -
         async with looking_up(kafka, api):
             await until(lambda: len(met) > 1, "it to be met again")
             codec.ask(None)
-            await until(lambda: all_done(kafka, "lookup-ipint", "lookups"), "every offset")
+            await until_told(lambda: all_done(kafka, "lookup-ipint", "lookups"), "every offset")
     finally:
         codec.ask(None)
     # What was not committed when it started over is done again.
@@ -159,8 +159,8 @@ async def test_a_lookup_not_answered_is_asked_again_by_the_next_process(kafka: C
     assert "i7" not in answered()
     async with looking_up(kafka, second):
         await until(lambda: "i7" in second.asked, "the second process")
-        await until(lambda: answered() == set(links), "every answer")
-        await until(lambda: all_done(kafka, "lookup-ipint", "lookups"), "every offset")
+        await until_told(lambda: answered() == set(links), "every answer")
+        await until_told(lambda: all_done(kafka, "lookup-ipint", "lookups"), "every offset")
     # iPint's rule: what was answered with an end is not asked again, not even by a new process.
     assert set(second.asked) == {"i7"}
     # A repeat of a dead letter says the same origin.
@@ -184,9 +184,9 @@ async def test_one_process_looks_up_and_a_second_stands_by_until_it_is_needed(
     first, second = test_lookup.Api(), test_lookup.Api()
     async with AsyncExitStack() as still_there:
         async with looking_up(kafka, first):
-            await until(lambda: members(kafka, "lookup-ipint") == 1, "the first process")
+            await until_told(lambda: members(kafka, "lookup-ipint") == 1, "the first process")
             await still_there.enter_async_context(looking_up(kafka, second))
-            await until(lambda: members(kafka, "lookup-ipint") == 2, "the second process")
+            await until_told(lambda: members(kafka, "lookup-ipint") == 2, "the second process")
             write(*one)
             await until(lambda: set(first.asked) == set(one), "the questions")
             assert second.asked == []
@@ -198,7 +198,10 @@ def members(cluster: Cluster, group: str) -> int:
     """How many processes of the group have joined it and know what is theirs."""
     admin = AdminClient(cluster.librdkafka())
     name = cluster.prefix + group
-    told = admin.describe_consumer_groups([name])[name].result()
+    try:
+        told = admin.describe_consumer_groups([name], request_timeout=5)[name].result()
+    except KafkaException:  # a broker that has just started has no coordinator yet
+        return 0
     return len(told.members) if told.state == ConsumerGroupState.STABLE else 0
 
 
@@ -234,10 +237,10 @@ async def test_an_order_that_waited_is_taken_up_by_the_next_process(kafka: Clust
     waiting = test_settle.Payments(o1_close=[403] * 1_000_000)
     async with settling(kafka, waiting):
         await until(lambda: "o2 settle" in waiting.called, "the order that was ready")
-        await until(lambda: reported() == o2, "its reports")
+        await until_told(lambda: reported() == o2, "its reports")
     ready = test_settle.Payments()
     async with settling(kafka, ready):
         await until(lambda: "o1 close" in ready.called, "the next process")
-        await until(lambda: reported() == {*o2, ("o1", "CLOSED")}, "the order that waited")
+        await until_told(lambda: reported() == {*o2, ("o1", "CLOSED")}, "the order that waited")
     # A repeat of a dead letter says the same origin.
     assert len({dict(m.headers() or [])["origin"] for m in read_all(kafka, "dead-letters")}) == 1

@@ -19,7 +19,7 @@ from tests.connectors.sandboxes import free_socket, served
 from tests.connectors.test_intake import all_done
 from tests.connectors.test_lookup import invoice, request
 from tests.reading import read_all, write_all
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -80,7 +80,7 @@ async def test_a_lookup_survives_kill_9(kafka: Cluster, tmp_path: Path) -> None:
         for life in range(1, LIVES + 1):
             api.answers, before = 10, api.hanging
             process = await started(kafka, url, tmp_path)
-            await until(lambda before=before: api.hanging > before, f"life {life} at work", 60)  # type: ignore[misc]
+            await until(lambda before=before: api.hanging > before, f"life {life} at work")  # type: ignore[misc]
             process.send_signal(signal.SIGKILL)
             assert await process.wait() == -signal.SIGKILL
             assert len(answered(kafka)) >= 10
@@ -88,7 +88,7 @@ async def test_a_lookup_survives_kill_9(kafka: Cluster, tmp_path: Path) -> None:
         process = await started(kafka, url, tmp_path)
         try:
             # In a thread: the API is served by this loop.
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while await asyncio.to_thread(answered, kafka) != LINKS:
                     pass
                 while not await asyncio.to_thread(all_done, kafka, "lookup-ipint", "lookups"):

@@ -7,6 +7,7 @@ from confluent_kafka.admin import AdminClient
 from connectors import ungrouped
 from connectors.kafka import Cluster
 from tests.reading import read_all, write_all
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -19,10 +20,10 @@ def test_where_the_first_records_have_gone_reading_begins_with_those_after_them(
     write_all(kafka, "dead-letters", [(b"k", b"1"), (b"k", b"2"), (b"k", b"3")])
     number = read_all(kafka, "dead-letters")[0].partition() or 0
     gone = TopicPartition(topic, number, 2)
-    admin.delete_records([gone])[gone].result(20)
+    admin.delete_records([gone])[gone].result(PATIENCE)
     consumer = ungrouped.reader(kafka, "test")
     try:
-        found = ungrouped.read(consumer, topic, [number], start=0, seconds=20)
+        found = ungrouped.read(consumer, topic, [number], start=0, seconds=PATIENCE)
         assert [message.value() for message in found] == [b"3"]
     finally:
         consumer.close()
