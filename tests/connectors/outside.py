@@ -13,7 +13,7 @@ from connectors.intake import Taken
 from connectors.progress import Progress
 from connectors.publish import Headers, Unavailable
 from schemas import codec
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 @dataclass
@@ -71,7 +71,7 @@ def slow_registry(text: str) -> Iterator[Callable[[], Awaitable[None]]]:
 
     def tell(number: int) -> str | None:
         asked.set()
-        assert free.wait(60), "the loop did not go on"
+        assert free.wait(PATIENCE), "the loop did not go on"
         return text if number == SOMEBODYS_ID else None
 
     async def let_go() -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from connectors.edge.keys import KeySets, NoKeys
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 URL = "https://acme.invalid/keys"
 
@@ -102,7 +102,7 @@ async def test_keys_that_are_here_wait_for_no_forged_key_id() -> None:
     provider.answers.clear()
     forged = asyncio.create_task(keys.fresh(URL))
     await until(lambda: provider.asked == 2, "the fetch")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await keys.known(URL) == a_set(1)
     provider.answers.set()
     assert await forged == a_set(2)

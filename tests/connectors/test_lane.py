@@ -160,7 +160,7 @@ async def test_a_lane_with_nothing_to_do_does_not_keep_the_probe_from_another() 
     ):
         rare.put(Task("rare"))
         busy.put(Task("busy"))
-        await until(lambda: soon.finished == ["busy"], "the other lane's job", seconds=5)
+        await until(lambda: soon.finished == ["busy"], "the other lane's job")
     assert late.made == ["rare"]
 
 
@@ -173,7 +173,7 @@ async def test_a_job_that_nobody_waits_for_leaves_the_probe_to_another_lane() ->
         await until(lambda: calls.dropped == ["gone"], "the job to be dropped")
         async with working(calls, breaker) as second:
             second.put(Task("here"))
-            await until(lambda: calls.finished == ["here"], "the live job", seconds=5)
+            await until(lambda: calls.finished == ["here"], "the live job")
 
 
 async def permitted(wait: Awaitable[None]) -> bool:

@@ -24,7 +24,7 @@ from connectors.provider import (
 from connectors.receive import Edge, in_front, routes
 from schemas.records import LookupRequest, Status
 from tests.connectors.outside import Shelf
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -304,7 +304,7 @@ async def test_on_the_wire_a_sender_never_gets_a_5xx(name: str) -> None:
     port = server.servers[0].sockets[0].getsockname()[1]
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /callbacks/acme HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n" + rest)
-    line = await asyncio.wait_for(reader.readline(), 10)
+    line = await asyncio.wait_for(reader.readline(), PATIENCE)
     writer.close()
     server.should_exit = True
     await serving

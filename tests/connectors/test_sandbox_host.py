@@ -26,7 +26,7 @@ from connectors.sandbox.sites import SandboxConfig, load_secrets
 from connectors.sandbox.store import Store
 from connectors.sandbox.world import World
 from tests.connectors.sandboxes import free_socket, served
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 # The real host on real ports: seconds, not moments.
 pytestmark = pytest.mark.slow
@@ -77,7 +77,9 @@ async def hosted(tmp_path: Path, edge_url: str, speed: float = 60.0) -> AsyncIte
         courier = asyncio.create_task(world.courier.run())
         async with (
             served(make_app(world), bound) as url,
-            httpx.AsyncClient(base_url=url, trust_env=False, verify=False) as client,
+            httpx.AsyncClient(
+                base_url=url, trust_env=False, verify=False, timeout=PATIENCE
+            ) as client,
         ):
             yield Host(config, world, client)
         courier.cancel()
@@ -113,7 +115,8 @@ async def test_ipint_repeats_what_was_not_answered_with_an_empty_body(
     async with hosted(tmp_path, url, speed=100_000.0) as host:
         await host.control("links", {"provider": "ipint", "link_id": "link-1"})
         await host.control("links/ipint/link-1", {"words": ["FAILED"]})
-        await until(lambda: len(taken.received) == 2, "the repeat")
+        # At this speed more of them may come between two looks.
+        await until(lambda: len(taken.received) >= 2, "the repeat")
         taken.says = b""
         await until(lambda: host.world.store.counts()["delivered"] == 1, "the delivery")
 
@@ -122,12 +125,11 @@ async def test_a_restart_goes_on_where_it_was(
     tmp_path: Path, receiver: tuple[Receiver, str]
 ) -> None:
     taken, url = receiver
-    unreachable = free_socket()
-    host_, port = unreachable.getsockname()
-    unreachable.close()
-    async with hosted(tmp_path, f"http://{host_}:{port}", speed=1.0) as host:
-        await host.control("links", {"provider": "ping", "link_id": "link-1"})
-        await until(lambda: host.world.store.due(2**62, 1)[0].attempts == 1, "a failed attempt")
+    with closing(free_socket()) as unreachable:  # it is bound, and does not listen
+        host_, port = unreachable.getsockname()
+        async with hosted(tmp_path, f"http://{host_}:{port}", speed=1.0) as host:
+            await host.control("links", {"provider": "ping", "link_id": "link-1"})
+            await until(lambda: host.world.store.due(2**62, 1)[0].attempts == 1, "a failed attempt")
     async with hosted(tmp_path, url) as host:
         host.world.store.release("", 3600 * 1_000_000)
         host.world.courier.look_again()
@@ -169,7 +171,7 @@ async def test_an_api_can_be_down_or_slow(tmp_path: Path, receiver: tuple[Receiv
         await host.control("down", {"provider": "ipint", "seconds": 0})
         await host.control("delay", {"provider": "ipint", "seconds": 0.3})
         with pytest.raises(httpx.ReadTimeout):
-            await host.client.get("/ipint/say", timeout=0.05)
+            await host.client.get("/ipint/say", timeout=httpx.Timeout(PATIENCE, read=0.05))
         await host.control("delay", {"provider": "ipint", "seconds": 0})
         assert (await host.client.get("/ipint/say")).status_code == 200
 
@@ -229,15 +231,14 @@ async def test_an_example_is_sent_as_the_provider_sends_it(
 async def test_an_example_can_be_sent_without_a_sandbox(
     tmp_path: Path, receiver: tuple[Receiver, str]
 ) -> None:
-    closed = free_socket()
-    address = Address(*closed.getsockname())
-    closed.close()
-    config = SandboxConfig(address, tmp_path, receiver[1], load_secrets(tmp_path))
-    (reply,) = await posted(config, "ping", example("ping", "completed"))
-    assert reply.status == 200
-    lost = replace(config, edge_url=config.base_url)
-    with pytest.raises(httpx.ConnectError):
-        await posted(lost, "ping", example("ping", "completed"))
+    with closing(free_socket()) as nobody:  # it is bound, and does not listen
+        address = Address(*nobody.getsockname())
+        config = SandboxConfig(address, tmp_path, receiver[1], load_secrets(tmp_path))
+        (reply,) = await posted(config, "ping", example("ping", "completed"))
+        assert reply.status == 200
+        lost = replace(config, edge_url=config.base_url)
+        with pytest.raises(httpx.ConnectError):
+            await posted(lost, "ping", example("ping", "completed"))
 
 
 async def test_the_simulated_provider_keeps_what_was_said_last(

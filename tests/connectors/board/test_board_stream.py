@@ -11,6 +11,7 @@ from connectors.board.rows import Message
 from connectors.board.stream import EventStream, Hub
 from schemas.records import LinkStatus
 from tests.connectors.board.samples import Make
+from tests.waiting import PATIENCE
 
 Change = tuple[Message, LinkStatus]
 
@@ -44,11 +45,11 @@ class Listener:
                 await asyncio.Event().wait()
 
     async def next(self) -> str:
-        return (await asyncio.wait_for(self._sent.get(), 5)).decode()
+        return (await asyncio.wait_for(self._sent.get(), PATIENCE)).decode()
 
     async def leave(self) -> None:
         self._gone.set()
-        await asyncio.wait_for(self.task, 5)
+        await asyncio.wait_for(self.task, PATIENCE)
 
 
 async def test_a_change_is_told_with_its_place_and_record(change: Change) -> None:
@@ -85,7 +86,7 @@ async def test_a_client_that_does_not_keep_up_is_dropped_and_others_stay(change:
     await slow.next()
     for _ in range(3):
         hub.publish([change], {})
-    await asyncio.wait_for(slow.task, 5)
+    await asyncio.wait_for(slow.task, PATIENCE)
     quick = Listener(hub)
     await quick.next()
     hub.publish([change], {})
@@ -99,5 +100,5 @@ async def test_closing_ends_every_stream() -> None:
     for listener in listeners:
         await listener.next()
     hub.close()
-    await asyncio.wait_for(asyncio.gather(*(listener.task for listener in listeners)), 5)
+    await asyncio.wait_for(asyncio.gather(*(listener.task for listener in listeners)), PATIENCE)
     assert hub.is_full()
