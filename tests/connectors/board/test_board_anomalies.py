@@ -25,7 +25,7 @@ from schemas.codec import ANOMALY, LINK_STATUS, NOTICE
 from tests.connectors.board.conftest import EACH_DATABASE, PROVIDERS, TOKEN
 from tests.connectors.board.samples import AT, Make
 from tests.reading import read_all, write_all
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 HERE = "http://127.0.0.1:8080"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -69,7 +69,7 @@ async def following(cluster: Cluster, database_url: str) -> AsyncIterator[httpx.
         await until(lambda: board.why_not() is None, "the board to follow")
         with pytest.MonkeyPatch.context() as waiting:
             for patient in (acts, handling):
-                waiting.setattr(patient, "_PATIENCE_SECONDS", 60.0)
+                waiting.setattr(patient, "_PATIENCE_SECONDS", PATIENCE)
             async with httpx.AsyncClient(transport=transport, base_url=HERE) as client:
                 yield client
     finally:
@@ -126,7 +126,7 @@ async def test_a_person_marks_an_anomaly_as_done_and_as_open_again(
 
 
 async def until_open(client: httpx.AsyncClient, expected: set[str]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not (await open_now(client) == expected and len(await listed(client)) == 3):
             await asyncio.sleep(0.02)
 

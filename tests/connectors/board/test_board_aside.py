@@ -36,6 +36,7 @@ from tests.connectors.board.test_board_anomalies import (
     following,
 )
 from tests.reading import read_all
+from tests.waiting import PATIENCE
 
 ASIDE = "/dead-letters/aside"
 OPEN = "/dead-letters/open"
@@ -142,7 +143,7 @@ def put(cluster: Cluster, *reasons: str) -> None:
 
 
 async def until_listed(client: httpx.AsyncClient, show: str, expected: list[int]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while await listed(client, show) != expected:
             await asyncio.sleep(0.02)
 

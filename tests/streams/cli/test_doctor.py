@@ -26,6 +26,7 @@ from streams.credentials import Clocks
 from streams.finding import Finding
 from tests.connectors.test_sandbox_host import Host, hosted
 from tests.streams.cli.shell import Shell, serving
+from tests.waiting import PATIENCE
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -41,9 +42,10 @@ def states(findings: list[Finding]) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def quick(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The settings are the test's own, and what is away is given up soon."""
-    monkeypatch.setattr(checkup, "_BROKER_SECONDS", 1.5)
+def quick(shell: Shell, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """The settings are the test's own, and what is away is given up soon; what is there is not."""
+    there = "kafka" in request.fixturenames
+    monkeypatch.setattr(checkup, "_BROKER_SECONDS", PATIENCE if there else 1.5)
     shell.set(EDGE_URL=NOWHERE)
 
 
@@ -76,9 +78,8 @@ def test_a_cluster_as_it_should_be(kafka: Cluster) -> None:
     ids=["tls", "sasl"],
 )
 def test_how_the_brokers_are_reached_may_be_what_is_wrong(
-    kafka: Cluster, monkeypatch: pytest.MonkeyPatch, security: dict[str, str], blamed: str
+    kafka: Cluster, security: dict[str, str], blamed: str
 ) -> None:
-    monkeypatch.setattr(checkup, "_BROKER_SECONDS", 30.0)  # a refusal does not take so long
     (brokers,) = found("brokers", **at(kafka, security=security))
     assert brokers.state == "wrong"
     assert f"LINKSTATUS_{blamed}" in brokers.settings
