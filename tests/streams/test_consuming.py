@@ -18,7 +18,7 @@ from schemas.topics import DEAD_LETTERS, ORDER_CLOSE
 from streams import consume, consuming
 from streams.consuming import UnreadableRecord
 from tests.reading import write_all
-from tests.waiting import until, until_sync
+from tests.waiting import PATIENCE, until, until_sync
 
 pytestmark = pytest.mark.kafka
 
@@ -166,7 +166,7 @@ def test_a_record_that_took_too_long_ends_nothing(kafka: Cluster) -> None:
     admin = AdminClient(kafka.librdkafka())
 
     def given_up() -> bool:
-        return not admin.describe_consumer_groups(["late"])["late"].result(10).members
+        return not admin.describe_consumer_groups(["late"])["late"].result(PATIENCE).members
 
     orders = []
     with consume(
@@ -209,7 +209,7 @@ async def others(kafka: Cluster, group: str, members: int) -> AsyncIterator[None
 
     def held() -> list[int]:
         try:
-            told = admin.describe_consumer_groups([group])[group].result(10)
+            told = admin.describe_consumer_groups([group])[group].result(PATIENCE)
         except KafkaException:  # a broker that has just started has no coordinator yet
             return []
         return [len(one.assignment.topic_partitions) for one in told.members]
@@ -226,7 +226,7 @@ async def test_who_is_left_no_partition_ends_at_the_end_too(kafka: Cluster) -> N
     publish(kafka, close(1))
     async with (
         others(kafka, "full", 2),
-        asyncio.timeout(20),
+        asyncio.timeout(PATIENCE),
         consume(ORDER_CLOSE, group="full", cluster=kafka, until_end=True) as records,
     ):
         assert [record async for record in records] == []
@@ -237,7 +237,7 @@ async def test_who_is_yet_to_get_a_partition_does_not_end_before(kafka: Cluster)
     publish(kafka, close(1), partition=1)
     async with (
         others(kafka, "half", 1),
-        asyncio.timeout(20),
+        asyncio.timeout(PATIENCE),
         consume(ORDER_CLOSE, group="half", cluster=kafka, until_end=True) as records,
     ):
         assert [record.value["order_id"] async for record in records] == ["O1"]

@@ -23,7 +23,7 @@ from connectors.registry import PROVIDERS
 from schemas.topics import DAY_MS, LINKS, LOOKUPS, all_topics
 from streams import admin, child
 from streams.embedded import Broker, BrokerFailed
-from tests.waiting import until_sync
+from tests.waiting import PATIENCE, until_sync
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 def _produce(broker: Broker, value: bytes) -> None:
     producer = Producer({"bootstrap.servers": broker.brokers, "acks": "all"})
     producer.produce(LINKS.name, value, key=value)
-    assert producer.flush(10) == 0
+    assert producer.flush(PATIENCE) == 0
 
 
 def _values(broker: Broker, count: int) -> list[bytes]:
@@ -46,7 +46,7 @@ def _values(broker: Broker, count: int) -> list[bytes]:
     )
     consumer.subscribe([LINKS.name])
     try:
-        return sorted(message.value() or b"" for message in consumer.consume(count, 20))
+        return sorted(message.value() or b"" for message in consumer.consume(count, PATIENCE))
     finally:
         consumer.close()
 
@@ -105,7 +105,7 @@ def test_a_child_dies_with_a_killed_parent(tmp_path: Path) -> None:
     with parent, parent.stdout:
         orphan = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
-    psutil.wait_procs([orphan], timeout=10)
+    psutil.wait_procs([orphan], timeout=PATIENCE)
     assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
 
 
