@@ -18,6 +18,7 @@ from connectors.reaching import Refused, check, explain
 from streams.cli import errors
 from tests.security.secured import PASSWORD, PLAIN_PASSWORD, Secured, environment
 from tests.system import System
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -37,8 +38,8 @@ def ways(secured: Secured) -> dict[str, Cluster]:
 @pytest.mark.parametrize("way", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "SASL_SSL", "SSL"])
 async def test_both_kinds_of_client_get_in(secured: Secured, way: str) -> None:
     cluster = ways(secured)[way]
-    check(cluster)
-    assert explain(cluster) is None
+    check(cluster, PATIENCE)
+    assert explain(cluster, PATIENCE) is None
     producer = AIOKafkaProducer(**cluster.aiokafka())
     try:
         await producer.start()
@@ -67,7 +68,7 @@ WRONG: dict[str, tuple[Callable[[Secured], Cluster], str]] = {
 def test_a_refusal_names_the_setting(secured: Secured, wrong: str) -> None:
     cluster, message = WRONG[wrong][0](secured), WRONG[wrong][1]
     with pytest.raises(Refused, match=message) as caught:
-        check(cluster)
+        check(cluster, PATIENCE)
     for secret in (PASSWORD, PLAIN_PASSWORD, "wrong"):
         assert secret not in str(caught.value)
 
