@@ -41,7 +41,7 @@ _LISTS = {
 def _lapse_json(order: OrderStatus) -> dict[str, Any]:
     took = lapse(order)
     return {
-        **{name: None if at is None else rfc3339(at) for name, at in took._asdict().items()},
+        **{name: rfc3339(at) for name, at in took._asdict().items()},
         "paid_to_closed_seconds": took.paid_to_closed,
         "closed_to_settled_seconds": took.closed_to_settled,
     }
@@ -234,12 +234,11 @@ def dead_letter_json(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _health_json(one: Health) -> dict[str, Any]:
-    started = None if one.started_at is None else rfc3339(one.started_at)
     return {
         "name": one.name,
         "state": one.state,
         "why": one.why,
-        "started_at": started,
+        "started_at": rfc3339(one.started_at),
         "waiting": dict(one.waiting),
         "held_back": list(one.held_back),
     }

@@ -217,12 +217,8 @@ def _of_provider(provider: str) -> ColumnElement[bool]:
 
 
 def _replays(store: Store, places: list[Place]) -> dict[Place, list[Replay]]:
-    if not places:
-        return {}
     c = t.replays.c
-    query = select(c.partition, c.offset, c.record).where(
-        or_(*(and_(c.partition == p, c.offset == o) for p, o in places))
-    )
+    query = select(c.partition, c.offset, c.record).where(queries.standing_at(t.replays, places))
     found: dict[Place, list[Replay]] = {}
     with store.reading() as connection:
         for partition, offset, record in connection.execute(query.order_by(c.at)):

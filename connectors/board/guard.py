@@ -100,10 +100,7 @@ def sign_in(access: Access, pages: Pages) -> Endpoint:
         # Else another site could sign a browser in, to watch what it does here.
         if not is_own_page(request):
             return _refusal(HTTPStatus.FORBIDDEN)
-        try:
-            given = await fields(request)
-        except BadForm:
-            given = {}
+        given = await _given(request)
         asked = given.get("back")
         if not access.is_token(given.get("token", "").strip()):
             status = HTTPStatus.UNAUTHORIZED
@@ -117,13 +114,18 @@ async def sign_out(request: Request) -> Response:
     """`POST /sign-out`: this browser has the token's cookie no more; others keep theirs."""
     if not is_own_page(request):
         return _refusal(HTTPStatus.FORBIDDEN)
-    try:
-        given = await fields(request)
-    except BadForm:
-        given = {}
+    given = await _given(request)
     answer = RedirectResponse(back(given.get("back")), HTTPStatus.SEE_OTHER)
     answer.delete_cookie(COOKIE, **_kept(request))
     return answer
+
+
+async def _given(request: Request) -> dict[str, str]:
+    """The form's fields; what is no form of ours says nothing."""
+    try:
+        return await fields(request)
+    except BadForm:
+        return {}
 
 
 def _sign_in_page(

@@ -62,7 +62,7 @@ class Now:
                 name: {
                     "links": seen.links.get(name, {}),
                     "events_within_hour": sum(coming.by_minute),
-                    "last_event_at": _time(coming.last_at),
+                    "last_event_at": rfc3339(coming.last_at),
                 }
                 for name in self.providers()
                 for coming in [seen.coming.get(name, none)]
@@ -73,8 +73,4 @@ class Now:
 
 
 def _problem_json(one: Problem) -> dict[str, Any]:
-    return {**one._asdict(), "last_at": _time(one.last_at)}
-
-
-def _time(micros: int | None) -> str | None:
-    return None if micros is None else rfc3339(micros)
+    return {**one._asdict(), "last_at": rfc3339(one.last_at)}

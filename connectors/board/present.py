@@ -41,8 +41,10 @@ _CARD = re.compile(rb"(?<![0-9])[2-6][0-9]{13,18}(?![0-9])")
 Change = Callable[[Any], Any]
 
 
-def rfc3339(micros: int) -> str | None:
-    """The time as text with microseconds; None for one beyond the years 1 to 9999."""
+def rfc3339(micros: int | None) -> str | None:
+    """The time as text with microseconds; None for none, and for one beyond the years 1 to 9999."""
+    if micros is None:
+        return None
     try:
         moment = _EPOCH + timedelta(microseconds=micros)
     except OverflowError:

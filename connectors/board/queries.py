@@ -1,7 +1,7 @@
 """The questions the board answers: a few indexed look-ups each. Blocking: call them in a thread."""
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -75,12 +75,19 @@ def marks(store: Store, anomaly_ids: Iterable[str]) -> dict[str, Mark]:
     return {anomaly_id: noting.mark_of(json.loads(record)) for anomaly_id, record in rows}
 
 
-def letter_marks(store: Store, places: Collection[Place]) -> dict[Place, Mark]:
+def standing_at(table: Table, places: Iterable[Place]) -> ColumnElement[bool]:
+    """Holds of what is told of the dead letters at these places."""
+    c = table.c
+    # Pairs in one IN would have SQLite look through all rows.
+    return or_(false(), *(and_(c.partition == p, c.offset == o) for p, o in places))
+
+
+def letter_marks(store: Store, places: Iterable[Place]) -> dict[Place, Mark]:
     """The latest word about each dead letter that somebody has said one about."""
     c = t.aside.c
-    there = tuple_(c.partition, c.offset).in_([tuple(place) for place in places])
+    query = select(c.partition, c.offset, c.record).where(standing_at(t.aside, places))
     with store.reading() as connection:
-        rows = connection.execute(select(c.partition, c.offset, c.record).where(there)).all()
+        rows = connection.execute(query).all()
     return {Place(p, o): noting.mark_of(json.loads(record)) for p, o, record in rows}
 
 
@@ -154,7 +161,7 @@ def order_states(store: Store, links: Iterable[r.LinkStatus]) -> dict[tuple[str,
     for link in links:
         if link["order_from"] != "AWAITED":
             asked.setdefault(link["provider"], set()).add(link["order_id"])
-    # Pairs in one IN would have SQLite look through all rows.
+    # Each provider's apart, for the reason that places are.
     there = [and_(c.provider == name, c.order_id.in_(ids)) for name, ids in asked.items()]
     query = select(c.provider, c.order_id, c.state).where(or_(false(), *there))
     with store.reading() as connection:
