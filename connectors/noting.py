@@ -50,22 +50,22 @@ def notice(
 
 def of_mark(anomaly: Anomaly, mark: Mark) -> Notice:
     """The mark as it is kept."""
-    told = {"anomaly": anomaly["event_id"], "kind": anomaly["kind"], "by": mark.by}
-    if mark.note:
-        told["note"] = mark.note
+    told = {"anomaly": anomaly["event_id"], "kind": anomaly["kind"], **_said(mark)}
     status = "done" if mark.done else "open"
     return notice(HANDLED, anomaly["provider"], anomaly["link_id"], status, mark.at, told)
 
 
 def of_letter(letter: Letter, mark: Mark) -> Notice:
     """The mark as it is kept. A dead letter that is `done` is set aside."""
-    told = {"reason": letter.reason, "by": mark.by}
-    if mark.note:
-        told["note"] = mark.note
+    told = {"reason": letter.reason, **_said(mark)}
     status = "aside" if mark.done else "open"
     # Never before the letter, which has its time by another clock: it would be of another one then.
     at = max(mark.at, letter.at)
     return notice(LETTER, letter.provider, letter.name, status, at, told)
+
+
+def _said(mark: Mark) -> dict[str, str]:
+    return {"by": mark.by, **({"note": mark.note} if mark.note else {})}
 
 
 def is_deed(found: Notice) -> bool:

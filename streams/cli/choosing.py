@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 import typer
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from connectors.letters.letter import Letter, Wanted
 
 P = ParamSpec("P")
@@ -106,13 +108,11 @@ def understood(where: Sequence[str], said: Mapping[str, str]) -> "Wanted":
 
 def tell(chosen: "Sequence[Letter]", none: str = "no dead letter to replay") -> None:
     """How many there are, from where and why."""
-    from collections import Counter
-
     from connectors.board.words import many
     from streams.cli.terminal import harmless, say
 
     say(many(len(chosen), "dead letter") if chosen else none)
-    reasons = Counter((letter.topic, letter.reason) for letter in chosen)
+    reasons = _reasons(chosen)
     for (topic, reason), count in reasons.most_common(_SHOWN_REASONS):
         say(harmless(f"{count:7}  {topic}  {reason}"))
     if len(reasons) > _SHOWN_REASONS:
@@ -120,8 +120,13 @@ def tell(chosen: "Sequence[Letter]", none: str = "no dead letter to replay") -> 
 
 
 def counted(chosen: "Sequence[Letter]", **done: int) -> dict[str, object]:
+    """The same for a program, with what was `done`."""
+    reasons = _reasons(chosen).items()
+    rows = [{"to": to, "reason": why, "number": count} for (to, why), count in reasons]
+    return {"chosen": len(chosen), **done, "reasons": rows}
+
+
+def _reasons(chosen: "Sequence[Letter]") -> "Counter[tuple[str, str]]":
     from collections import Counter
 
-    reasons = Counter((letter.topic, letter.reason) for letter in chosen)
-    rows = [{"to": to, "reason": why, "number": count} for (to, why), count in reasons.items()]
-    return {"chosen": len(chosen), **done, "reasons": rows}
+    return Counter((letter.topic, letter.reason) for letter in chosen)

@@ -196,8 +196,7 @@ async def test_a_dead_letter_is_replayed_by_clicking(world: World, page: Page) -
     await page.shows("Replay these 3")
 
     await page.click("a[href='/dead-letters/0/0']")
-    await page.click("input[name=by]")
-    await page.write("Ada")
+    await sign(page)
     await page.click("form.replay button")
     await page.shows("1 published again")
     await page.shows("Ada on the page, from 127.0.0.1")
@@ -227,6 +226,15 @@ async def test_a_dead_letter_is_replayed_by_clicking(world: World, page: Page) -
     await page.until("document.activeElement.name === 'token'")
 
 
+async def sign(page: Page, note: str = "") -> None:
+    """Fills in who does it, and why."""
+    await page.click("input[name=by]")
+    await page.write("Ada")
+    if note:
+        await page.click("input[name=note]")
+        await page.write(note)
+
+
 async def test_junk_is_set_aside_by_clicking(world: World, page: Page) -> None:
     for reason in ("forged", "forged", "unknown status"):
         world.letter(reason)
@@ -235,10 +243,7 @@ async def test_junk_is_set_aside_by_clicking(world: World, page: Page) -> None:
     await page.go(f"{world.url}/dead-letters?reason=FORGED")
     await page.click(".act a[href^='/dead-letters/aside']")
     await page.shows("Set 2 dead letters aside?")
-    await page.click("input[name=by]")
-    await page.write("Ada")
-    await page.click("input[name=note]")
-    await page.write("a scanner")
+    await sign(page, "a scanner")
     await page.press("Enter")
     await page.until("location.pathname === '/dead-letters'")
     await page.shows("None that waits for somebody")
@@ -273,10 +278,7 @@ async def test_an_anomaly_is_marked_as_done_by_clicking(world: World, page: Page
     await page.click("#problems a[href^='/anomalies']")
     await page.click("tr[id=a1] td.cure a")
     await page.shows("Mark 1 anomaly as done?")
-    await page.click("input[name=by]")
-    await page.write("Ada")
-    await page.click("input[name=note]")
-    await page.write("asked for the rest")
+    await sign(page, "asked for the rest")
     await page.press("Enter")
     # The other first: of a page that is still coming neither may be there yet.
     await page.until("location.pathname === '/anomalies' && !!document.getElementById('a2')")
@@ -340,8 +342,7 @@ async def test_a_link_is_cancelled_by_clicking(
         await page.until("location.pathname === '/links/ping/l-9'")
         assert api.asked == []
         await page.click("#link a.button")
-        await page.click("input[name=by]")
-        await page.write("Ada")
+        await sign(page)
         await page.click("#cancel form button")
         await page.shows("asked by Ada on the page, from 127.0.0.1: it is cancelled")
         assert [path for _, path, _ in api.asked] == ["/api/v1/payment_links/l-9/cancel"]
