@@ -1,28 +1,35 @@
-# make up: the whole system on an embedded Kafka.  make test: all tests.  make help: the rest.
+# make up: the whole system on an embedded Kafka.  make test: all tests.  make help: all targets.
 .DEFAULT_GOAL := help
-.PHONY: help up test test-fast test-pythons lint documents chaos bench clean
+.PHONY: help up test test-fast test-pythons lint documents chaos flood fuzz bench clean
 
-# The first of these that is Python 3.11 or newer; PYTHON=… on the command line chooses another.
+# The first of these that is Python 3.11 or newer; `make PYTHON=…` chooses another.
 PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 SEEDS ?= 3
 FIRST_SEED ?= 1
-# How many test files run beside each other, each with a broker of its own.
+# 1, or 3 that replicate.
+BROKERS ?= 1
+SECONDS ?= 600
+# Empty for a random one, which the run prints.
+SEED ?=
+# How many test processes run in parallel, each with its own broker.
 JOBS ?= 2
 PYTEST := .venv/bin/python -m pytest
 
 help:
-	@echo "make up         run everything on an embedded Apache Kafka, on http://127.0.0.1:8080"
-	@echo "make test       all tests, embedded Kafka included"
-	@echo "make test-fast  the tests without Kafka, in seconds"
-	@echo "make test-pythons  the same on every Python that is here: 3.11, 3.12, 3.13"
-	@echo "make lint       format check, lint, types, import rules"
-	@echo "make documents  write the OpenAPI and AsyncAPI documents anew"
-	@echo "make chaos      kill processes at random and count what is lost (SEEDS=20 FIRST_SEED=1: an hour)"
-	@echo "make bench      measure throughput and latency (minutes)"
-	@echo "make clean      remove .venv, caches and the data of make up"
+	@echo "make up            run the whole system on an embedded Apache Kafka, on http://127.0.0.1:8080"
+	@echo "make test          all tests, those on the embedded Kafka included"
+	@echo "make test-fast     the tests that need no Kafka, in seconds"
+	@echo "make test-pythons  the same on every installed Python of 3.11, 3.12 and 3.13"
+	@echo "make lint          ruff, format check, mypy, import layers"
+	@echo "make documents     write asyncapi.json from the code"
+	@echo "make chaos         kill processes at random and count what is lost (SEEDS=20 takes an hour; BROKERS=3)"
+	@echo "make flood         measure how honest claims pass through 500 forged ones a second"
+	@echo "make fuzz          send generated requests and records for SECONDS=600, and look inside; SEED= repeats a run"
+	@echo "make bench         measure throughput and latency (takes minutes)"
+	@echo "make clean         remove the virtual environments, the caches and the data of make up"
 
-# Also made anew when the dependencies change.
+# A change of the dependencies installs them again.
 .venv/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; say where: make PYTHON=…" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
@@ -33,25 +40,35 @@ up: .venv/installed
 	@exec .venv/bin/linkstatus up
 
 test: .venv/installed
-	$(PYTEST) -n $(JOBS) --dist loadfile -m "not alone and not chaos and not bench and not contract"
-	$(PYTEST) -m "alone and not chaos and not bench and not contract"
+	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 20 -m "not alone and not chaos and not bench and not contract"
+	$(PYTEST) --durations 20 -m "alone and not chaos and not bench and not contract"
 
 test-fast: .venv/installed
-	$(PYTEST) -n auto --hypothesis-profile quick -m "not kafka and not slow and not style and not chaos and not bench and not contract"
+	$(PYTEST) -n auto --hypothesis-profile quick -m "not kafka and not slow and not chaos and not bench and not contract"
 
 test-pythons: .venv/installed
 	.venv/bin/python -m nox
 
+# .pre-commit-config.yaml has the same commands.
 lint: .venv/installed
-	$(PYTEST) -q -m style
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
 
 documents: .venv/installed
-	.venv/bin/python -m connectors.documents
+	.venv/bin/python -m connectors.specs
+
+flood: .venv/installed
+	FLOOD_RATE=500 FLOOD_SECONDS=60 $(PYTEST) -s tests/e2e/test_flood.py
 
 chaos: .venv/installed
-	.venv/bin/python -m tests.chaos --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+	.venv/bin/python -m tests.chaos --seeds $(SEEDS) --first-seed $(FIRST_SEED) --brokers $(BROKERS)
 
-# Quix Streams, which is measured beside ours, pins an older confluent-kafka.
+fuzz: .venv/installed
+	$(PYTEST) -s -o timeout=0 tests/e2e/test_fuzz.py --fuzz-seconds $(SECONDS) --fuzz-seed "$(SEED)"
+
+# The benchmark compares with Quix Streams, which pins an older confluent-kafka.
 .venv-bench/installed: constraints-bench.txt
 	$(PYTHON) -m venv .venv-bench
 	PIP_CONSTRAINT=$(CURDIR)/constraints-bench.txt .venv-bench/bin/python -m pip install --disable-pip-version-check \

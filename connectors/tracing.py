@@ -1,8 +1,8 @@
-"""Traces: the way of one callback, from the edge to its settlement, in W3C Trace Context.
+"""Traces of callbacks, from the edge to the settlement of the order, in W3C Trace Context.
 
-OpenTelemetry's API is called directly; without `start` it does nothing. The context travels in the
-record header `traceparent`. Every later span is a child of the edge's: the stages handle records by
-the thousand, and what they send keeps the header it came with.
+This calls OpenTelemetry's API directly, which does nothing until `start`. The record header
+`traceparent` carries the context. The edge's span is the parent of all later spans: a stage handles
+thousands of records at once, and the records that it sends keep the header of their cause.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,25 +15,26 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from schemas.headers import Headers, headers_of
+
 HEADER = "traceparent"
-Headers = list[tuple[str, bytes]]
+# Version 00 has 55 characters. Each record that follows carries it.
+_LONGEST = 200
 HttpHeaders = Sequence[tuple[bytes, bytes]]
 
 _W3C = TraceContextTextMapPropagator()
-_EXPORT_EVERY_MS = 1000
+_EXPORT_INTERVAL_MS = 1000
 _tracer = trace.get_tracer("linkstatus")
-_on = False
 
 
 class NotInstalled(Exception):
-    """Tracing is configured, and what it needs is not installed."""
+    """Tracing is configured, but its packages are not installed."""
 
 
 def start(process: str, endpoint: str, ratio: float) -> Callable[[], None]:
-    """Sends spans of this process to the OTLP endpoint (HTTP), of that share of all traces that
-    begin here. Returns what sends the last ones. Raises NotInstalled.
+    """Send the spans of this process to the OTLP endpoint (HTTP); of the traces that begin here,
+    only the share `ratio`. Returns a function that sends the last spans. Raises NotInstalled.
     """
-    global _on
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
@@ -48,26 +49,25 @@ def start(process: str, endpoint: str, ratio: float) -> Callable[[], None]:
     provider = TracerProvider(sampler=ParentBasedTraceIdRatio(ratio), resource=resource)
     exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
     provider.add_span_processor(
-        BatchSpanProcessor(exporter, schedule_delay_millis=_EXPORT_EVERY_MS)
+        BatchSpanProcessor(exporter, schedule_delay_millis=_EXPORT_INTERVAL_MS)
     )
     trace.set_tracer_provider(provider)
-    _on = True
     return provider.shutdown
 
 
-def on() -> bool:
-    """Whether `start` was called."""
-    return _on
+def enabled() -> bool:
+    """Whether this process has a tracer provider, so that spans are more than no-ops."""
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 @contextmanager
-def received(route: str, headers: HttpHeaders) -> Iterator[tuple[Span, HttpHeaders]]:
-    """A request as a span: the sender's child, if it sent a trace. Yields the span, and the headers
-    with the span in the sender's place.
+def request_span(route: str, headers: HttpHeaders) -> Iterator[tuple[Span, HttpHeaders]]:
+    """A span of a request to us, a child of the sender's span if the request names one. Yields it
+    with the request's headers, which name it instead of the sender's span.
     """
-    sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    received = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
     with _tracer.start_as_current_span(
-        f"POST {route}", _W3C.extract(sent), SpanKind.SERVER, {"http.route": route}
+        f"POST {route}", _W3C.extract(received), SpanKind.SERVER, {"http.route": route}
     ) as span:
         own: dict[str, str] = {}
         _W3C.inject(own)
@@ -75,30 +75,28 @@ def received(route: str, headers: HttpHeaders) -> Iterator[tuple[Span, HttpHeade
         yield span, [*rest, *((name.encode(), text.encode()) for name, text in own.items())]
 
 
-def answered(span: Span, status: int) -> None:
-    """Tells the span of a request how it was answered."""
+def set_status(span: Span, status: int) -> None:
+    """Set the HTTP status of the answer on the span of its request."""
     span.set_attribute("http.response.status_code", status)
     if status >= 500:
         span.set_status(Status(StatusCode.ERROR))
 
 
 @contextmanager
-def asking(what: str, headers: Headers) -> Iterator[None]:
-    """A call to a provider as a span, within the trace of the record that provoked it."""
-    context = _context(headers) if _on else None
+def call_span(name: str, headers: Headers) -> Iterator[None]:
+    """A span of a call to a provider, in the trace of the record that caused the call."""
+    context = _context(headers) if enabled() else None
     if context is None:
         yield
     else:
-        with _tracer.start_as_current_span(what, context, SpanKind.CLIENT):
+        with _tracer.start_as_current_span(name, context, SpanKind.CLIENT):
             yield
 
 
-def handled(stage: str, messages: Iterable[Message], began: int, ended: int) -> None:
-    """A span for each record that has a trace, when its batch has committed. Times in
-    nanoseconds.
-    """
+def add_record_spans(stage: str, messages: Iterable[Message], started: int, ended: int) -> None:
+    """Add a span for each record of a committed batch that has a trace. Times in nanoseconds."""
     for message in messages:
-        context = _context(message.headers() or [])
+        context = _context(headers_of(message))
         if context is not None:
             span = _tracer.start_span(
                 f"{stage} {message.topic()}",
@@ -110,20 +108,21 @@ def handled(stage: str, messages: Iterable[Message], began: int, ended: int) -> 
                     "messaging.destination.partition.id": str(message.partition()),
                     "messaging.kafka.offset": message.offset() or 0,
                 },
-                start_time=began,
+                start_time=started,
             )
             span.end(ended)
 
 
-def passed_on(headers: Iterable[Any]) -> Headers:
-    """Of a record's headers the trace, for whatever follows from the record."""
-    return [header for header in headers if header[0] == HEADER]
+def trace_headers(headers: Iterable[Any]) -> Headers:
+    """Return the header that carries the trace, for the records that follow from this one."""
+    for name, value in headers:
+        if name == HEADER and value is not None and len(value) <= _LONGEST:
+            return [(name, value)]
+    return []
 
 
 def _context(headers: Iterable[Any]) -> Context | None:
-    """The trace in a record's headers, if there is one."""
-    for name, value in headers:
-        if name == HEADER and value is not None:
-            text = value if isinstance(value, str) else value.decode("latin-1")
-            return _W3C.extract({HEADER: text})
+    """Return the trace in a record's headers, None if there is none."""
+    for _, value in trace_headers(headers):
+        return _W3C.extract({HEADER: value.decode("latin-1")})
     return None

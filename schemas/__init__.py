@@ -1,4 +1,4 @@
-"""The contracts: Avro schemas, the typed records that mirror them, ids, money and framing.
+"""The contracts: Avro schemas, typed records, topics, codecs, ids and money.
 
-Everything else imports from here and this package imports nothing of the project.
+All other packages import this one; it imports no other package of the project.
 """

@@ -1,8 +1,7 @@
-"""FULL_TRANSITIVE: this release reads what every former one wrote, and every former one reads what
-this one writes.
+"""FULL_TRANSITIVE: this release reads the records of all earlier ones, and they read its records.
 
-Whether one schema reads another is told by Apache Avro's own checker. Which field is to blame is
-found here, and what Avro lets pass though it would change what old records say.
+Apache Avro's own checker decides whether one schema reads another. This module finds the field that
+breaks, and changes that Avro allows although they change the meaning of old records.
 """
 
 from collections.abc import Iterator
@@ -26,98 +25,98 @@ Fault = tuple[str, str]
 
 
 class Breaks(ValueError):
-    """The schemas cannot be released; the message names each field and why."""
+    """The schemas cannot be released; the message names each field and the reason."""
 
 
 def breaks(folder: Path = versions.FOLDER) -> list[str]:
-    """Every field, and why, that keeps a former release from reading this one's records or this one
-    from reading a former one's.
+    """Return each field, with the reason, for which an earlier release cannot read this release's
+    records, or this release those of an earlier one.
     """
     return [
-        f"{one.name}.avsc, {path}: {why}"
-        for one in versions.released(folder / versions.RELEASED.name)
-        for path, why in _between(one, folder)
+        f"{version.name}.avsc, {path}: {reason}"
+        for version in versions.released(folder)
+        for path, reason in _between(version, folder)
     ]
 
 
 def changed(folder: Path = versions.FOLDER) -> list[str]:
-    """The names of the schemas that differ from their last release, or had none."""
-    last = {one.name: one.text for one in versions.released(folder / versions.RELEASED.name)}
+    """Return the names of the schemas that are new or differ from their last release."""
+    last = {version.name: version.text for version in versions.released(folder)}
     names = versions.names(folder)
-    return [name for name in names if versions.current(name, folder).text != last.get(name)]
+    return [name for name in names if versions.current(name, folder) != last.get(name)]
 
 
 def release(number: str, folder: Path = versions.FOLDER) -> list[str]:
-    """Keeps the schemas that have changed as those of release `number`; their names. Raises Breaks,
-    ValueError.
+    """Copy the changed schemas into the folder of release `number`, and return their names. Raises
+    Breaks, ValueError.
     """
-    if found := breaks(folder):
-        raise Breaks("\n".join(found))
-    kept = folder / versions.RELEASED.name
-    former = [one.release for one in versions.released(kept) if one.release]
-    if former and versions.order(number) <= versions.order(former[-1]):
-        raise ValueError(f"{number} does not come after {former[-1]}, the last release")
+    if errors := breaks(folder):
+        raise Breaks("\n".join(errors))
+    earlier = [version.release for version in versions.released(folder)]
+    if earlier and versions.order(number) <= versions.order(earlier[-1]):
+        raise ValueError(f"{number} does not come after {earlier[-1]}, the last release")
     names = changed(folder)
     for name in names:
-        (kept / number).mkdir(parents=True, exist_ok=True)
-        (kept / number / f"{name}.avsc").write_text(versions.current(name, folder).text)
+        new = folder / versions.RELEASED / number
+        new.mkdir(parents=True, exist_ok=True)
+        (new / f"{name}.avsc").write_text(versions.current(name, folder))
     return names
 
 
-def _between(one: versions.Version, folder: Path) -> Iterator[Fault]:
-    if one.name not in versions.names(folder):
-        yield "all of it", f"{one.release} had it; its records could no longer be read"
+def _between(earlier: versions.Version, folder: Path) -> Iterator[Fault]:
+    release = earlier.release
+    if earlier.name not in versions.names(folder):
+        yield "the whole schema", f"it is missing, so the records of {release} cannot be read"
         return
-    old, new = parse(one.text), parse(versions.current(one.name, folder).text)
+    old, new = parse(earlier.text), parse(versions.current(earlier.name, folder))
     name = str(new.get_prop("name"))
-    for path, why in (*_faults(new, old, name), *_otherwise(new, old, name)):
-        yield path, f"what {one.release} wrote cannot be read: {why}"
-    for path, why in _faults(old, new, name):
-        yield path, f"{one.release} cannot read what is written now: {why}"
+    for path, reason in (*_faults(new, old, name), *_changed_meanings(new, old, name)):
+        yield path, f"this release cannot read the records of {release}: {reason}"
+    for path, reason in _faults(old, new, name):
+        yield path, f"{release} cannot read the records of this release: {reason}"
 
 
 def _faults(reader: Schema, writer: Schema, path: str) -> list[Fault]:
-    """The fields by which `reader` cannot read what `writer` wrote."""
-    found: list[Fault] = []
-    for here, field, written in _fields(reader, writer, path):
+    """Return the fields for which `reader` cannot read what `writer` wrote."""
+    faults: list[Fault] = []
+    for name, field, written in _fields(reader, writer, path):
         if written is not None:
-            found += _faults(field.type, written.type, here)
+            faults += _faults(field.type, written.type, name)
         elif not field.has_default:
-            found.append((here, "it is not there, and has no default"))
-    if not found:
+            faults.append((name, "the field is missing and has no default"))
+    if not faults:
         checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
         result = checker.get_compatibility(reader, writer)
         if result.compatibility is not SchemaCompatibilityType.compatible:
-            found.append((path, ", ".join(sorted(result.messages))))
-    return found
+            faults.append((path, ", ".join(sorted(result.messages))))
+    return faults
 
 
-def _otherwise(reader: Schema, writer: Schema, path: str) -> Iterator[Fault]:
-    """Fields that are read, but as something else than what was written."""
+def _changed_meanings(reader: Schema, writer: Schema, path: str) -> Iterator[Fault]:
+    """Yield fields that `reader` reads with another meaning than `writer` wrote."""
     fields = list(_fields(reader, writer, path))
-    for here, field, written in fields:
+    for name, field, written in fields:
         if written is not None:
-            yield from _otherwise(field.type, written.type, here)
+            yield from _changed_meanings(field.type, written.type, name)
     if not fields:
-        if lost := _words(writer) - _words(reader):
-            yield path, f"{', '.join(sorted(lost))} would be taken for the default"
+        if lost := _symbols(writer) - _symbols(reader):
+            yield path, f"{', '.join(sorted(lost))} would be read as the default"
         if _units(writer) != _units(reader):
-            yield path, f"{_units(writer)} would be taken for {_units(reader)}"
+            yield path, f"{_units(writer)} would be read as {_units(reader)}"
 
 
 def _fields(reader: Schema, writer: Schema, path: str) -> Iterator[tuple[str, Field, Field | None]]:
-    """The fields of the records that both are made of, by what leads to them, with the writer's."""
-    written = {one.fullname: one for one in _parts(writer) if isinstance(one, RecordSchema)}
-    for one in _parts(reader):
-        if isinstance(one, RecordSchema) and one.fullname in written:
-            theirs = written[one.fullname].fields_dict
-            yield from (
-                (f"{path}.{field.name}", field, theirs.get(field.name)) for field in one.fields
-            )
+    """Yield the fields of the records in both schemas: path, reader's field, writer's field."""
+    written = {part.fullname: part for part in _parts(writer) if isinstance(part, RecordSchema)}
+    for part in _parts(reader):
+        if isinstance(part, RecordSchema) and part.fullname in written:
+            fields = written[part.fullname].fields_dict
+            for field in part.fields:
+                yield f"{path}.{field.name}", field, fields.get(field.name)
 
 
 def _parts(schema: Schema) -> list[Schema]:
-    """What a value of the schema is made of, down to records and plain values."""
+    """Return the records and primitive schemas that a value of the schema consists of."""
     if isinstance(schema, UnionSchema):
         return [part for branch in schema.schemas for part in _parts(branch)]
     if isinstance(schema, ArraySchema):
@@ -127,12 +126,12 @@ def _parts(schema: Schema) -> list[Schema]:
     return [schema]
 
 
-def _words(schema: Schema) -> set[str]:
+def _symbols(schema: Schema) -> set[str]:
     enums = (part for part in _parts(schema) if isinstance(part, EnumSchema))
     return {symbol for enum in enums for symbol in enum.symbols}
 
 
 def _units(schema: Schema) -> str:
-    """What its numbers mean: a time in another unit is another time."""
-    found = {getattr(part, "logical_type", None) for part in _parts(schema)}
-    return " or ".join(sorted(str(one) for one in found if one)) or "plain values"
+    """Return the logical types of a schema: a number in another unit is another time."""
+    types = {getattr(part, "logical_type", None) for part in _parts(schema)}
+    return " or ".join(sorted(str(name) for name in types if name)) or "plain values"

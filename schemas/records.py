@@ -1,24 +1,26 @@
-"""Typed mirrors of `schemas/*.avsc`: plain dicts, because that is what fastavro reads and writes.
+"""The types of the records of `schemas/*.avsc`: dicts, as fastavro reads and writes them.
 
 Times are integers, microseconds since the epoch, UTC. Money is an integer in minor units of an
-ISO 4217 currency. Ids are opaque strings. `tests/schemas` holds these types equal to the schemas.
+ISO 4217 currency. Ids are opaque strings. `tests/schemas` checks these types against the schemas.
 """
 
 from typing import Literal, TypedDict
 
+from schemas.refund_records import LinkRefund, RefundFact, RefundRef
+
 Status = Literal[
     "UNKNOWN", "CREATED", "OPENED", "PROCESSING", "EXPIRED", "CANCELLED", "FAILED", "PAID"
 ]
-# A link of these has ended. One that was paid after another ending has ended as PAID.
+# The statuses of an ended link. A link that is paid after another end has status PAID.
 ENDED: frozenset[Status] = frozenset({"EXPIRED", "CANCELLED", "FAILED", "PAID"})
-# An order is one record, with all its links: one that outgrew what Kafka takes would stop all
-# others. Only a mistake makes it so long, such as one order id for everything.
+# An order is one record with all its links, and a record larger than Kafka's limit would stop the
+# whole stage. Only a mistake makes an order so long, such as one order id for all links.
 MOST_LINKS = 500
 Coverage = Literal["UNKNOWN", "NONE", "UNDERPAID", "PAID", "OVERPAID"]
 OrderFrom = Literal["UNKNOWN", "SELF", "REGISTRATION", "LOOKUP", "AWAITED"]
 PaymentStatus = Literal["UNKNOWN", "INITIATED", "EXECUTED", "PAID", "SETTLED", "FAILED"]
 Source = Literal["UNKNOWN", "callback", "lookup", "poll", "replay", "registration"]
-LookupReason = Literal["UNKNOWN", "CLAIM", "DETAILS", "POLL"]
+LookupReason = Literal["UNKNOWN", "CLAIM", "DETAILS", "POLL", "REFUND"]
 SettlementKind = Literal["UNKNOWN", "REQUESTED", "EXPECTED", "CONFIRMED"]
 OrderState = Literal["UNKNOWN", "OPEN", "CLOSE_DECIDED", "CLOSED", "SPLIT", "SETTLED", "FAILED"]
 OrderStep = Literal["UNKNOWN", "CLOSED", "SPLIT", "SETTLED", "FAILED"]
@@ -35,6 +37,10 @@ AnomalyKind = Literal[
     "AMOUNT_MISMATCH",
     "STALE",
     "LATE_LINK",
+    "REFUND_FAILED",
+    "REFUND_EXCEEDS_PAYMENT",
+    "DISPUTED",
+    "AMOUNT_UNKNOWN",
 ]
 
 
@@ -77,6 +83,7 @@ class LinkEvent(TypedDict):
     denies: Status | None
     reason: str | None
     registration: Registration | None
+    refund: RefundFact | None
     attributes: dict[str, str]
     origin: str
 
@@ -84,6 +91,7 @@ class LinkEvent(TypedDict):
 class Payment(TypedDict):
     payment_id: str
     seen: list[PaymentStatus]
+    failed_at: int | None
 
 
 class LinkStatus(TypedDict):
@@ -101,6 +109,10 @@ class LinkStatus(TypedDict):
     received_minor: int | None
     currency: str | None
     coverage: Coverage
+    refunds: list[LinkRefund]
+    refunded_minor: int | None
+    disputed_minor: int | None
+    net_minor: int | None
     anomalies: list[AnomalyKind]
     first_seen_at: int
     changed_at: int
@@ -109,6 +121,9 @@ class LinkStatus(TypedDict):
     looked_up_at: int | None
     registration: Registration | None
     provider_order_id: str | None
+    judged: dict[Status, bool]
+    claimed_at: int | None
+    held: list[LinkEvent]
     version: int
 
 
@@ -119,6 +134,7 @@ class LookupRequest(TypedDict):
     reason: LookupReason
     claimed_status: Status | None
     payment_id: str | None
+    refund: RefundRef | None
     issued: bool
     requested_at: int
 
@@ -145,6 +161,7 @@ class OrderLink(TypedDict):
     currency: str | None
     paid_at: int | None
     settled: bool
+    awaits_details: bool
 
 
 class OrderStepReached(TypedDict):
@@ -163,15 +180,17 @@ class OrderEvent(TypedDict):
 
 
 class OrderStatus(TypedDict):
+    state: OrderState
     provider: str
     order_id: str
-    state: OrderState
     links: list[OrderLink]
     links_in_order: int | None
     closed_link_ids: list[str]
+    details_awaited_since: int | None
     decided_at: int | None
     total_minor: int | None
     currency: str | None
+    correction_number: int
     settlements: dict[SettlementKind, int]
     steps: dict[OrderStep, int]
     failure: str | None
@@ -191,6 +210,18 @@ class OrderClose(TypedDict):
     event_id: str
     provider: str
     order_id: str
+    links: list[ClosedLink]
+    total_minor: int | None
+    currency: str | None
+    decided_at: int
+
+
+class OrderCorrection(TypedDict):
+    event_id: str
+    provider: str
+    order_id: str
+    corrects: list[str]
+    number: int
     links: list[ClosedLink]
     total_minor: int | None
     currency: str | None
@@ -231,6 +262,7 @@ class Notice(TypedDict):
     kind: str
     subject_id: str | None
     status: str
+    verified: bool
     attributes: dict[str, str]
     received_at: int
     origin: str
@@ -238,8 +270,8 @@ class Notice(TypedDict):
 
 class Replay(TypedDict):
     event_id: str
-    letter: str
-    to: str
+    dead_letter: str
+    target: str
     reason: str
     by: str
     at: int

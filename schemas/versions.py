@@ -1,5 +1,6 @@
-"""The schemas that a record may have been written with: this release's, and those of the releases
-before it, `released/{release}/{name}.avsc`, each where it first appeared.
+"""The schemas of this release, `{name}.avsc`, and of all earlier ones, `released/{release}/`.
+
+A release's folder holds only the schemas that changed in it.
 """
 
 import hashlib
@@ -12,30 +13,36 @@ from typing import Any, NamedTuple
 from fastavro.schema import SchemaParseException, parse_schema, to_parsing_canonical_form
 
 FOLDER = Path(__file__).parent
-RELEASED = FOLDER / "released"
-NO_RECORD = (ValueError, KeyError, TypeError, SchemaParseException)
+RELEASED = "released"
+NOT_A_RECORD = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    SchemaParseException,
+)
 
 
 class Version(NamedTuple):
-    """One state of one schema: the file's name without ending, and its text."""
+    """One released version of a schema; `name` is the name of its file without ending."""
 
     name: str
     text: str
-    release: str | None = None
+    release: str
 
 
-class Written(NamedTuple):
-    """What records of one schema id were written with."""
+class WriterSchema(NamedTuple):
+    """A schema that writes records. Schemas with the same fingerprint write the same bytes."""
 
     text: str
     full_name: str
-    # Of the parts that bear on the bytes: schemas of one fingerprint write the same ones.
     fingerprint: int
     parsed: Any
 
 
 def derived_id(schema: Any) -> int:
-    """A positive 31-bit id from SHA-256 over the schema's Parsing Canonical Form (Avro 1.11,
+    """Return a positive 31-bit id: SHA-256 of the schema's Parsing Canonical Form (Avro 1.11,
     "Schema Fingerprints").
     """
     digest = hashlib.sha256(to_parsing_canonical_form(schema).encode()).digest()
@@ -43,8 +50,8 @@ def derived_id(schema: Any) -> int:
 
 
 def plain(schema: Any) -> Any:
-    """The schema without logical types, so that times stay integers inside; the bytes are the
-    same.
+    """Return the schema without logical types: times are then integers in Python, and the bytes
+    stay the same.
     """
     if isinstance(schema, dict):
         return {key: plain(value) for key, value in schema.items() if key != "logicalType"}
@@ -53,49 +60,49 @@ def plain(schema: Any) -> Any:
     return schema
 
 
-def written(text: str) -> Written:
-    """Reads a schema. Raises one of NO_RECORD for what is no record's: a registry has others, too,
-    and in other languages than Avro.
+def parse(text: str) -> WriterSchema:
+    """Parse a schema. Raises one of NOT_A_RECORD if it is not the Avro schema of a record: a shared
+    registry has other types, too.
     """
     schema = json.loads(text)
     parsed: Any = parse_schema(plain(schema))
-    return Written(text, parsed["name"], derived_id(schema), parsed)
+    return WriterSchema(text, parsed["name"], derived_id(schema), parsed)
 
 
-def current(name: str, folder: Path = FOLDER) -> Version:
-    """The schema as this release writes it."""
-    return Version(name, (folder / f"{name}.avsc").read_text())
+def current(name: str, folder: Path = FOLDER) -> str:
+    """Return the text of the schema as this release writes it."""
+    return (folder / f"{name}.avsc").read_text()
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """Of all schemas of this release."""
+    """Return the names of all schemas of this release."""
     return sorted(file.stem for file in folder.glob("*.avsc"))
 
 
-def released(folder: Path = RELEASED) -> Iterator[Version]:
-    """Every released state of every schema, the oldest release first."""
-    releases = (path.name for path in folder.iterdir() if path.is_dir()) if folder.exists() else ()
+def released(folder: Path = FOLDER) -> Iterator[Version]:
+    """Return every released version of every schema, the oldest release first."""
+    releases = {file.parent.name for file in (folder / RELEASED).glob("*/*.avsc")}
     for release in sorted(releases, key=order):
-        for file in sorted((folder / release).glob("*.avsc")):
+        for file in sorted((folder / RELEASED / release).glob("*.avsc")):
             yield Version(file.stem, file.read_text(), release)
 
 
 def order(release: str) -> list[int]:
-    """What releases are sorted by. Raises ValueError for what is no number such as 0.2.0."""
+    """Return the sort key of a release such as 0.2.0. Raises ValueError for any other text."""
     return [int(part) for part in release.split(".")]
 
 
-def distinct(name: str, folder: Path = FOLDER) -> list[Written]:
-    """The states of one schema that differ in the bytes they make, this release's last. Of states
-    that do not, the newest: it is the best documented.
+def distinct(name: str, folder: Path = FOLDER) -> list[WriterSchema]:
+    """Return the versions of one schema that write different bytes, this release's last. Of
+    versions that write the same bytes it returns the newest, which has the best documentation.
     """
-    former = [one for one in released(folder / RELEASED.name) if one.name == name]
-    states = [written(one.text) for one in (*former, current(name, folder))]
-    return list({one.fingerprint: one for one in reversed(states)}.values())[::-1]
+    earlier = [version.text for version in released(folder) if version.name == name]
+    versions = [parse(text) for text in (*earlier, current(name, folder))]
+    return list({version.fingerprint: version for version in reversed(versions)}.values())[::-1]
 
 
 @cache
-def known() -> dict[int, Written]:
-    """What this release can name by itself, by derived id."""
-    states = [written(one.text) for one in (*released(), *(current(name) for name in names()))]
-    return {one.fingerprint: one for one in states}
+def known() -> dict[int, WriterSchema]:
+    """Return the schemas of this and all earlier releases by derived id."""
+    texts = (*(version.text for version in released()), *map(current, names()))
+    return {schema.fingerprint: schema for schema in map(parse, texts)}

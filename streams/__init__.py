@@ -1,17 +1,17 @@
-"""The pipeline: engine, rules, agents, commands. `consume` is for services downstream of it."""
+"""The pipeline: engine, rules, agents, commands. `consume` is for downstream services."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from streams.consuming import consume
+    from streams.consumer import consume
 
 __all__ = ["consume"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when asked for: every command imports this package, few need a Kafka client.
+    # Imported on first use: every command imports this package, and few need a Kafka client.
     if name == "consume":
-        from streams.consuming import consume
+        from streams.consumer import consume
 
         return consume
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,8 @@
 """The Faust app for `faust -A streams.app worker`, configured from the environment."""
 
 from streams.settings import load
-from streams.work import build_app
+from streams.wiring import codecs
+from streams.worker import build_app
 
-app = build_app(load())
+settings = load()
+app = build_app(settings, codecs(settings))

@@ -1,149 +1,70 @@
-"""The settings: the only reader of the environment (`LINKSTATUS_…`, nested with `__`, or a `.env`
-file).
+"""The settings, from the environment (`LINKSTATUS_…`, nested with `__`) and a `.env` file.
+
+No other module reads the environment.
 """
 
-import socket
-from collections.abc import Iterable
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
-    FilePath,
-    HttpUrl,
-    SecretStr,
     ValidationError,
+    ValidationInfo,
     create_model,
+    field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_core import ErrorDetails
 
-from connectors.kafka import Cluster
-from connectors.process import Address
-from connectors.provider import Provider, ProviderConfig
-from connectors.registry import PROVIDERS
+from connectors.http.protocol import HttpLimits
+from connectors.http.server import Address
+from connectors.kafka.cluster import Cluster
+from connectors.providers.base import Provider, ProviderConfig
+from connectors.providers.registry import (
+    DEFAULT_CONNECTIONS,
+    PROVIDERS,
+    Connections,
+    check_connection,
+)
+from schemas import limits
+from streams import environment
+from streams.sections import (
+    Board,
+    Http,
+    Lookups,
+    Polling,
+    Sandbox,
+    Section,
+    Security,
+    Tracing,
+)
 
 
 class BadSettings(Exception):
-    """A setting is wrong or missing; the message names each one as it is written in the
-    environment.
-    """
+    """A setting is wrong or missing; the message names each setting by its variable."""
 
 
-class Security(BaseModel):
-    """How the cluster is reached; passed to every Kafka client."""
+class Connected(Section):
+    """Further accounts at the providers: the provider of each, by the connection's name."""
 
-    # A wrong value shows at the start, and not in a client's fifth attempt.
-    model_config = ConfigDict(extra="forbid")
+    connections: dict[str, str] = Field(default_factory=dict)
 
-    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    sasl_username: str | None = None
-    sasl_password: SecretStr | None = None
-    ssl_ca: FilePath | None = None
-    ssl_certificate: FilePath | None = None
-    ssl_key: FilePath | None = None
-    ssl_key_password: SecretStr | None = None
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        """What belongs together is set together, and nothing that the protocol does not use."""
-        sasl = ["sasl_mechanism", "sasl_username", "sasl_password"]
-        tls = ["ssl_ca", "ssl_certificate", "ssl_key", "ssl_key_password"]
-        if self.protocol.startswith("SASL"):
-            self._require(sasl, f"{self.protocol} needs it")
-        else:
-            self._refuse(sasl)
-        if not self.protocol.endswith("SSL"):
-            self._refuse(tls)
-        if self.ssl_certificate or self.ssl_key:
-            self._require(["ssl_certificate", "ssl_key"], "a certificate and its key go together")
-        return self
-
-    def _require(self, names: Iterable[str], why: str) -> None:
-        if missing := [name for name in names if getattr(self, name) is None]:
-            raise ValueError(f"{_named(missing)} not set: {why}")
-
-    def _refuse(self, names: Iterable[str]) -> None:
-        if unused := [name for name in names if getattr(self, name) is not None]:
-            raise ValueError(
-                f"{_named(unused)} is set, but LINKSTATUS_SECURITY__PROTOCOL is {self.protocol}"
-            )
-
-    def environment(self) -> dict[str, str]:
-        """These settings as the environment of another process; it holds secrets."""
-        given = self.model_dump(exclude_none=True, exclude_defaults=True)
-        return {
-            f"LINKSTATUS_SECURITY__{name.upper()}": (
-                value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            )
-            for name, value in given.items()
-        }
+    @field_validator("connections")
+    @classmethod
+    def _can_be(cls, connections: dict[str, str]) -> dict[str, str]:
+        for name, provider in connections.items():
+            check_connection(name, provider)
+            # Each becomes the name of a section.
+            if name in Settings.model_fields or hasattr(Settings, name):
+                raise ValueError(f"the name {name!r} is reserved; choose another")
+        return connections
 
 
-def _named(names: Iterable[str]) -> str:
-    return ", ".join(f"LINKSTATUS_SECURITY__{name.upper()}" for name in names)
-
-
-class Http(BaseModel):
-    host: str = "127.0.0.1"
-    port: int = Field(default=8080, ge=0, le=65535)
-
-
-class Board(BaseModel):
-    """`processes` are those whose health the page shows: name to address, as http://host:port.
-    `url` is where commands ask it, if not where the edge is.
-    """
-
-    url: str | None = Field(default=None, pattern=r"^https?://[^\s/]\S*$")
-    token: SecretStr | None = None
-    processes: dict[str, HttpUrl] = {}
-
-
-class Sandbox(BaseModel):
-    """The simulated providers: where they listen and are called, and by what the waits between
-    their deliveries are divided.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = Field(default=8090, ge=0, le=65535)
-    speed: float = Field(default=60.0, gt=0)
-    # Somebody else's receiver, to be called instead of the edge; `{provider}` in it is replaced.
-    callback_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]\S*$")
-
-
-class Lookups(BaseModel):
-    """Limits on what we ask of the providers."""
-
-    per_second: float = Field(default=20.0, gt=0)
-    unissued_per_minute: float = Field(default=120.0, gt=0)
-    timeout_seconds: float = Field(default=10.0, gt=0)
-
-
-class Polling(BaseModel):
-    """When links that stay silent are looked up again, in seconds."""
-
-    first_seconds: float = Field(default=60.0, gt=0)
-    longest_seconds: float = Field(default=86_400.0, gt=0)
-
-
-class Tracing(BaseModel):
-    """Where spans go (OTLP over HTTP, such as http://collector:4318), and of which share of the
-    callbacks.
-    """
-
-    endpoint: str | None = Field(default=None, pattern=r"^https?://")
-    ratio: float = Field(default=1.0, ge=0, le=1)
-
-
-class Settings(BaseSettings):
-    """All settings, with one section for each provider, of the class the provider declares."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="LINKSTATUS_", env_nested_delimiter="__", env_file=".env", extra="ignore"
-    )
+class Settings(Connected):
+    """All settings; each connection adds a section of its provider's class."""
 
     brokers: str | None = None
     security: Security = Security()
@@ -154,9 +75,14 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".linkstatus")
     database_url: str | None = None
     instance: str | None = None
-    stall_seconds: float = Field(default=120.0, gt=0)
+    # Threads that share a worker's partitions: one works while another commits.
+    stage_threads: int = Field(default=2, ge=1, le=16)
+    stall_seconds: float = Field(default=limits.STALL_SECONDS, gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    edge_url: str = "http://127.0.0.1:8080"
+    # Default: where this machine reaches HTTP__HOST and HTTP__PORT.
+    edge_url: str = Field(default="", pattern=r"^https?://[^\s/]\S*$")
+    # The connections that exist, separated by commas: no part of an installation has another one.
+    providers: str | None = None
     settle: bool = True
     settle_fast_forward: bool = False
     http: Http = Http()
@@ -166,77 +92,140 @@ class Settings(BaseSettings):
     tracing: Tracing = Tracing()
     sandbox: Sandbox = Sandbox()
 
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        self.edge_url = self.edge_url or self.address().url
+        return self
+
     def provider_config(self, name: str) -> ProviderConfig:
         config: ProviderConfig = getattr(self, name)
         return config
 
-    def providers(self) -> dict[str, Provider]:
-        """An instance of every provider, by name."""
-        return {name: kind(self.provider_config(name)) for name, kind in PROVIDERS.items()}
+    @field_validator("providers")
+    @classmethod
+    def _are_known(cls, names: str | None, info: ValidationInfo) -> str | None:
+        known = {**DEFAULT_CONNECTIONS, **info.data.get("connections", {})}
+        unknown = [name for name in _split(names or "") if name not in known]
+        if unknown or (names is not None and not _split(names)):
+            what = f"unknown provider {unknown[0]!r}" if unknown else "names no provider"
+            raise ValueError(f"{what}; name some of {', '.join(known)}, separated by commas")
+        return names
+
+    def known_connections(self) -> Connections:
+        """Return all connections that PROVIDERS admits, whether or not they are set up."""
+        known = {**DEFAULT_CONNECTIONS, **self.connections}
+        admitted = known if self.providers is None else _split(self.providers)
+        return {name: kind for name, kind in known.items() if name in admitted}
+
+    def provider_names(self) -> tuple[str, ...]:
+        """Return the names of the connections that exist: as set, else those with settings of their
+        own and those in CONNECTIONS, else all (for the sandbox).
+        """
+        known = tuple(self.known_connections())
+        if self.providers is not None:
+            return known
+        set_up = (
+            name
+            for name in known
+            if name in self.connections or self.provider_config(name).model_fields_set
+        )
+        return tuple(set_up) or known
+
+    def existing_providers(self) -> dict[str, Provider]:
+        """Return an instance of every connection that exists, by name."""
+        kinds = self.known_connections()
+        return {
+            name: PROVIDERS[kinds[name]](self.provider_config(name), name)
+            for name in self.provider_names()
+        }
 
     def cluster(self) -> Cluster:
-        """The cluster to talk to. Raises BadSettings when no brokers are set: `up` sets them for
-        the embedded one.
-        """
+        """Return the Kafka cluster. Raises BadSettings if no brokers are set."""
         if not self.brokers:
             raise BadSettings(
                 "LINKSTATUS_BROKERS is not set; `linkstatus up` runs an embedded broker"
             )
-        s = self.security
-        return Cluster(
-            brokers=self.brokers,
-            prefix=self.topic_prefix,
-            protocol=s.protocol,
-            sasl_mechanism=s.sasl_mechanism,
-            sasl_username=s.sasl_username,
-            sasl_password=_revealed(s.sasl_password),
-            ssl_ca=_as_text(s.ssl_ca),
-            ssl_certificate=_as_text(s.ssl_certificate),
-            ssl_key=_as_text(s.ssl_key),
-            ssl_key_password=_revealed(s.ssl_key_password),
-        )
+        return Cluster(self.brokers, self.topic_prefix, **self.security.texts())
 
     def address(self) -> Address:
-        return Address(self.http.host, self.http.port)
+        http = self.http
+        limits = http.connections, http.head_seconds, http.body_seconds, http.idle_seconds
+        return Address(http.host, http.port, HttpLimits(*limits))
+
+    def sandbox_address(self) -> Address:
+        return Address(self.sandbox.host, self.sandbox.port)
 
     def board_url(self) -> str:
-        """Where commands ask the board."""
+        """Return where the commands find the board."""
         return self.board.url or self.edge_url
 
     def database(self) -> str:
-        """SQLAlchemy URL of the board's store."""
+        """Return the SQLAlchemy URL of the board's database."""
         return self.database_url or f"sqlite:///{self.data_dir / 'board.sqlite'}"
 
-    def instance_host(self) -> str:
-        return self.instance or socket.gethostname()
+
+def _split(names: str) -> list[str]:
+    return [name for part in names.split(",") if (name := part.strip())]
 
 
-def _revealed(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret else None
-
-
-def _as_text(file: Path | None) -> str | None:
-    return str(file.resolve()) if file else None
-
-
-def _with_providers() -> type[Settings]:
+@lru_cache
+def _with_sections(further: tuple[tuple[str, str], ...]) -> type[Settings]:
+    """Return the settings with a section for each connection; `further`: names and providers."""
+    kinds = {**DEFAULT_CONNECTIONS, **dict(further)}
+    configs = {name: PROVIDERS[kind].Config for name, kind in kinds.items()}
     sections: dict[str, Any] = {
-        name: (kind.Config, Field(default_factory=kind.Config)) for name, kind in PROVIDERS.items()
+        name: (config, Field(default_factory=config)) for name, config in configs.items()
     }
     return create_model("Settings", __base__=Settings, **sections)
 
 
-_Settings = _with_providers()
+_LIST = ' is not a list; separate the values with commas, or write a JSON list: ["…", "…"]'
+_OBJECT = ' is not a JSON object; write it as {"name": "value"}'
+_FORMS = {"tuple_type": _LIST, "model_type": _OBJECT, "dict_type": _OBJECT}
 
 
-def load(**overrides: Any) -> Settings:
-    """The settings from the environment and `.env`. Raises BadSettings naming what is wrong."""
+def load(defaults: Mapping[str, str] | None = None, /, **overrides: Any) -> Settings:
+    """Return the settings. `overrides` win over the environment; `defaults` are variables for what
+    the environment does not set, and win over the `.env` file. Raises BadSettings.
+    """
+    kind = _with_sections(())
     try:
-        return _Settings(**overrides)
+        # Each connection has a section, so that their names are needed first.
+        connected = Connected(connections=_values(Connected, defaults, overrides)["connections"])
+        kind = _with_sections(tuple(connected.connections.items()))
+        return kind(**_values(kind, defaults, overrides))
     except ValidationError as error:
-        lines = [
-            f"LINKSTATUS_{'__'.join(str(part) for part in e['loc']).upper()}: "
-            f"{e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors(include_input=False, include_url=False)
-        ]
-        raise BadSettings("\n".join(lines)) from None
+        details = error.errors(include_input=False, include_url=False)
+        raise BadSettings("\n".join(_line(kind, one) for one in details)) from None
+    except ValueError as error:
+        raise BadSettings(str(error)) from None
+
+
+def _values(
+    kind: type[Section], defaults: Mapping[str, str] | None, overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    values = {"connections": {}} | environment.Source(kind, defaults or {})()
+    for name, value in overrides.items():
+        both = isinstance(value, dict) and isinstance(values.get(name), dict)
+        values[name] = values[name] | value if both else value
+    return values
+
+
+def _line(kind: type[Settings], error: ErrorDetails) -> str:
+    """Name the variable; an entry of a list has none of its own."""
+    name = "__".join(part.upper() for part in error["loc"] if isinstance(part, str))
+    text = error["msg"].removeprefix("Value error, ")
+    message = _FORMS.get(error["type"], f": {text}")
+    if error["type"] == "extra_forbidden":
+        message = f" is not a setting; {_advice(kind, name)}"
+    return f"{environment.PREFIX}{name}{message}"
+
+
+def _advice(kind: type[Settings], name: str) -> str:
+    """Name the nearest setting, and the one that is missing if the name is of an account."""
+    (nearest,) = get_close_matches(name, environment.names(kind), n=1, cutoff=0.0)
+    advice = f"the nearest name is {environment.PREFIX}{nearest}"
+    section, _, field = name.lower().partition("__")
+    if any(field in provider.Config.model_fields for provider in PROVIDERS.values()):
+        advice += f"; {environment.PREFIX}CONNECTIONS__{section.upper()} makes it an account"
+    return advice

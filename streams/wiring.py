@@ -1,153 +1,266 @@
-"""The one place that wires: from settings to the processes' entry points.
+"""The composition root: builds each process's configuration from the settings, and starts it.
 
-What a process needs is imported when it starts, so that a short command stays short.
+Functions import what they need, so that short commands start fast.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, cast
 
-from connectors.registry import ORDER_APIS, PROVIDERS
+from connectors.providers.order_api import OrderApi
 from schemas.topics import Topic, all_topics
 from streams.settings import BadSettings, Settings
 
 if TYPE_CHECKING:
     from random import Random
 
-    from pydantic import SecretStr
-
-    from connectors.board import BoardConfig
-    from connectors.kafka import Cluster
-    from connectors.order_api import OrderApi
-    from connectors.receive import EdgeConfig
+    from connectors.board.board import BoardConfig
+    from connectors.kafka.cluster import Cluster
+    from connectors.payouts.raw import Payload
+    from connectors.providers.payout_api import PayoutApi
+    from connectors.receive.member import Member
+    from connectors.receive.process import ReceiveConfig
+    from connectors.sandbox.config import SandboxConfig
     from connectors.sandbox.play import PlayResult
     from connectors.sandbox.send import Post, Reply
-    from connectors.sandbox.sites import SandboxConfig
-    from streams.rebuild import Rebuild
+    from schemas.codec import Codecs
+    from streams.rebuild.rebuild import Rebuild
+    from streams.reconcile import Job, Outcome
+
+# Only our user may read our files: they contain card tokens and secrets.
+_PRIVATE = 0o077
+
+Main = Callable[[], Coroutine[Any, Any, None]]
 
 
-class Sending(NamedTuple):
-    """What `send` is asked for. `signed_url` and `to` name a receiver that is not our edge."""
-
-    posts: Sequence[Post]
-    repeat: int = 1
-    chance: Random | None = None
-    delay: float = 0.0
-    token: str | None = None
-    to: str | None = None
-    signed_url: str | None = None
+def topics(settings: Settings) -> tuple[Topic[Any], ...]:
+    """Return every topic of an installation."""
+    return all_topics(settings.provider_names())
 
 
-def topics() -> tuple[Topic[Any], ...]:
-    """Every topic of an installation."""
-    return all_topics(PROVIDERS)
+def codecs(settings: Settings, process: str = "") -> Codecs:
+    """Return the codecs of a process that writes records. Raises BadSettings."""
+    from connectors.schema_registry import noted_ids
+    from connectors.schema_registry.client import Refused
+
+    # The edge takes callbacks without the registry.
+    writer = noted_ids.edge_writer if process in ("receive", "web") else noted_ids.writer
+    try:
+        return writer(settings.cluster(), settings.schema_registry_url)
+    except Refused as error:
+        raise BadSettings(f"LINKSTATUS_SCHEMA_REGISTRY_URL: {error}") from error
 
 
-def receive(settings: Settings) -> None:
-    """The edge, until a signal ends it."""
-    from connectors.receive import run_receive
-    from streams import schema_ids
+def reading_codecs(settings: Settings) -> Codecs:
+    """Return the codecs of a process that only reads records."""
+    from connectors.schema_registry import noted_ids
 
-    schema_ids.prepare(settings)
-    _run(settings, "receive", partial(run_receive, _edge_config(settings)))
+    return noted_ids.reader(settings.cluster(), settings.schema_registry_url)
 
 
-def board(settings: Settings) -> None:
-    """The board, until a signal ends it."""
-    from connectors.board import run_board
-    from streams import schema_ids
+def run(name: str, settings: Settings, member: Member | None = None) -> None:
+    """Run a process of the pipeline until a signal ends it; `name` is that of its command, `member`
+    that of one of several edges.
 
-    schema_ids.prepare(settings)
-    _run(settings, "board", partial(run_board, _board_config(settings)))
+    If the cluster refuses these credentials the process does not start. If the cluster is away the
+    process waits for it. Raises Refused, BadSettings.
+    """
+    os.umask(_PRIVATE)
+    check_access(settings)
+    if name == "work":
+        from streams.worker import run
 
-
-def web(settings: Settings) -> None:
-    """The edge and the board in one process on one port, until a signal ends it."""
-    from connectors.web import run_web
-    from streams import schema_ids
-
-    schema_ids.prepare(settings)
-    _run(settings, "web", partial(run_web, _edge_config(settings), _board_config(settings)))
+        return run(settings, codecs(settings), start_tracing(settings, name))
+    _run(name, settings, _main(name, settings, codecs(settings, name), member))
 
 
-def work(settings: Settings) -> None:
-    """The Faust worker, until a signal ends it."""
-    from streams.work import run
+def run_sandbox(settings: Settings) -> None:
+    """Run the simulated providers until a signal ends the process."""
+    from connectors.sandbox.process import run_sandbox
 
-    run(settings, traced(settings, "work"))
+    os.umask(_PRIVATE)
+    _run("sandbox", settings, partial(run_sandbox, _sandbox_config(settings)))
 
 
-def lookup(settings: Settings) -> None:
-    """The process that asks the providers' APIs, until a signal ends it."""
-    from connectors.lookup import Limits, run_lookup
-    from streams import schema_ids
+def check_access(settings: Settings) -> None:
+    """Raises Refused if the cluster answers that these credentials are wrong."""
+    cluster = settings.cluster()
+    if cluster.protocol != "PLAINTEXT":  # a PLAINTEXT cluster checks no credentials
+        from connectors.kafka.diagnose import check
 
-    schema_ids.prepare(settings)
-    asked = settings.lookups
-    limits = Limits(
-        per_second=asked.per_second,
-        unissued_per_minute=asked.unissued_per_minute,
-        timeout=asked.timeout_seconds,
+        check(cluster)
+
+
+def start_tracing(settings: Settings, process: str) -> Callable[[], None]:
+    """Start tracing, if it is configured. Returns a function that ends it. Raises BadSettings."""
+    from connectors import tracing
+
+    if settings.tracing.endpoint is None:
+        return lambda: None
+    try:
+        return tracing.start(process, settings.tracing.endpoint, settings.tracing.ratio)
+    except tracing.NotInstalled as error:
+        raise BadSettings(str(error)) from error
+
+
+def start_log(settings: Settings) -> None:
+    """Write the log of this process to stderr."""
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    _run(
-        settings,
-        "lookup",
-        partial(run_lookup, settings.cluster(), settings.providers(), settings.address(), limits),
+
+
+def _run(name: str, settings: Settings, main: Main) -> None:
+    import uvloop
+
+    start_log(settings)
+    # httpx logs each request with its URL, aiokafka every partition at each rebalance.
+    for library in ("httpx", "httpx2", "aiokafka"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    end_tracing = start_tracing(settings, name)
+    try:
+        uvloop.run(main())
+    finally:
+        end_tracing()
+
+
+def _main(name: str, settings: Settings, codecs: Codecs, member: Member | None) -> Main:
+    match name:
+        case "receive":
+            from connectors.receive.process import run_receive
+
+            return partial(run_receive, _receive_config(settings, codecs), member)
+        case "board":
+            from connectors.board.process import run_board
+
+            return partial(run_board, _board_config(settings, codecs))
+        case "web":
+            from connectors.web import WebConfig, run_web
+
+            configs = _receive_config(settings, codecs), _board_config(settings, codecs)
+            return partial(run_web, WebConfig(*configs))
+        case "lookup":
+            return _lookup(settings, codecs)
+    return _settle(settings, codecs)
+
+
+def _lookup(settings: Settings, codecs: Codecs) -> Main:
+    from connectors.lookup.jobs import LookupLimits
+    from connectors.lookup.process import LookupConfig, run_lookup
+
+    limits = LookupLimits(
+        per_second=settings.lookups.per_second,
+        unissued_per_minute=settings.lookups.unissued_per_minute,
+        timeout=settings.lookups.timeout_seconds,
     )
+    config = LookupConfig(
+        settings.cluster(),
+        codecs,
+        settings.existing_providers(),
+        settings.address(),
+        limits,
+        settings.stall_seconds,
+        rates(settings),
+    )
+    return partial(run_lookup, config)
 
 
-def settle(settings: Settings) -> None:
-    """The process that closes, splits and settles orders, until a signal ends it."""
-    from connectors.settle import SettleLimits, run_settle
-    from streams import schema_ids
+def _settle(settings: Settings, codecs: Codecs) -> Main:
+    from connectors.settle.jobs import SettleLimits
+    from connectors.settle.process import SettleConfig, run_settle
 
-    schema_ids.prepare(settings)
+    providers = settings.existing_providers().items()
+    apis = {name: provider for name, provider in providers if isinstance(provider, OrderApi)}
     limits = SettleLimits(
         fast_forward=settings.settle_fast_forward,
         per_second=settings.lookups.per_second,
         timeout=settings.lookups.timeout_seconds,
     )
-    _run(
-        settings,
-        "settle",
-        partial(run_settle, settings.cluster(), _order_apis(settings), settings.address(), limits),
+    config = SettleConfig(
+        settings.cluster(),
+        codecs,
+        apis,
+        settings.address(),
+        limits,
+        settings.stall_seconds,
+        rates(settings),
+    )
+    return partial(run_settle, config)
+
+
+def rates(settings: Settings) -> dict[str, float]:
+    """Return how often a second each account at a provider may be called."""
+    return {
+        name: settings.provider_config(name).lookups_per_second or settings.lookups.per_second
+        for name in settings.provider_names()
+    }
+
+
+def _receive_config(settings: Settings, codecs: Codecs) -> ReceiveConfig:
+    from connectors.receive.process import ReceiveConfig
+
+    return ReceiveConfig(
+        cluster=settings.cluster(),
+        codecs=codecs,
+        providers=settings.existing_providers(),
+        path_tokens={
+            name: settings.provider_config(name).path_token for name in settings.provider_names()
+        },
+        address=settings.address(),
+        token=settings.board.token,
     )
 
 
-def sandbox(settings: Settings) -> None:
-    """The simulated providers, until a signal ends it."""
-    from connectors.sandbox.server import run_sandbox
+def _board_config(settings: Settings, codecs: Codecs) -> BoardConfig:
+    from connectors.board.board import BoardConfig
 
-    _run(settings, "sandbox", partial(run_sandbox, _sandbox_config(settings)))
-
-
-def sandbox_environment(settings: Settings, providers: Iterable[str]) -> dict[str, str]:
-    """The variables that make the sandbox's simulation stand for these providers."""
-    from connectors.sandbox.sites import sandbox_environment
-
-    return sandbox_environment(_sandbox_config(settings), providers)
-
-
-def rebuild(settings: Settings, target: Cluster) -> Rebuild:
-    """The replay of what came in, into topics of another prefix."""
-    from streams import schema_ids
-    from streams.rebuild import Rebuild
-    from streams.work import intervals, rules
-
-    schema_ids.prepare(settings)
-    providers = settings.providers()
-    return Rebuild(
-        settings.cluster(), target, providers, rules(settings, providers), intervals(settings)
+    return BoardConfig(
+        cluster=settings.cluster(),
+        codecs=codecs,
+        providers=settings.provider_names(),
+        database_url=settings.database(),
+        address=settings.address(),
+        token=settings.board.token,
+        registry=settings.schema_registry_url is None,
+        processes={name: str(url).rstrip("/") for name, url in settings.board.processes.items()},
+        apis=settings.existing_providers(),
+        answer_seconds=settings.lookups.timeout_seconds,
+        stall_seconds=settings.stall_seconds,
     )
+
+
+def _sandbox_config(settings: Settings) -> SandboxConfig:
+    from connectors.sandbox.config import SandboxConfig, load_secrets
+
+    connections = settings.known_connections()
+    tokens = {name: settings.provider_config(name).path_token for name in connections}
+    return SandboxConfig(
+        address=settings.sandbox_address(),
+        data_dir=settings.data_dir,
+        edge_url=settings.edge_url,
+        secrets=load_secrets(settings.data_dir, connections),
+        connections=connections,
+        speed=settings.sandbox.speed,
+        path_tokens={name: token.get_secret_value() for name, token in tokens.items() if token},
+        callback_url=settings.sandbox.callback_url,
+    )
+
+
+def sandbox_environment(settings: Settings, names: Iterable[str]) -> dict[str, str]:
+    """Return the variables that point these connections at the sandbox instead of providers."""
+    from connectors.sandbox.config import sandbox_environment
+
+    return sandbox_environment(_sandbox_config(settings), names)
 
 
 def play(settings: Settings, links: int, seed: int, wait_seconds: float) -> PlayResult:
-    """Lets the sandbox live a whole play and compares the board with it."""
+    """Let the sandbox run a scenario, and compare the board with its result."""
     from connectors.sandbox.play import play
 
     token = settings.board.token
@@ -165,121 +278,64 @@ def play(settings: Settings, links: int, seed: int, wait_seconds: float) -> Play
 
 
 def send(
-    settings: Settings, provider: str, sending: Sending, tell: Callable[[Reply], None]
+    settings: Settings,
+    provider: str,
+    posts: Sequence[Post],
+    report: Callable[[Reply], None],
+    *,
+    repeat: int = 1,
+    random: Random | None = None,
+    delay: float = 0.0,
+    token: str | None = None,
+    to: str | None = None,
+    signed_url: str | None = None,
 ) -> None:
-    """Posts callbacks as the provider would, and tells what came of each."""
-    from connectors.sandbox.send import agree, arranged, send
-    from connectors.sandbox.sites import sandbox_of, signing_as_configured
+    """Post callbacks as the provider does, and report each reply. `to` names another receiver than
+    our edge, `signed_url` the URL that the signature is for, if it differs.
+    """
+    from connectors.sandbox.config import signing_as_configured
+    from connectors.sandbox.send import repeated, send, set_examples
 
     config = settings.provider_config(provider)
-    sandbox = _sandbox_config(settings, {provider: sending.token} if sending.token else {})
-    # `send` is for the edge, wherever the sandbox itself calls.
-    sandbox = replace(sandbox, callback_url=sending.to)
-    ours = None if sending.to else sandbox_of(provider).signed_url(config)
+    # `send` posts to the edge, even if the sandbox calls another receiver.
+    sandbox = replace(_sandbox_config(settings), callback_url=to)
+    if token:
+        sandbox = replace(sandbox, path_tokens={provider: token})
+    signing = signing_as_configured(sandbox, provider, config)
+    signed_url = signed_url or (None if to else sandbox.simulator(provider).signed_url(config))
 
-    async def perform() -> None:
-        await agree(sandbox, provider, sending.posts)
-        await send(
-            signing_as_configured(sandbox, provider, config),
-            provider,
-            arranged(sending.posts, sending.repeat, sending.chance),
-            tell,
-            delay=sending.delay,
-            signed_url=sending.signed_url or ours,
-        )
+    async def main() -> None:
+        await set_examples(sandbox, provider, posts)
+        all_posts = repeated(posts, repeat, random)
+        await send(signing, provider, all_posts, report, delay=delay, signed_url=signed_url)
 
-    asyncio.run(perform())
+    asyncio.run(main())
 
 
-def reach(settings: Settings) -> None:
-    """Stops the start where the cluster refuses us. Raises Refused; one that is away is awaited."""
-    cluster = settings.cluster()
-    if cluster.protocol != "PLAINTEXT":  # which refuses nobody by name
-        from connectors.reaching import check
+def rebuild(settings: Settings, target: Cluster, codecs: Codecs) -> Rebuild:
+    """Return a replay of the inputs into topics under another prefix."""
+    from streams.rebuild.rebuild import Rebuild
+    from streams.worker import intervals, rules
 
-        check(cluster)
-
-
-def traced(settings: Settings, process: str) -> Callable[[], None]:
-    """Begins tracing, if it is configured. Returns what ends it. Raises BadSettings."""
-    from connectors import tracing
-
-    if settings.tracing.endpoint is None:
-        return lambda: None
-    try:
-        return tracing.start(process, settings.tracing.endpoint, settings.tracing.ratio)
-    except tracing.NotInstalled as error:
-        raise BadSettings(str(error)) from error
+    providers = settings.existing_providers()
+    rules_and_intervals = rules(settings, providers), intervals(settings)
+    return Rebuild(settings.cluster(), target, codecs, providers, *rules_and_intervals)
 
 
-def _run(settings: Settings, name: str, process: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    import uvloop
+def reconcile(
+    settings: Settings, job: Job, file: bytes | None, advance: Callable[[int], None]
+) -> Outcome:
+    """Reconcile a period with a file, or else with what the provider's API lists; call `advance`
+    with how many more days it has listed.
+    """
+    from connectors.payouts.fetch import fetch_days
+    from streams import reconcile
 
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
-    # Each request outward would be a line, with its URL.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    # Each rebalance would be lines that list every partition.
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
-    end = traced(settings, name)
-    try:
-        uvloop.run(process())
-    finally:
-        end()
+    def fetch(days: Sequence[int]) -> Sequence[Payload]:
+        own = settings.provider_config(job.name).lookups_per_second
+        per_second = own or settings.lookups.per_second
+        timeout, api = settings.lookups.timeout_seconds, cast("PayoutApi", job.provider)
+        return asyncio.run(fetch_days(job.name, api, days, per_second, timeout, advance))
 
-
-def _path_tokens(settings: Settings) -> dict[str, SecretStr | None]:
-    return {name: settings.provider_config(name).path_token for name in PROVIDERS}
-
-
-def _order_apis(settings: Settings) -> dict[str, OrderApi]:
-    """The providers that settle by order."""
-    return {name: api(settings.provider_config(name)) for name, api in ORDER_APIS.items()}
-
-
-def _sandbox_config(
-    settings: Settings, path_tokens: Mapping[str, str] | None = None
-) -> SandboxConfig:
-    from connectors.process import Address
-    from connectors.sandbox.sites import SandboxConfig, load_secrets
-
-    known = {n: t.get_secret_value() for n, t in _path_tokens(settings).items() if t}
-    return SandboxConfig(
-        address=Address(settings.sandbox.host, settings.sandbox.port),
-        data_dir=settings.data_dir,
-        edge_url=settings.edge_url,
-        secrets=load_secrets(settings.data_dir),
-        speed=settings.sandbox.speed,
-        path_tokens={**known, **(path_tokens or {})},
-        callback_url=settings.sandbox.callback_url,
-    )
-
-
-def _edge_config(settings: Settings) -> EdgeConfig:
-    from connectors.receive import EdgeConfig
-
-    return EdgeConfig(
-        settings.cluster(),
-        settings.providers(),
-        _path_tokens(settings),
-        settings.address(),
-        settings.board.token,
-    )
-
-
-def _board_config(settings: Settings) -> BoardConfig:
-    from connectors.board import BoardConfig
-
-    token = settings.board.token
-    return BoardConfig(
-        cluster=settings.cluster(),
-        providers=tuple(PROVIDERS),
-        database_url=settings.database(),
-        address=settings.address(),
-        token=token.get_secret_value() if token else None,
-        registry=settings.schema_registry_url is None,
-        processes={name: str(url).rstrip("/") for name, url in settings.board.processes.items()},
-        apis=settings.providers(),
-        answer_seconds=settings.lookups.timeout_seconds,
-    )
+    payload = None if file is None else reconcile.file_payload(job, file)
+    return reconcile.run(job, settings.cluster(), codecs(settings), payload, fetch)

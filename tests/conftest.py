@@ -3,15 +3,17 @@
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
-from connectors.kafka import Cluster
-from connectors.registry import PROVIDERS
+from connectors.kafka.cluster import Cluster
+from connectors.providers.registry import PROVIDERS
 from schemas.topics import all_topics
-from streams import admin
-from streams.embedded import Broker
+from streams.admin import topics
+from streams.local.broker import Broker
+from tests.support.shell import Shell
 
 # No deadline: how long an example takes says more of the machine than of the code.
 # HYPOTHESIS_PROFILE=thorough is for a long look at the rules.
@@ -23,6 +25,14 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write what is read now")
+    parser.addoption("--fuzz-seconds", type=float, default=60.0, help="how long test_fuzz runs")
+    parser.addoption("--fuzz-seed", default="1", help="empty for a random one")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the modules on Kafka first: they take longest, so parallel runs end with short ones."""
+    on_kafka = {item.path for item in items if item.get_closest_marker("kafka")}
+    items.sort(key=lambda item: item.path not in on_kafka)
 
 
 @pytest.fixture
@@ -55,5 +65,35 @@ def bare_kafka(brokers: str) -> Cluster:
 @pytest.fixture
 def kafka(bare_kafka: Cluster) -> Cluster:
     """The broker under a topic prefix of the test's own, with all topics, two partitions each."""
-    admin.create(bare_kafka, all_topics(PROVIDERS), partitions=2, replication=1)
+    topics.create(bare_kafka, all_topics(PROVIDERS), partitions=2, replication=1)
     return bare_kafka
+
+
+@pytest.fixture
+def shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
+    for name in [name for name in os.environ if name.startswith("LINKSTATUS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.chdir(tmp_path)  # the developer's `.env` does not count
+    return Shell(monkeypatch, capsys, DATA_DIR=str(tmp_path / "data"))
+
+
+def _with_cluster(shell: Shell, cluster: Cluster) -> Shell:
+    shell.set(BROKERS=cluster.brokers, TOPIC_PREFIX=cluster.prefix, PARTITIONS="2")
+    return shell
+
+
+@pytest.fixture
+def linkstatus(shell: Shell, kafka: Cluster) -> Shell:
+    """The shell with a cluster that has all topics."""
+    return _with_cluster(shell, kafka)
+
+
+@pytest.fixture
+def bare_linkstatus(shell: Shell, bare_kafka: Cluster) -> Shell:
+    """The shell with a cluster without topics."""
+    return _with_cluster(shell, bare_kafka)

@@ -1,248 +1,161 @@
-"""The query API: JSON for programs. Times are RFC 3339, money is integer minor units."""
+"""The query API: JSON for programs."""
 
-import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable
-from functools import partial
-from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-from sqlalchemy import Table
+from fastapi import APIRouter, Depends, Path, Query
+from starlette.convertors import IntegerConvertor, register_url_convertor
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import Response
 
-from connectors.board import asking, finding, queries
-from connectors.board import tables as t
-from connectors.board.health import Health, Watch
-from connectors.board.lapse import lapse
-from connectors.board.now import Now
-from connectors.board.pages import Pages, here, wants_page
-from connectors.board.present import as_json, body_json, masked_headers, rfc3339
-from connectors.board.store import Store, StoreUnavailable
-from connectors.board.wait import wait
-from connectors.clock import micros_now
-from connectors.noting import Mark
-from schemas import codec
-from schemas.records import Anomaly, OrderStatus
+from connectors.board import models
+from connectors.board.board import Board
+from connectors.board.database import anomalies, dead_letters, links, notices, orders
+from connectors.board.feed.live_events import EventStream
+from connectors.board.http import parameters
+from connectors.board.http.parameters import format_cursor
+from connectors.board.overview.money_back import money_back, refunds_of
+from connectors.board.overview.order_progress import close_blockers, durations
+from connectors.http.api import RETRY_AFTER, InvalidField, errors
 
 log = logging.getLogger(__name__)
 
-# A list's name in the answer and its highest limit: dead letters carry bodies of up to 64 KiB.
-_LISTS = {
-    t.link_status: ("links", 500),
-    t.orders: ("orders", 500),
-    t.anomalies: ("anomalies", 500),
-    t.dead_letters: ("dead_letters", 100),
-    t.notices: ("notices", 500),
-}
+
+class _Number(IntegerConvertor):
+    """A number that Kafka may have. Python refuses to convert thousands of digits."""
+
+    regex = "[0-9]{1,18}"
 
 
-def _lapse_json(order: OrderStatus) -> dict[str, Any]:
-    took = lapse(order)
+register_url_convertor("nr", _Number())
+
+
+def _board(request: Request) -> Board:
+    board: Board = request.app.state.board
+    return board
+
+
+def _known_provider(request: Request, board: Annotated[Board, Depends(_board)]) -> None:
+    """A misspelt provider is an error, not an empty list."""
+    name = request.query_params.get("provider")
+    if name and name not in board.providers:
+        raise InvalidField("provider", f"is not one of {', '.join(board.providers)}")
+
+
+TheBoard = Annotated[Board, Depends(_board)]
+Place = Annotated[int, Path(ge=0)]
+router = APIRouter(tags=["board"], responses=errors(503))
+_lists = APIRouter(tags=["board"], responses=errors(503), dependencies=[Depends(_known_provider)])
+
+
+@router.get("/", response_model=models.Overview)
+def overview(board: TheBoard) -> Any:
+    """What flows now, and what is wrong."""
+    return board.overview.as_json()
+
+
+@_lists.get("/links", response_model=models.page_of("links", models.LinkStatus))
+def list_links(board: TheBoard, query: Annotated[parameters.LinkPage, Query()]) -> Any:
+    """The links, the newest first."""
+    columns = query.chosen("provider", "status", "order_id")
+    page = links.search(board.store, columns, query.limit, query.after())
+    return {"links": page.rows, "next": format_cursor(page.next)}
+
+
+@router.get("/links/{provider}/{link_id:path}", response_model=models.Link, responses=errors(404))
+def link(board: TheBoard, provider: str, link_id: str) -> Any:
+    """A link's status with its timeline."""
+    row = links.find(board.store, provider, link_id)
+    if row is None:
+        raise HTTPException(404, "no such link")
+    details = [
+        {**anomaly, "resolved": row.marks.get(anomaly["event_id"])} for anomaly in row.anomalies
+    ]
+    parts = {"timeline": row.events, "anomaly_details": details, "actions": row.actions}
+    return {**row.status, **parts}
+
+
+@_lists.get("/orders", response_model=models.page_of("orders", models.OrderStatus))
+def list_orders(board: TheBoard, query: Annotated[parameters.OrderPage, Query()]) -> Any:
+    """The orders, the newest first."""
+    columns = query.chosen("provider", "state")
+    page = orders.search(board.store, columns, query.limit, query.after())
+    return {"orders": page.rows, "next": format_cursor(page.next)}
+
+
+@router.get(
+    "/orders/{provider}/{order_id:path}", response_model=models.Order, responses=errors(404)
+)
+def order(board: TheBoard, provider: str, order_id: str) -> Any:
+    """An order with its links, close, settlements and refunds."""
+    row = orders.find(board.store, provider, order_id)
+    if row is None:
+        raise HTTPException(404, "no such order")
     return {
-        **{name: rfc3339(at) for name, at in took._asdict().items()},
-        "paid_to_closed_seconds": took.paid_to_closed,
-        "closed_to_settled_seconds": took.closed_to_settled,
+        **row.status,
+        "close": row.close,
+        "corrections": row.corrections,
+        "settlements": row.settlements,
+        "money_back": money_back(row.members),
+        "refunds": refunds_of(row.members),
+        "durations": durations(row.status),
+        "close_blockers": close_blockers(row.status),
     }
 
 
-class Api:
-    """The endpoints, as methods that take a request."""
-
-    def __init__(self, store: Store, providers: Iterable[str], watch: Watch, now: Now) -> None:
-        self._store = store
-        self._watch = watch
-        self._now = now
-        self._words: dict[str, Collection[str] | None] = {
-            "provider": tuple(providers),
-            "status": asking.STATUSES,
-            "state": asking.STATES,
-            "kind": asking.KINDS,
-            "order_id": None,
-            **dict.fromkeys(asking.LETTER_WORDS[1:]),
-        }
-
-    async def now(self, _: Request) -> Response:
-        return JSONResponse(await asyncio.to_thread(self._now.as_json))
-
-    async def link(self, request: Request) -> Response:
-        provider, link_id = request.path_params["provider"], request.path_params["link_id"]
-        found = await asyncio.to_thread(queries.link, self._store, provider, link_id)
-        if found is None:
-            return _missing("link", provider, link_id)
-        return JSONResponse(
-            {
-                **as_json(codec.LINK_STATUS, found.status),
-                "timeline": [as_json(codec.LINK_EVENT, event) for event in found.events],
-                "anomaly_details": [
-                    anomaly_json(one, found.marks.get(one["event_id"])) for one in found.anomalies
-                ],
-                "deeds": [as_json(codec.NOTICE, deed) for deed in found.deeds],
-            }
-        )
-
-    async def links(self, request: Request) -> Response:
-        return await self._answer_page(
-            request,
-            t.link_status,
-            ("provider", "status", "order_id"),
-            partial(finding.links, self._store),
-            partial(as_json, codec.LINK_STATUS),
-        )
-
-    async def order(self, request: Request) -> Response:
-        provider, order_id = request.path_params["provider"], request.path_params["order_id"]
-        found = await asyncio.to_thread(queries.order, self._store, provider, order_id)
-        if found is None:
-            return _missing("order", provider, order_id)
-        waiting = wait(found.status)
-        return JSONResponse(
-            {
-                **as_json(codec.ORDER_STATUS, found.status),
-                "close": found.close and as_json(codec.ORDER_CLOSE, found.close),
-                "settlements": [as_json(codec.SETTLEMENT, s) for s in found.settlements],
-                "lapse": _lapse_json(found.status),
-                "waits_for": waiting and waiting._asdict(),
-            }
-        )
-
-    async def orders(self, request: Request) -> Response:
-        return await self._answer_page(
-            request,
-            t.orders,
-            ("provider", "state"),
-            partial(finding.orders, self._store),
-            partial(as_json, codec.ORDER_STATUS),
-        )
-
-    async def anomalies(self, request: Request) -> Response:
-        def ask(where: dict[str, str], limit: int, after: queries.Cursor | None) -> queries.Page:
-            fresh = where.pop("show", "all") == "open"
-            found = finding.anomalies(self._store, where, fresh=fresh, limit=limit, after=after)
-            return found.page
-
-        filters = ("provider", "kind", "show")
-        return await self._answer_page(
-            request, t.anomalies, filters, ask, lambda row: anomaly_json(*row)
-        )
-
-    async def notices(self, request: Request) -> Response:
-        return await self._answer_page(
-            request,
-            t.notices,
-            ("provider",),
-            partial(finding.notices, self._store),
-            partial(as_json, codec.NOTICE),
-        )
-
-    async def dead_letters(self, request: Request) -> Response:
-        def ask(where: dict[str, str], limit: int, after: queries.Cursor | None) -> queries.Page:
-            wanted, show = asking.wanted(where, micros_now()), where.get("show", "all")
-            return finding.letters(self._store, wanted, show=show, limit=limit, after=after).page
-
-        filters = (*asking.LETTER_WORDS, "show")
-        return await self._answer_page(request, t.dead_letters, filters, ask, dead_letter_json)
-
-    async def dead_letter(self, request: Request) -> Response:
-        partition, offset = request.path_params["partition"], request.path_params["offset"]
-        found = await asyncio.to_thread(finding.letter, self._store, partition, offset)
-        if found is None:
-            return JSONResponse({"error": "no such dead letter"}, HTTPStatus.NOT_FOUND)
-        return JSONResponse(dead_letter_json(found))
-
-    async def processes(self, _: Request) -> Response:
-        return JSONResponse({"processes": [_health_json(one) for one in self._watch.seen]})
-
-    async def _answer_page(
-        self,
-        request: Request,
-        table: Table,
-        filters: tuple[str, ...],
-        ask: Callable[[dict[str, str], int, queries.Cursor | None], queries.Page],
-        show: Callable[[Any], dict[str, Any]],
-    ) -> Response:
-        name, most = _LISTS[table]
-        try:
-            asking.only(request, {*filters, "limit", "cursor"})
-            shown = asking.LETTERS_SHOWN if table is t.dead_letters else asking.SHOWN
-            words = {**self._words, "show": shown}
-            where = asking.one_of(request, {name: words[name] for name in filters})
-            limit = asking.limit(request, most)
-            after = asking.after(request, table)
-            rows, following = await asyncio.to_thread(ask, where, limit, after)
-        except asking.BadParameter as error:
-            return JSONResponse({"error": str(error), "field": error.name}, 422)
-        return JSONResponse(
-            {
-                name: [show(row) for row in rows],
-                "next": None if following is None else asking.cursor(following),
-            }
-        )
+@_lists.get("/anomalies", response_model=models.page_of("anomalies", models.Anomaly))
+def list_anomalies(board: TheBoard, query: Annotated[parameters.AnomalyPage, Query()]) -> Any:
+    """What a person should see, the newest first."""
+    filters = query.chosen("provider", "kind")
+    page = anomalies.search(
+        board.store, filters, show=query.show, limit=query.limit, after=query.after()
+    )
+    rows = [{**anomaly, "resolved": mark} for anomaly, mark in page.rows]
+    return {"anomalies": rows, "next": format_cursor(page.next)}
 
 
-class UnavailableAs503:
-    """Answers 503 where the database does not."""
-
-    def __init__(self, app: ASGIApp, pages: Pages) -> None:
-        self._app = app
-        self._pages = pages
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._app(scope, receive, send)
-        except StoreUnavailable as error:
-            log.error("%s", error)
-            said, request = "the board's database cannot be read now", Request(scope)
-            answer: Response = JSONResponse({"error": said}, 503)
-            if wants_page(request):
-                status = HTTPStatus.SERVICE_UNAVAILABLE
-                answer = self._pages.answer(
-                    request, "refused.html", status, said=said, back=here(request)
-                )
-            await answer(scope, receive, send)
+@_lists.get("/notices", response_model=models.page_of("notices", models.NoticeWithAnswer))
+def list_notices(board: TheBoard, query: Annotated[parameters.NoticePage, Query()]) -> Any:
+    """What does not concern a link's status, and what people did; the newest first."""
+    page = notices.search(board.store, query.chosen("provider"), query.limit, query.after())
+    return {"notices": page.rows, "next": format_cursor(page.next)}
 
 
-def anomaly_json(anomaly: Anomaly, mark: Mark | None) -> dict[str, Any]:
-    """An anomaly, and who has marked it as done when; `done` is None while nobody has."""
-    return {**as_json(codec.ANOMALY, anomaly), "done": _mark_json(mark)}
+@_lists.get("/dead-letters", response_model=models.page_of("dead_letters", models.DeadLetter))
+def list_dead_letters(board: TheBoard, query: Annotated[parameters.DeadLetterPage, Query()]) -> Any:
+    """The records that no rule understands, the newest first."""
+    page = dead_letters.search(
+        board.store, query.filter(), show=query.show, limit=query.limit, after=query.after()
+    )
+    return {"dead_letters": page.rows, "next": format_cursor(page.next)}
 
 
-def _mark_json(mark: Mark | None) -> dict[str, Any] | None:
-    if not (mark and mark.done):
-        return None
-    return {"by": mark.by, "at": rfc3339(mark.at), "note": mark.note}
+@router.get(
+    "/dead-letters/{partition:nr}/{offset:nr}",
+    response_model=models.DeadLetter,
+    responses=errors(404),
+)
+def dead_letter(board: TheBoard, partition: Place, offset: Place) -> Any:
+    """One dead letter."""
+    row = dead_letters.find(board.store, partition, offset)
+    if row is None:
+        raise HTTPException(404, "no such dead letter")
+    return row
 
 
-def dead_letter_json(row: dict[str, Any]) -> dict[str, Any]:
-    """A dead letter with its secrets masked."""
-    key: bytes | None = row["key"]
-    return {
-        "topic": row["topic"],
-        "partition": row["partition"],
-        "offset": row["offset"],
-        "at": rfc3339(row["at"]),
-        "key": None if key is None else key.decode(errors="replace"),
-        "reason": row["reason"],
-        "stage": row["stage"],
-        "origin": row["origin"],
-        "headers": masked_headers(row["headers"]),
-        "body": body_json(row["body"]),
-        "replays": [as_json(codec.REPLAY, replay) for replay in row["replays"]],
-        "aside": _mark_json(row["aside"]),
-    }
+@router.get("/processes", response_model=models.Processes)
+def processes(board: TheBoard) -> Any:
+    """The health of the processes that BOARD__PROCESSES names."""
+    return {"processes": board.monitor.processes}
 
 
-def _health_json(one: Health) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "state": one.state,
-        "why": one.why,
-        "started_at": rfc3339(one.started_at),
-        "waiting": dict(one.waiting),
-        "held_back": list(one.held_back),
-    }
+@router.get("/stream", response_class=EventStream, status_code=200)
+async def stream(board: TheBoard) -> Response:
+    """Server-sent events: every status change, without end."""
+    if board.hub.is_full():
+        raise HTTPException(503, "too many clients listen; try again later", RETRY_AFTER)
+    return EventStream(board.hub)
 
 
-def _missing(what: str, provider: str, identifier: str) -> Response:
-    return JSONResponse({"error": f"no such {what}", "provider": provider, "id": identifier}, 404)
+router.include_router(_lists)

@@ -1,5 +1,5 @@
-"""The four providers, simulated: their APIs, signatures, retries and disorder, on one local host.
+"""The sandbox: all providers simulated on one local host, with APIs, signatures, retries, disorder.
 
-What a provider does is in its folder (`connectors/{provider}/sandbox.py`, free of I/O); here are
-the host, the store, the delivery of callbacks, and the plays.
+`connectors/providers/{provider}/sandbox.py` simulates one provider, without I/O. This package
+contains the host, the store, the delivery of callbacks, and the scenarios.
 """

@@ -1,29 +1,29 @@
-"""The control API, under /control: what a payer, a dashboard or a bad day does to the providers."""
+"""The control API under /control: what payers, the dashboard and outages do to the providers."""
 
 import time
-from dataclasses import asdict
 from random import SystemRandom
-from typing import TypeVar
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from fastapi import APIRouter, Depends, FastAPI
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.responses import PlainTextResponse
 
-from connectors.registry import PROVIDERS
-from connectors.sandbox.plan import plan
-from connectors.sandbox.simulator import NewLink
-from connectors.sandbox.sites import sandbox_of
-from connectors.sandbox.world import World
+from connectors.http.api import InvalidField, create_api
+from connectors.providers.payout_sandbox import as_csv
+from connectors.providers.simulator import Doc, NewLink
+from connectors.sandbox.payouts import PaidOrder
+from connectors.sandbox.scenario import build_scenario
+from connectors.sandbox.simulation import Simulation
 
 
-class Seeding(BaseModel):
+class ExampleForm(BaseModel):
     provider: str
-    status: str
+    name: str
 
 
-class Creation(BaseModel):
+class LinkForm(BaseModel):
     provider: str
     link_id: str | None = None
     amount_minor: int = Field(default=10_000, gt=0)
@@ -31,11 +31,11 @@ class Creation(BaseModel):
     order_id: str | None = None
 
 
-class Move(BaseModel):
-    words: list[str]
+class StepsForm(BaseModel):
+    steps: list[str]
 
 
-class Play(BaseModel):
+class ScenarioForm(BaseModel):
     links: int = Field(default=24, ge=1, le=10_000)
     seed: int = 1
     run: str = Field(default="", max_length=100)
@@ -43,111 +43,136 @@ class Play(BaseModel):
     hold: bool = False
 
 
-class Ailment(BaseModel):
+class OrderForm(BaseModel):
+    provider: str
+    order_id: str
+    links: list[str]
+
+
+class PayoutsForm(BaseModel):
+    orders: list[OrderForm]
+
+
+class FaultForm(BaseModel):
     provider: str
     seconds: float = Field(ge=0, le=86_400)
 
 
-Body = TypeVar("Body", bound=BaseModel)
+def control_api(simulation: Simulation) -> FastAPI:
+    """Return the control API of these simulated providers."""
+    api = create_api(router)
+    api.state.simulation = simulation
+    return api
 
 
-async def _body(request: Request, kind: type[Body]) -> Body:
-    """The request's body. Raises HTTPException: 422 what is wrong, 404 unknown provider."""
+def _simulation(request: Request) -> Simulation:
+    simulation: Simulation = request.app.state.simulation
+    return simulation
+
+
+TheSimulation = Annotated[Simulation, Depends(_simulation)]
+router = APIRouter()
+
+
+def _known(simulation: Simulation, name: str) -> str:
+    """Return the name of a simulated account. Raises InvalidField."""
+    if name not in simulation.connections:
+        raise InvalidField("provider", f"is not one of {', '.join(simulation.connections)}")
+    return name
+
+
+@router.post("/example", status_code=204)
+async def set_example(simulation: TheSimulation, form: ExampleForm) -> None:
+    """Give the example link the status in an example, without callbacks."""
+    simulation.set_example(_known(simulation, form.provider), form.name)
+
+
+@router.post("/links", status_code=201)
+async def create(simulation: TheSimulation, form: LinkForm) -> dict[str, str]:
+    simulator = simulation.simulators[_known(simulation, form.provider)]
+    link_id = form.link_id or simulator.new_id(SystemRandom())
+    currency = form.currency or simulator.CURRENCY
+    link = NewLink(link_id, form.amount_minor, currency, form.order_id)
+    simulation.create(form.provider, link)
+    return {"provider": form.provider, "link_id": link_id}
+
+
+@router.post("/links/{provider}/{link_id}", status_code=204)
+async def advance(simulation: TheSimulation, provider: str, link_id: str, form: StepsForm) -> None:
+    """Move a link by steps that the provider knows. Callbacks follow."""
     try:
-        body = kind.model_validate_json(await request.body() or b"{}")
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise HTTPException(422, wrong) from None
-    if getattr(body, "provider", "ping") not in PROVIDERS:
-        raise HTTPException(404, "unknown provider")
-    return body
+        simulation.advance(provider, link_id, form.steps)
+    except KeyError as error:
+        message = f"there is no such provider, link or step: {error.args[0]}"
+        raise HTTPException(404, message) from None
 
 
-class Control:
-    """Handlers of the control API."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def seed(self, request: Request) -> Response:
-        """The link of the seed's examples gets this status, without callbacks."""
-        body = await _body(request, Seeding)
-        self._world.reseed(body.provider, body.status)
-        return Response(status_code=204)
-
-    async def create(self, request: Request) -> Response:
-        body = await _body(request, Creation)
-        sandbox = sandbox_of(body.provider)
-        link_id = body.link_id or sandbox.new_id(SystemRandom())
-        currency = body.currency or sandbox.CURRENCY
-        self._world.create(
-            body.provider, NewLink(link_id, body.amount_minor, currency, body.order_id)
-        )
-        return JSONResponse({"provider": body.provider, "link_id": link_id}, 201)
-
-    async def move(self, request: Request) -> Response:
-        """What happens to a link, in the provider's words, one by one; callbacks follow."""
-        body = await _body(request, Move)
-        provider, link_id = request.path_params["provider"], request.path_params["link_id"]
-        try:
-            self._world.move(provider, link_id, body.words)
-        except KeyError as error:
-            raise HTTPException(404, f"no such provider, link or word: {error.args[0]}") from None
-        return Response(status_code=204)
-
-    async def play(self, request: Request) -> Response:
-        """Lives a whole scenario; answers with what must be known of it in the end."""
-        body = await _body(request, Play)
-        scenario = plan(body.links, body.seed, body.run, body.spread_seconds)
-        self._world.stage(scenario, body.run, body.hold)
-        return JSONResponse(
-            {
-                "elsewhere": self._world.elsewhere,
-                "registrations": [
-                    link.registration for link in scenario.links if link.registration
-                ],
-                "links": [asdict(link) for link in scenario.expected_links],
-                "orders": [asdict(order) for order in scenario.expected_orders],
-            },
-            201,
-        )
-
-    async def release(self, request: Request) -> Response:
-        return JSONResponse({"released": self._world.release(request.path_params["run"])})
-
-    async def deliveries(self, request: Request) -> Response:
-        """How many callbacks are owed, delivered, given up; `?run=` of one play."""
-        return JSONResponse(self._world.store.counts(request.query_params.get("run")))
-
-    async def log(self, request: Request) -> Response:
-        provider, order_id = request.path_params["provider"], request.path_params.get("order_id")
-        return JSONResponse(self._world.log(provider, order_id))
-
-    async def delay(self, request: Request) -> Response:
-        """From now on the provider's API takes that long to answer."""
-        body = await _body(request, Ailment)
-        self._world.troubles[body.provider].delay_seconds = body.seconds
-        return Response(status_code=204)
-
-    async def down(self, request: Request) -> Response:
-        """For that long the provider's API answers 503."""
-        body = await _body(request, Ailment)
-        self._world.troubles[body.provider].down_until = time.monotonic() + body.seconds
-        return Response(status_code=204)
+@router.post("/scenarios", status_code=201)
+async def start_scenario(simulation: TheSimulation, form: ScenarioForm) -> dict[str, Any]:
+    """Start a scenario. The response contains the expected result."""
+    scenario = build_scenario(
+        form.links, form.seed, form.run, form.spread_seconds, simulation.connections
+    )
+    simulation.start(scenario, form.run, form.hold)
+    return {
+        "external": simulation.external,
+        "registrations": [link.registration for link in scenario.links if link.registration],
+        "links": scenario.expected_links,
+        "orders": scenario.expected_orders,
+    }
 
 
-def control_routes(world: World) -> list[BaseRoute]:
-    """The routes of the control API."""
-    control = Control(world)
-    return [
-        Route("/control/seed", control.seed, methods=["POST"]),
-        Route("/control/links", control.create, methods=["POST"]),
-        Route("/control/links/{provider}/{link_id}", control.move, methods=["POST"]),
-        Route("/control/play", control.play, methods=["POST"]),
-        Route("/control/play/{run}/release", control.release, methods=["POST"]),
-        Route("/control/deliveries", control.deliveries),
-        Route("/control/{provider}/log", control.log),
-        Route("/control/{provider}/orders/{order_id}/log", control.log),
-        Route("/control/delay", control.delay, methods=["POST"]),
-        Route("/control/down", control.down, methods=["POST"]),
+@router.post("/scenarios/{run}/release")
+async def release(simulation: TheSimulation, run: str) -> dict[str, int]:
+    """Deliver the callbacks of a held scenario."""
+    return {"released": simulation.release(run)}
+
+
+@router.post("/payouts", status_code=201)
+async def pay_out(simulation: TheSimulation, form: PayoutsForm) -> dict[str, Any]:
+    """Pay out orders whose links are paid, with fees and with mistakes. The response contains what
+    a reconciliation must find out about each.
+    """
+    orders = [
+        PaidOrder(_known(simulation, o.provider), o.order_id, tuple(o.links)) for o in form.orders
     ]
+    try:
+        return {"orders": [e._asdict() for e in simulation.pay_out(orders)]}
+    except KeyError as error:
+        raise HTTPException(404, f"there is no such link: {error.args[0]}") from None
+
+
+@router.get("/{provider}/payouts.csv", response_class=PlainTextResponse)
+async def payouts(simulation: TheSimulation, provider: str) -> PlainTextResponse:
+    """Return all payouts of a provider as a file."""
+    if provider not in simulation.simulators:
+        raise HTTPException(404, f"there is no provider {provider}")
+    return PlainTextResponse(as_csv(simulation.store.of(provider)), media_type="text/csv")
+
+
+@router.get("/deliveries")
+async def deliveries(simulation: TheSimulation, run: str | None = None) -> dict[str, int]:
+    """Return the number of deliveries by state; `run` selects one scenario."""
+    return simulation.store.counts(run)
+
+
+@router.get("/{provider}/log")
+@router.get("/{provider}/orders/{order_id}/log")
+async def log(simulation: TheSimulation, provider: str, order_id: str | None = None) -> list[Doc]:
+    """Return the operations on the provider's orders, successful or not, oldest first."""
+    entries = simulation.store.of(provider).all("log")
+    return [entry for entry in entries if order_id in (None, entry["order_id"])]
+
+
+@router.post("/delay", status_code=204)
+async def delay(simulation: TheSimulation, form: FaultForm) -> None:
+    """Delay all responses of the provider's API by this time."""
+    simulation.faults[_known(simulation, form.provider)].delay_seconds = form.seconds
+
+
+@router.post("/down", status_code=204)
+async def down(simulation: TheSimulation, form: FaultForm) -> None:
+    """Answer 503 from the provider's API for this time."""
+    simulation.faults[_known(simulation, form.provider)].down_until = (
+        time.monotonic() + form.seconds
+    )

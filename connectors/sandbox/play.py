@@ -1,59 +1,67 @@
-"""A play, performed: the sandbox lives it, the links are registered, and the board must agree."""
+"""`linkstatus sandbox play`: the sandbox runs a scenario, and the board must show its result."""
 
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx
 
+from connectors.board.client import is_unknown
+from schemas.money import in_words
+
 Doc = dict[str, Any]
-_AT_ONCE = 16
+_MAX_CONCURRENCY = 16
 _PAUSE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One link or order: what must be known of it, and what the board says."""
+    """The expected state of one link or order, and the board's."""
 
     kind: str
     provider: str
     id: str
     expected: str
-    seen: str
+    actual: str
     agrees: bool
 
 
 @dataclass(frozen=True, slots=True)
 class PlayResult:
-    """`undelivered` counts the callbacks that were not acknowledged yet; `planned` is what must be
-    known in the end. Where the callbacks go `elsewhere`, there is no board to compare with.
+    """The result of a scenario.
+
+    `undelivered` is the number of callbacks without an acknowledgement. `scenario` is the sandbox's
+    answer. If the callbacks go to an `external` receiver, there is no board to compare.
     """
 
     rows: tuple[Row, ...]
     undelivered: int
     seconds: float
-    planned: Doc
-    elsewhere: bool = False
+    scenario: Doc
+    external: bool = False
 
     @property
     def agrees(self) -> bool:
         return not self.undelivered and all(row.agrees for row in self.rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """What the board must say at `/{kind}/{provider}/{id}`; `None` stands for 404."""
+class Expectation(NamedTuple):
+    """What the board must show at `/{kind}/{provider}/{id}`.
+
+    `check` returns the state in the board's document, as text, and whether it is the expected one.
+    """
 
     kind: str
     provider: str
     id: str
     text: str
-    accepts: Callable[[Doc | None], bool]
-    describe: Callable[[Doc | None], str]
+    check: Callable[[Doc], tuple[str, bool]]
+    # The state that a 404 means.
+    absent: tuple[str, bool] = ("not found", False)
 
 
 async def play(
@@ -67,41 +75,33 @@ async def play(
     run: str | None = None,
     token: str | None = None,
 ) -> PlayResult:
-    """Performs a play and compares the board with the plan until all agrees or the time is over.
+    """Run a scenario and compare the board until everything agrees or the time is over.
 
-    Links are registered, and seen registered, before the first callback goes: which order a link
-    belongs to would otherwise depend on which came first. A sandbox that calls somebody else's
-    receiver only plays, until all is acknowledged. Raises httpx.HTTPError.
+    The links are registered, and visible at the board, before the first callback: otherwise the
+    order of a link would depend on which came first. A sandbox that calls an external receiver runs
+    the scenario until all callbacks are acknowledged. Raises httpx.HTTPError.
     """
     started, run = time.monotonic(), run or secrets.token_hex(4)
+    deadline = started + wait_seconds
     headers = {"authorization": f"Bearer {token}"} if token else {}
     async with httpx.AsyncClient(timeout=30.0, headers=headers, trust_env=False) as client:
-        board = _Board(client, board_url.rstrip("/"), started + wait_seconds)
-        asked = {"links": links, "seed": seed, "run": run, "spread_seconds": spread_seconds}
-        planned = await _post(client, f"{sandbox_url}/control/play", asked | {"hold": True})
-        owed = _Owed(client, f"{sandbox_url}/control/deliveries", run)
-        release = f"{sandbox_url}/control/play/{run}/release"
-        if planned["elsewhere"]:
-            await _post(client, release, {})
-            left = await owed.none(started + wait_seconds)
-            rows = [_unasked(one) for one in expectations(planned)]
-            return PlayResult(tuple(rows), left, time.monotonic() - started, planned, True)
-        for registration in planned["registrations"]:
+        sandbox = _Sandbox(client, sandbox_url, run)
+        board = _Board(client, board_url.rstrip("/"), deadline)
+        scenario = await sandbox.start(links, seed, spread_seconds)
+        expected = expectations(scenario)
+        if scenario["external"]:
+            await sandbox.release()
+            undelivered = await sandbox.wait_for_deliveries(deadline)
+            rows = [Row(e.kind, e.provider, e.id, e.text, "", True) for e in expected]
+            seconds = time.monotonic() - started
+            return PlayResult(tuple(rows), undelivered, seconds, scenario, external=True)
+        for registration in scenario["registrations"]:
             await _post(client, f"{edge_url}/links", registration)
-        await board.watch([registered(link) for link in planned["registrations"]])
-        await _post(client, release, {})
-        rows = await board.watch(expectations(planned), owed)
-        return PlayResult(tuple(rows), await owed(), time.monotonic() - started, planned)
-
-
-def knows_none(answer: httpx.Response) -> bool:
-    """Whether a board says that it knows no such thing. What is no board says so in other words."""
-    return answer.status_code == httpx.codes.NOT_FOUND and is_spoken(answer)
-
-
-def is_spoken(answer: httpx.Response) -> bool:
-    """Whether the answer is in JSON, as all of a board's are to programs."""
-    return bool(answer.headers.get("content-type", "").startswith("application/json"))
+        await board.watch([registered(link) for link in scenario["registrations"]])
+        await sandbox.release()
+        rows = await board.watch(expected, sandbox)
+        undelivered = await sandbox.undelivered()
+        return PlayResult(tuple(rows), undelivered, time.monotonic() - started, scenario)
 
 
 async def _post(client: httpx.AsyncClient, url: str, doc: Doc) -> Doc:
@@ -110,129 +110,124 @@ async def _post(client: httpx.AsyncClient, url: str, doc: Doc) -> Doc:
     return answer
 
 
-class _Owed:
-    """How many callbacks of the play are not delivered yet."""
+class _Sandbox:
+    """One run of a scenario, through the sandbox's control API."""
 
     def __init__(self, client: httpx.AsyncClient, url: str, run: str) -> None:
-        self._client, self._url, self._run = client, url, run
+        self._client, self._url, self._run = client, f"{url}/control", run
 
-    async def __call__(self) -> int:
-        response = await self._client.get(self._url, params={"run": self._run})
-        return int(response.raise_for_status().json()["owed"])
+    async def start(self, links: int, seed: int, spread_seconds: float) -> Doc:
+        """Start the scenario, with its callbacks on hold. Return the expected result."""
+        form: Doc = {"links": links, "seed": seed, "run": self._run}
+        form |= {"spread_seconds": spread_seconds, "hold": True}
+        return await _post(self._client, f"{self._url}/scenarios", form)
 
-    async def none(self, deadline: float) -> int:
-        """How many are left when none are, or at the deadline (monotonic clock)."""
-        while (left := await self()) and time.monotonic() < deadline:
+    async def release(self) -> None:
+        await _post(self._client, f"{self._url}/scenarios/{self._run}/release", {})
+
+    async def undelivered(self) -> int:
+        params = {"run": self._run}
+        response = await self._client.get(f"{self._url}/deliveries", params=params)
+        return int(response.raise_for_status().json()["pending"])
+
+    async def wait_for_deliveries(self, deadline: float) -> int:
+        """Return the undelivered callbacks: none, or some at the deadline (monotonic clock)."""
+        while (count := await self.undelivered()) and time.monotonic() < deadline:
             await asyncio.sleep(_PAUSE_SECONDS)
-        return left
+        return count
 
 
 class _Board:
     def __init__(self, client: httpx.AsyncClient, url: str, deadline: float) -> None:
         self._client, self._url, self._deadline = client, url, deadline
-        self._free = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENCY)
 
-    async def watch(self, expected: Sequence[Expectation], owed: _Owed | None = None) -> list[Row]:
-        """The rows once all agree and nothing is owed any more, or when the time is over."""
-        rows: list[Row] = []
-        open_now = list(expected)
+    async def watch(
+        self, expected: Sequence[Expectation], sandbox: _Sandbox | None = None
+    ) -> list[Row]:
+        """Return the rows when all agree and all callbacks are delivered, or at the deadline."""
+        pending = list(expected)
         while True:
-            looked = await asyncio.gather(*map(self._look, open_now))
-            still = [one for one, row in zip(open_now, looked, strict=True) if not row.agrees]
+            rows = await asyncio.gather(*map(self._compare, pending))
+            pending = [e for e, row in zip(pending, rows, strict=True) if not row.agrees]
             over = time.monotonic() > self._deadline
-            if over or not (still or (owed and await owed())):
-                # What agreed before must still agree now.
-                rows = await asyncio.gather(*map(self._look, expected))
+            if over or not (pending or (sandbox and await sandbox.undelivered())):
+                # A row that agreed before must still agree now.
+                rows = await asyncio.gather(*map(self._compare, expected))
                 if over or all(row.agrees for row in rows):
                     return rows
-                still = list(expected)
-            open_now = still
+                pending = list(expected)
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _look(self, one: Expectation) -> Row:
-        path = f"{self._url}/{one.kind}/{one.provider}/{quote(one.id, safe='')}"
-        async with self._free:
+    async def _compare(self, e: Expectation) -> Row:
+        async with self._slots:
+            path = f"{self._url}/{e.kind}/{e.provider}/{quote(e.id, safe='')}"
             response = await self._client.get(path)
-        doc: Doc | None = None
-        if not knows_none(response):
-            doc = response.raise_for_status().json()
-        return Row(one.kind, one.provider, one.id, one.text, one.describe(doc), one.accepts(doc))
-
-
-def _unasked(one: Expectation) -> Row:
-    return Row(one.kind, one.provider, one.id, one.text, "", True)
+        if is_unknown(response):
+            return Row(e.kind, e.provider, e.id, e.text, *e.absent)
+        return Row(e.kind, e.provider, e.id, e.text, *e.check(response.raise_for_status().json()))
 
 
 def registered(link: Doc) -> Expectation:
-    """The board knows the registration."""
-
-    def accepts(doc: Doc | None) -> bool:
-        return doc is not None and doc["registration"] is not None
-
+    """Return the expectation that the board shows the registration."""
     return Expectation(
-        "links", link["provider"], link["link_id"], "registered", accepts, lambda doc: str(doc)
+        *("links", link["provider"], link["link_id"], "registered"),
+        lambda doc: (str(doc), doc["registration"] is not None),
     )
 
 
-def expectations(planned: Doc) -> list[Expectation]:
-    """What the board must say in the end, from the sandbox's answer to /control/play."""
-    return [*map(_link, planned["links"]), *map(_order, planned["orders"])]
+def expectations(scenario: Doc) -> list[Expectation]:
+    """Return what the board must show at the end, from the answer of /control/scenarios."""
+    return [*map(_link, scenario["links"]), *map(_order, scenario["orders"])]
 
 
 def _link(link: Doc) -> Expectation:
-    order_id = f", order {link['order_id']}" if link["order_id"] else ""
-    words = " or ".join(link["status"])
-    text = f"{words}, {link['coverage']}{order_id}{_listed(link['anomalies'])}"
+    def text(status: str, doc: Doc) -> str:
+        order = f", order {doc['order_id']}" if link["order_id"] else ""
+        money = "".join(_money(doc, word) for word in ("refunded", "disputed"))
+        return f"{status}, {doc['coverage']}{money}{order}{_list(doc['anomalies'])}"
 
-    def accepts(doc: Doc | None) -> bool:
-        return (
-            doc is not None
-            and doc["status"] in link["status"]
+    def check(doc: Doc) -> tuple[str, bool]:
+        agrees = (
+            doc["status"] in link["status"]
             and doc["coverage"] == link["coverage"]
             and link["order_id"] in (None, doc["order_id"])
+            and doc["refunded_minor"] == link["refunded_minor"]
+            and doc["disputed_minor"] == link["disputed_minor"]
             and sorted(doc["anomalies"]) == sorted(link["anomalies"])
         )
+        return text(doc["status"], doc), agrees
 
-    def describe(doc: Doc | None) -> str:
-        if doc is None:
-            return "not known"
-        order = f", order {doc['order_id']}" if link["order_id"] else ""
-        return f"{doc['status']}, {doc['coverage']}{order}{_listed(doc['anomalies'])}"
+    expected = text(" or ".join(link["status"]), link)
+    return Expectation("links", link["provider"], link["link_id"], expected, check)
 
-    return Expectation("links", link["provider"], link["link_id"], text, accepts, describe)
+
+def _money(doc: Doc, word: str) -> str:
+    minor = doc[f"{word}_minor"]
+    return "" if minor == 0 else f", {word} {in_words(minor, doc['currency'])}"
 
 
 def _order(order: Doc) -> Expectation:
-    wanted, optional = set(order["settlements"]), set(order["optional_settlements"])
+    closed_links, required = sorted(order["closed_links"]), set(order["settlements"])
+    allowed = required | set(order["optional_settlements"])
 
-    def accepts(doc: Doc | None) -> bool:
-        kinds = set(_kinds(doc))
-        return (
-            _closed(doc) == sorted(order["closed_links"]) and wanted <= kinds <= wanted | optional
-        )
+    def check(doc: Doc) -> tuple[str, bool]:
+        links = sorted(link["link_id"] for link in (doc["close"] or {"links": []})["links"])
+        kinds = {settlement["kind"] for settlement in doc["settlements"]}
+        return _order_text(links, kinds), links == closed_links and required <= kinds <= allowed
 
-    def describe(doc: Doc | None) -> str:
-        return _order_text(_closed(doc), _kinds(doc))
-
-    text = _order_text(sorted(order["closed_links"]), order["settlements"])
-    return Expectation("orders", order["provider"], order["order_id"], text, accepts, describe)
-
-
-def _order_text(closed: Sequence[str], kinds: Sequence[str]) -> str:
-    if not closed:
-        return "not closed" + _listed(kinds)
-    return f"closed with {len(closed)} link{'s' if len(closed) > 1 else ''}{_listed(kinds)}"
+    expected, absent = _order_text(closed_links, required), _order_text([], set())
+    is_absent = not closed_links and not required
+    order_id = (order["provider"], order["order_id"])
+    return Expectation("orders", *order_id, expected, check, (absent, is_absent))
 
 
-def _closed(doc: Doc | None) -> list[str]:
-    """The links in the order's close; none while it is not closed."""
-    close = doc and doc["close"]
-    return sorted(link["link_id"] for link in close["links"]) if close else []
+def _order_text(closed_links: Sequence[str], kinds: Iterable[str]) -> str:
+    count = len(closed_links)
+    text = f"closed with {count} link{'s' if count > 1 else ''}" if count else "not closed"
+    return text + _list(kinds)
 
 
-def _kinds(doc: Doc | None) -> list[str]:
-    return sorted({settlement["kind"] for settlement in doc["settlements"]}) if doc else []
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f", {' '.join(sorted(names))}" if names else ""
+def _list(names: Iterable[str]) -> str:
+    text = " ".join(sorted(names))
+    return f", {text}" if text else ""

@@ -1,6 +1,4 @@
-"""Posts callbacks as a provider would: signed where it signs, and if asked again and again, in any
-order.
-"""
+"""`linkstatus send`: posts callbacks as the provider does, optionally repeated or shuffled."""
 
 import asyncio
 import contextlib
@@ -12,15 +10,15 @@ from typing import NamedTuple
 import httpx
 
 from connectors.clock import micros_now
-from connectors.sandbox.deliver import signed_headers
-from connectors.sandbox.simulator import Callback
-from connectors.sandbox.sites import SandboxConfig, sandbox_of
+from connectors.providers.simulator import Callback
+from connectors.sandbox.config import SandboxConfig
+from connectors.sandbox.delivery import signed_headers
 
-_SHOWN = 200
+_MAX_MESSAGE = 200
 
 
 class Post(NamedTuple):
-    """One callback. `example` is the name of one of the provider's own, if it is that."""
+    """One callback. `example` is its name if it is one of the provider's examples."""
 
     name: str
     body: bytes
@@ -29,73 +27,65 @@ class Post(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What came of it: the status answered, or None and why there was none."""
+    """The result of one post. `status` is None if there was no response; `message` says why."""
 
     name: str
     status: int | None
     acknowledged: bool
     seconds: float
-    said: str
+    message: str
 
 
-def arranged(posts: Sequence[Post], repeat: int, chance: Random | None) -> list[Post]:
-    """Each so often, one round after the other; with `chance` in any order."""
-    made = list(posts) * repeat
-    if chance is not None:
-        chance.shuffle(made)
-    return made
+def repeated(posts: Sequence[Post], repeat: int, random: Random | None) -> list[Post]:
+    """Return all posts `repeat` times, round by round, or shuffled with `random`."""
+    result = list(posts) * repeat
+    if random is not None:
+        random.shuffle(result)
+    return result
 
 
 async def send(
     config: SandboxConfig,
     provider: str,
     posts: Sequence[Post],
-    tell: Callable[[Reply], None],
+    report: Callable[[Reply], None],
     *,
     delay: float = 0.0,
     signed_url: str | None = None,
 ) -> None:
-    """Posts one after the other, `delay` seconds apart. Raises httpx.ConnectError.
+    """Post the callbacks in turn, `delay` seconds apart. Raises httpx.ConnectError.
 
-    `signed_url` is what the receiver takes for its own URL, if it is not the one called."""
-    site, sandbox = config.site(provider), sandbox_of(provider)
+    `signed_url` is the receiver's own URL, if it differs from the called one.
+    """
+    site, simulator = config.site(provider), config.simulator(provider)
     async with httpx.AsyncClient(timeout=30.0, trust_env=False) as client:
         for number, post in enumerate(posts):
             if number:
                 await asyncio.sleep(delay)
             callback = Callback(post.body, post.content_type)
             url = signed_url or site.callback_url
-            headers = signed_headers(sandbox, site, callback, url, micros_now())
+            headers = signed_headers(simulator, site, callback, url, micros_now())
             started = time.monotonic()
-            answer = await _posted(client, site.callback_url, post.body, headers)
-            seconds = time.monotonic() - started
-            if isinstance(answer, httpx.Response):
-                known = sandbox.acknowledged(answer.status_code, answer.content)
-                said = answer.text[:_SHOWN].strip()
-                tell(Reply(post.name, answer.status_code, known, seconds, said))
+            status, acknowledged = None, False
+            try:
+                response = await client.post(site.callback_url, content=post.body, headers=headers)
+            except httpx.ConnectError:
+                raise  # The receiver does not run: the next post would fail too.
+            except httpx.TransportError as error:
+                message = repr(error)
             else:
-                tell(Reply(post.name, None, False, seconds, repr(answer)))
+                status, message = response.status_code, response.text[:_MAX_MESSAGE].strip()
+                acknowledged = simulator.acknowledged(status, response.content)
+            report(Reply(post.name, status, acknowledged, time.monotonic() - started, message))
 
 
-async def _posted(
-    client: httpx.AsyncClient, url: str, body: bytes, headers: httpx.Headers
-) -> httpx.Response | httpx.TransportError:
-    try:
-        return await client.post(url, content=body, headers=headers)
-    except httpx.ConnectError:
-        raise  # nobody is there: neither will be for the next
-    except httpx.TransportError as error:
-        return error
-
-
-async def agree(config: SandboxConfig, provider: str, posts: Sequence[Post]) -> None:
-    """Tells the simulated provider what is said in its name, so that a lookup confirms it.
-
-    Its link of the seed's examples gets the status of each example, in this order, and keeps the
-    last. It is no error if the sandbox is not there."""
+async def set_examples(config: SandboxConfig, provider: str, posts: Sequence[Post]) -> None:
+    """Give the example link the status of each example in turn, so that a lookup confirms the
+    last. A sandbox that does not run is not an error.
+    """
     async with httpx.AsyncClient(timeout=30.0, trust_env=False) as client:
         with contextlib.suppress(httpx.HTTPError):
             for post in posts:
                 if post.example is not None:
-                    seed = {"provider": provider, "status": post.example}
-                    await client.post(f"{config.base_url}/control/seed", json=seed)
+                    form = {"provider": provider, "name": post.example}
+                    await client.post(f"{config.base_url}/control/example", json=form)

@@ -1,13 +1,13 @@
-"""The sandbox's memory, in SQLite: documents, callbacks owed, alarms. It survives kill -9."""
+"""The sandbox's memory, in SQLite: documents, callbacks and timers. It survives kill -9."""
 
 import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from connectors.sandbox.simulator import Callback, Doc
+from connectors.providers.simulator import Callback, Doc
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
@@ -15,17 +15,18 @@ CREATE TABLE IF NOT EXISTS documents (
     UNIQUE (provider, kind, key));
 CREATE TABLE IF NOT EXISTS deliveries (
     number INTEGER PRIMARY KEY, provider TEXT, id TEXT, body BLOB, content_type TEXT, url TEXT,
-    play TEXT, due INTEGER, attempts INTEGER DEFAULT 0, state TEXT DEFAULT 'owed', answer INTEGER);
+    run TEXT, due INTEGER, attempts INTEGER DEFAULT 0, state TEXT DEFAULT 'pending',
+    answer INTEGER);
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (state, due);
-CREATE INDEX IF NOT EXISTS deliveries_play ON deliveries (play, state);
-CREATE TABLE IF NOT EXISTS alarms (
+CREATE INDEX IF NOT EXISTS deliveries_run ON deliveries (run, state);
+CREATE TABLE IF NOT EXISTS timers (
     provider TEXT, key TEXT, at INTEGER, PRIMARY KEY (provider, key));
-CREATE INDEX IF NOT EXISTS alarms_at ON alarms (at);
+CREATE INDEX IF NOT EXISTS timers_at ON timers (at);
 """
 
 
 class Delivery(NamedTuple):
-    """A callback on its way. `attempts` counts those that failed."""
+    """A pending callback. `attempts` is the number of failed attempts."""
 
     number: int
     provider: str
@@ -33,17 +34,17 @@ class Delivery(NamedTuple):
     attempts: int
 
 
-class Alarm(NamedTuple):
+class Timer(NamedTuple):
     provider: str
     key: str
 
 
 class Store:
-    """One file for all providers. Not for several threads."""
+    """One file for all providers. Only one thread may use it."""
 
     def __init__(self, path: Path | str) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
-        # In WAL, NORMAL loses nothing when the process dies, only when the machine does.
+        # In WAL mode, NORMAL loses data only if the machine fails, not if the process dies.
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
@@ -54,7 +55,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing of what is done within."""
+        """Commit everything in the block, or nothing."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -64,8 +65,8 @@ class Store:
         self._db.execute("COMMIT")
 
     @contextmanager
-    def captured(self) -> Iterator[list[Callback]]:
-        """Callbacks owed within are put in the list instead, for the caller to time."""
+    def capture(self) -> Iterator[list[Callback]]:
+        """Collect new callbacks in a list instead, so that the caller can schedule them."""
         self._captured = []
         try:
             yield self._captured
@@ -73,87 +74,72 @@ class Store:
             self._captured = None
 
     def of(self, provider: str) -> "ProviderState":
-        """What this provider's simulator remembers."""
         return ProviderState(self, self._db, provider)
 
-    def owe(self, provider: str, callback: Callback, due: int = 0, play: str = "") -> None:
-        """The callback is to be delivered from `due` on."""
+    def enqueue(self, provider: str, callback: Callback, due: int = 0, run: str = "") -> None:
+        """Add a delivery that starts at `due`."""
         if self._captured is not None:
             self._captured.append(callback)
             return
+        c = callback
         self._db.execute(
-            "INSERT INTO deliveries (provider, id, body, content_type, url, play, due)"
+            "INSERT INTO deliveries (provider, id, body, content_type, url, run, due)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                provider,
-                callback.id,
-                callback.body,
-                callback.content_type,
-                callback.url,
-                play,
-                due,
-            ),
+            (provider, c.id, c.body, c.content_type, c.url, run, due),
         )
 
     def due(self, now: int, limit: int) -> list[Delivery]:
-        """Deliveries to be attempted now, the oldest first."""
+        """Return the deliveries that are due, the oldest first."""
         rows = self._db.execute(
             "SELECT number, provider, body, content_type, url, id, attempts FROM deliveries"
-            " WHERE state = 'owed' AND due <= ? ORDER BY due, number LIMIT ?",
+            " WHERE state = 'pending' AND due <= ? ORDER BY due, number LIMIT ?",
             (now, limit),
         )
         return [Delivery(row[0], row[1], Callback(*row[2:6]), row[6]) for row in rows]
 
     def next_due(self, now: int) -> int | None:
-        """The next time after `now` at which a delivery or an alarm is due."""
+        """Return the time after `now` at which the next delivery or timer is due."""
         row = self._db.execute(
-            "SELECT min(at) FROM (SELECT min(due) AS at FROM deliveries WHERE state = 'owed' AND"
-            " due > :now UNION ALL SELECT min(at) FROM alarms WHERE at > :now)",
+            "SELECT min(at) FROM (SELECT min(due) AS at FROM deliveries WHERE state = 'pending'"
+            " AND due > :now UNION ALL SELECT min(at) FROM timers WHERE at > :now)",
             {"now": now},
         ).fetchone()
         return None if row[0] is None else int(row[0])
 
-    def delivered(self, number: int, answer: int) -> None:
-        """The merchant has acknowledged it."""
-        self._ended(number, answer, "delivered")
-
-    def given_up(self, number: int, answer: int | None) -> None:
-        """The last attempt has failed."""
-        self._ended(number, answer, "given up")
-
-    def _ended(self, number: int, answer: int | None, state: str) -> None:
+    def finish(
+        self, number: int, state: Literal["delivered", "failed"], answer: int | None
+    ) -> None:
         sql = (
             "UPDATE deliveries SET state = ?, answer = ?, attempts = attempts + 1 WHERE number = ?"
         )
         self._db.execute(sql, (state, answer, number))
 
     def retry(self, number: int, answer: int | None, due: int) -> None:
-        """The attempt has failed; the next one is due then."""
         sql = "UPDATE deliveries SET due = ?, answer = ?, attempts = attempts + 1 WHERE number = ?"
         self._db.execute(sql, (due, answer, number))
 
-    def release(self, play: str, earlier_by: int) -> int:
-        """Moves what is still owed of a play to an earlier time; returns how many deliveries."""
-        sql = "UPDATE deliveries SET due = due - ? WHERE play = ? AND state = 'owed'"
-        return self._db.execute(sql, (earlier_by, play)).rowcount
+    def release(self, run: str, earlier_by: int) -> int:
+        """Move the pending deliveries of a run to an earlier time. Return their number."""
+        sql = "UPDATE deliveries SET due = due - ? WHERE run = ? AND state = 'pending'"
+        return self._db.execute(sql, (earlier_by, run)).rowcount
 
-    def counts(self, play: str | None = None) -> dict[str, int]:
-        """Deliveries by state (owed, delivered, given up), of one play or of all."""
+    def counts(self, run: str | None = None) -> dict[str, int]:
+        """Return the deliveries by state (pending, delivered, failed), of one run or of all."""
         rows = self._db.execute(
-            "SELECT state, count(*) FROM deliveries WHERE :play IS NULL OR play = :play"
+            "SELECT state, count(*) FROM deliveries WHERE :run IS NULL OR run = :run"
             " GROUP BY state",
-            {"play": play},
+            {"run": run},
         )
-        return {"owed": 0, "delivered": 0, "given up": 0} | dict(rows.fetchall())
+        return {"pending": 0, "delivered": 0, "failed": 0} | dict(rows.fetchall())
 
-    def rung(self, now: int) -> list[Alarm]:
-        """The alarms that are due; they ring once."""
-        rows = self._db.execute("DELETE FROM alarms WHERE at <= ? RETURNING provider, key", (now,))
-        return [Alarm(*row) for row in rows.fetchall()]
+    def pop_timers(self, now: int) -> list[Timer]:
+        """Remove and return the timers that are due."""
+        rows = self._db.execute("DELETE FROM timers WHERE at <= ? RETURNING provider, key", (now,))
+        return [Timer(*row) for row in rows.fetchall()]
 
 
 class ProviderState:
-    """One provider's part of the store, as its simulator sees it (`simulator.State`)."""
+    """One provider's part of the store (see `simulator.State`)."""
 
     def __init__(self, store: Store, db: sqlite3.Connection, provider: str) -> None:
         self._store = store
@@ -182,8 +168,8 @@ class ProviderState:
         )
         return [json.loads(row[0]) for row in rows]
 
-    def owe(self, callback: Callback) -> None:
-        self._store.owe(self._provider, callback)
+    def enqueue(self, callback: Callback) -> None:
+        self._store.enqueue(self._provider, callback)
 
-    def wake(self, key: str, at: int) -> None:
-        self._db.execute("REPLACE INTO alarms VALUES (?, ?, ?)", (self._provider, key, at))
+    def set_timer(self, key: str, at: int) -> None:
+        self._db.execute("REPLACE INTO timers VALUES (?, ?, ?)", (self._provider, key, at))

@@ -1,24 +1,22 @@
 """join: events that name only a payment find their link."""
 
-from confluent_kafka import Message
-
-from schemas import codec
-from schemas.topics import message_key
-from streams.agents.messages import check_key, place, send_link_event, trace
-from streams.domain.joining import join
-from streams.engine.batch import Batch
+from schemas.topics import PAYMENT_EVENTS
+from streams.agents.agent import Agent, checked_key, trace_of
+from streams.domain.join import join
+from streams.engine.batch import Batch, Fact
 
 
-class Join:
-    """Keyed by payment; its table is the topic `payments`."""
+class Join(Agent):
+    """Keyed by payment. Its table is the topic `payments`."""
 
-    def __call__(self, batch: Batch, message: Message) -> None:
-        fact = codec.PAYMENT_EVENT.decode(message.value())
-        partition, key = place(message)
-        check_key(key, message_key(fact["provider"], fact["payment_id"]))
-        known = batch.tables[partition].get(key)
-        joined = join(known, fact)
-        if joined.row is not known:
-            batch.put(partition, key, joined.row)
-        for event in joined.events:
-            send_link_event(batch, event, trace(message))
+    name = "join"
+
+    def on_fact(self, batch: Batch, fact: Fact) -> None:
+        payment = self.value(PAYMENT_EVENTS, fact)
+        key = checked_key(fact, payment["provider"], payment["payment_id"])
+        known = batch.tables[self.name][fact.partition].get(key)
+        outcome = join(known, payment)
+        if outcome.row is not known:
+            batch.put(self.name, fact.partition, key, outcome.row)
+        for event in outcome.events:
+            self.hand_on_link_event(batch, fact, event, trace_of(fact))

@@ -1,21 +1,27 @@
-"""The command line. Commands import what they need when they run: help must be quick."""
+"""The command line. Commands import heavy modules when they run, so that `--help` is fast."""
 
 import io
 import sys
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
 from streams.cli import (
     anomalies,
-    cluster,
+    dead_letters,
     doctor,
     errors,
-    feeding,
-    letters,
-    linking,
-    processes,
-    rebuilding,
-    records,
+    links,
+    rebuild,
+    reconcile,
+    run,
+    sandbox,
+    schemas,
+    send,
+    status,
+    tail,
+    topics,
 )
 
 app = typer.Typer(
@@ -25,15 +31,58 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (processes, feeding, linking, records, anomalies, letters, cluster, rebuilding, doctor):
-    part.add_to(app)
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        from importlib.metadata import version
+
+        print(f"linkstatus {version('linkstatus')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None: ...
+
+
+_PANELS: dict[str, tuple[typer.Typer | Callable[..., None], ...]] = {
+    "Run": (sandbox.sandbox,),
+    "Use": (send.send, status.status, links.links, reconcile.reconcile),
+    "Look": (tail.tail, anomalies.anomalies, dead_letters.commands),
+    "Care": (topics.topics, schemas.schemas, rebuild.rebuild, doctor.doctor),
+}
+
+
+def _add_commands() -> None:
+    """Add the commands, in the order of the help."""
+    app.command(rich_help_panel="Run")(run.up)
+    for name, text in run.PROCESSES.items():
+        function = run.receive if name == "receive" else run.run
+        app.command(name, help=text, rich_help_panel="Run")(function)
+    for panel, commands in _PANELS.items():
+        for command in commands:
+            if isinstance(command, typer.Typer):
+                app.add_typer(command, rich_help_panel=panel)
+            else:
+                app.command(rich_help_panel=panel)(command)
+
+
+_add_commands()
 
 
 def main() -> None:
-    """The console script; `streams.cli.errors` says how it ends."""
+    """Run the console script; `streams.cli.errors` has its exit codes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a narrow terminal is no failure
+            # A terminal with a narrow encoding shows other characters as escapes.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="linkstatus")
     except Exception as error:

@@ -1,163 +1,134 @@
-"""`linkstatus anomalies`: what a person should see to, and that somebody has."""
+"""`linkstatus anomalies`: list, resolve and reopen the cases that a person should look at."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streams.cli import completing
+from schemas.records import AnomalyKind
+from streams.cli import marking, tables
+from streams.cli.arguments import By, DryRun, Json, Limit, Note, OfProvider, OneJson, Show, Yes
+from streams.cli.board_client import Board
+from streams.cli.terminal import print_json, say, user
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-anomalies = typer.Typer(help="What a person should see to.", no_args_is_help=True)
-
 Kind = Annotated[
-    str | None,
-    typer.Option(help="Only these: UNDERPAID, STALE, …", autocompletion=completing.kinds),
+    AnomalyKind | None, typer.Option(help="Only this kind.", case_sensitive=False, metavar="KIND")
 ]
-Provider = Annotated[
-    str | None, typer.Option(help="Only of this one.", autocompletion=completing.providers)
-]
-By = Annotated[str, typer.Option(help="Who says so; default: you on this machine.")]
-Note = Annotated[str, typer.Option(help="What was done about it, in a few words.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
+_RESOLVE = "/anomalies/resolve"
 
-def add_to(app: typer.Typer) -> None:
-    app.add_typer(anomalies, name="anomalies", rich_help_panel="Look")
+anomalies = typer.Typer(
+    name="anomalies", help="Cases that a person should look at.", no_args_is_help=True
+)
 
 
 @anomalies.command("list")
 def list_(
-    provider: Provider = None,
+    provider: OfProvider = None,
     kind: Kind = None,
-    all_: Annotated[bool, typer.Option("--all", help="Those that are done, too.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    show: Show = "open",
+    limit: Limit = 20,
     json: Json = False,
 ) -> None:
-    """The anomalies nobody has marked as done, the newest first.
+    """List anomalies, newest first, each with its evidence and its id.
 
-    Below each what was seen, and its id.
+    An anomaly is open until you resolve it.
 
         linkstatus anomalies list --kind UNDERPAID
     """
-    from streams import running
-    from streams.cli import drawing
-    from streams.cli.asking import Board
-    from streams.cli.terminal import as_json, say
-
-    asked = {**_named(provider, kind), "show": "all" if all_ else "open"}
-    with Board(running.settings()) as board:
-        found = list(board.rows("anomalies", asked, limit))
-    if json:
-        for one in found:
-            print(as_json(one))
-    elif found:
-        drawing.console().print(_table(found))
-    else:
-        say("none")
+    with Board() as board:
+        parameters = {**_conditions(provider, kind), "show": show}
+        rows = list(board.rows("anomalies", parameters, limit))
+    tables.print_rows(rows, _table, json=json)
 
 
 @anomalies.command()
-def done(
+def resolve(
     ids: Annotated[
-        list[str] | None, typer.Argument(help="Their ids, as `list` shows them.")
+        list[str] | None, typer.Argument(metavar="ID", help="Ids, as `list` shows them.")
     ] = None,
-    provider: Provider = None,
+    provider: OfProvider = None,
     kind: Kind = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every open anomaly.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Every anomaly.")] = False,
     by: By = "",
     note: Note = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One object: how many.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json: OneJson = False,
 ) -> None:
-    """Marks anomalies as done: they leave the list of what needs somebody.
+    """Resolve anomalies: they leave the list of open ones.
 
-    Who, when and the note are kept on the topic `notices`, and shown on the pages of their links.
-    Says how many there are, and asks first, unless each is named.
+    The topic `notices` keeps who did it, when, and the note; the pages of the links show it. The
+    command shows how many there are and asks for confirmation, unless you name each.
 
-        linkstatus anomalies done --kind STALE --note "asked ping" --dry-run
+        linkstatus anomalies resolve --kind STALE --note "asked ping" --dry-run
     """
-    from datetime import UTC, datetime
-
-    from connectors.board.words import many
-    from streams import running
-    from streams.cli.asking import Board
-    from streams.cli.errors import Failed
-    from streams.cli.terminal import say, somebody
-
-    named = _named(provider, kind)
-    if bool(ids) + (all_ or bool(named)) != 1:
+    conditions = _conditions(provider, kind)
+    if bool(ids) + (all_ or bool(conditions)) != 1:
         raise typer.BadParameter(
-            "name the anomalies, or choose some with --kind, --provider, or all with --all"
+            "name the anomalies, or choose some with --kind, --provider, or all of them with --all"
         )
-    # What is counted is what will be marked: what comes after this is left out.
-    now = datetime.now(UTC).isoformat()
-    meant = [{"event_id": one} for one in ids or []] or [{**named, "until": now}]
-    told = {"by": by or somebody(), "note": note}
-    with Board(running.settings()) as board:
-        count = sum(board.get("/anomalies/done", **one)["count"] for one in meant)
-        say(many(count, "open anomaly", "open anomalies"))
-        if dry_run or not (ids or count):
-            _count(json, {"open": count, "marked": 0})
-            return
-        if not (ids or yes):
-            typer.confirm(f"mark {count} as done?", abort=True, err=True)
-        marked = sum(board.post("/anomalies/done", {**one, **told})["marked"] for one in meant)
-    _count(json, {"open": count, "marked": marked})
-    say(f"{marked} marked as done")
-    if ids and marked < len(ids):
-        raise Failed(f"{len(ids) - marked} of these ids are of no open anomaly")
+    named = [{"event_id": one} for one in dict.fromkeys(ids or ())]
+    # The command marks what it counts: later anomalies are left out.
+    requests = named or [{**conditions, "until": datetime.now(UTC).isoformat()}]
+    action = {"by": by or user(), "note": note}
+    with Board() as board:
+
+        def publish() -> int:
+            replies = (board.post(_RESOLVE, {**one, **action}) for one in requests)
+            return sum(reply["marked"] for reply in replies)
+
+        count = sum(board.get(_RESOLVE, **one)["count"] for one in requests)
+        selection = marking.Selection(("anomaly", "anomalies"), count, len(named), publish)
+        marking.mark("resolve", selection, dry_run=dry_run, yes=yes, json=json)
 
 
-@anomalies.command("open")
+@anomalies.command()
 def reopen(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="The id of one that is done.")],
+    ids: Annotated[
+        list[str], typer.Argument(metavar="ID", help="Ids, as `list --show resolved` shows them.")
+    ],
     by: By = "",
     note: Note = "",
+    json: OneJson = False,
 ) -> None:
-    """Marks an anomaly that was done as one to be seen to again."""
-    from streams import running
-    from streams.cli.asking import Board
-    from streams.cli.errors import Failed
-    from streams.cli.terminal import say, somebody
+    """Reopen anomalies that were resolved.
 
-    told = {"event_id": id_, "by": by or somebody(), "note": note}
-    with Board(running.settings()) as board:
-        if not board.post("/anomalies/open", told)["marked"]:
-            raise Failed(f"{id_} is the id of no anomaly that is done")
-    say("open again")
+    They return to the list of open ones; the topic `notices` keeps who did it, when, and the note.
 
-
-def _named(provider: str | None, kind: str | None) -> dict[str, str]:
-    named = {"provider": provider, "kind": kind and kind.upper()}
-    return {name: value for name, value in named.items() if value}
-
-
-def _count(json: bool, counts: dict[str, int]) -> None:
-    from streams.cli.terminal import as_json
-
+        linkstatus anomalies reopen 3f2c9a --note "no refund arrived"
+    """
+    named = list(dict.fromkeys(ids))
+    action = {"by": by or user(), "note": note}
+    with Board() as board:
+        replies = [board.post("/anomalies/reopen", {"event_id": id_, **action}) for id_ in named]
+    marked = sum(reply["marked"] for reply in replies)
+    say(f"{marked} reopened")
     if json:
-        print(as_json(counts))
+        print_json({"marked": marked})
+    marking.require_all(len(named), marked, "resolved")
 
 
-def _table(found: list[dict[str, Any]]) -> "Table":
-    from datetime import UTC, datetime
+def _conditions(provider: str | None, kind: str | None) -> dict[str, str]:
+    options = {"provider": provider, "kind": kind}
+    return {name: value for name, value in options.items() if value}
 
-    from streams.cli.drawing import grid, moment, roughly, text
 
-    table = grid("age", "provider", "anomaly")
+def _table(anomalies: list[dict[str, Any]]) -> "Table":
+    table = tables.grid("age", "provider", "anomaly")
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     now = datetime.now(UTC)
-    for one in found:
-        at, said = moment(one["at"]), one["done"]
-        head = f"{one['kind']}  {one['link_id']}"
-        age = roughly(now - at) if at else ""
-        table.add_row(age, one["provider"], text(head, "dim" if said else "bold red"))
-        table.add_row("", "", text(one["detail"]))
-        if said:
-            note = f": {said['note']}" if said["note"] else ""
-            table.add_row("", "", text(f"done by {said['by']}, {said['at']}{note}", "green"))
-        table.add_row("", "", text(one["event_id"], "dim"))
+    for one in anomalies:
+        mark = one["resolved"]
+        head = tables.text(f"{one['kind']}  {one['link_id']}", "dim" if mark else "bold red")
+        table.add_row(tables.age(one["at"], now), one["provider"], head)
+        table.add_row("", "", tables.text(one["detail"]))
+        if mark:
+            note = f": {mark['note']}" if mark["note"] else ""
+            resolved = f"resolved by {mark['by']}, {mark['at']}{note}"
+            table.add_row("", "", tables.text(resolved, "green"))
+        table.add_row("", "", tables.text(one["event_id"], "dim"))
     return table

@@ -1,62 +1,58 @@
-"""`linkstatus doctor`: what is misconfigured, and the setting to change."""
+"""`linkstatus doctor`: find what is misconfigured, and name the setting to change."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streams.cli.arguments import OneJson
+from streams.cli.errors import Failed
+from streams.cli.tables import console, grid, text
+from streams.cli.terminal import print_json, say
+from streams.local import data_folder
+
 if TYPE_CHECKING:
-    from streams.finding import Finding
+    from streams.admin.finding import Finding
 
 _STYLES = {"ok": "green", "note": "yellow", "wrong": "bold red"}
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command(rich_help_panel="Care")(doctor)
-
-
 def doctor(
-    json: Annotated[
-        bool, typer.Option("--json", help="One object: `well`, and `checks` with their `settings`.")
-    ] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask no provider.")] = False,
+    json: OneJson = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not call the providers.")] = False,
 ) -> None:
-    """Looks at brokers, topics, registry, database, access, credentials and clock.
+    """Check brokers, topics, registry, database, access, credentials and clock.
 
-    Each provider whose credentials are set is asked for a link that never was: that changes
-    nothing there, and shows whether it takes the credentials and what time it has. Ends with 1
-    when something is wrong, and names the settings to change; a note is no fault.
+    The doctor asks each provider with credentials about a link that does not exist. This changes
+    nothing there, and shows whether the provider accepts the credentials and what time it has. The
+    exit code is 1 when something is wrong; the output names the settings to change. A note is not
+    an error.
 
         linkstatus doctor
         linkstatus doctor --json --offline
     """
-    from streams import checkup, running
-    from streams.cli.errors import Failed
-    from streams.cli.terminal import as_json, say
+    from streams.admin.doctor import examine
 
-    settings = running.settings()  # a wrong value names itself and ends the command here
+    settings = data_folder.settings()  # a wrong value ends the command here
     if not json:
-        say("looking …")
-    findings = list(checkup.examine(settings, ask_providers=not offline))
-    bad = sum(finding.state == "wrong" for finding in findings)
+        say("checking …")
+    findings = list(examine(settings, call_providers=not offline))
+    wrong = sum(finding.state == "wrong" for finding in findings)
     if json:
-        checks = [finding._asdict() for finding in findings]
-        print(as_json({"well": not bad, "checks": checks}))
+        print_json({"ok": not wrong, "checks": [finding._asdict() for finding in findings]})
     else:
         _draw(findings)
-    if bad:
-        raise Failed(f"{bad} of {len(findings)} checks found something wrong")
+    if wrong:
+        raise Failed(f"{wrong} of {len(findings)} checks found something wrong")
 
 
 def _draw(findings: Iterable["Finding"]) -> None:
-    from streams.cli.drawing import console, grid, text
-
     table = grid("", "", "")
     table.show_header = False
-    for column in table.columns[:2]:
-        column.no_wrap = True
-    for one in findings:
-        table.add_row(text(one.state, _STYLES[one.state]), one.check, text(one.said))
-        if one.settings:
-            table.add_row("", "", text(f"set {', '.join(one.settings)}", "bold"))
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    for finding in findings:
+        state = text(finding.state, _STYLES[finding.state])
+        table.add_row(state, finding.check, text(finding.message))
+        if finding.settings:
+            table.add_row("", "", text(f"set {', '.join(finding.settings)}", "bold"))
     console().print(table)

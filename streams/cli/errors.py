@@ -1,156 +1,170 @@
-"""What may go wrong outside of us: what is said of it, what to do about it, and the exit code."""
+"""Expected errors: the message, what to do about it, and the exit code."""
 
 import sys
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from streams.cli.terminal import harmless
+from streams.local import data_folder
 
 if TYPE_CHECKING:
     import httpx
 
-    from streams.settings import Settings
+_START_REGISTRY = "start the registry, or set LINKSTATUS_SCHEMA_REGISTRY_URL"
 
 
 class Exit(IntEnum):
-    """How a command ends. 0 is success; scripts may rely on the others."""
+    """The exit code of a command that fails. 0 is success; scripts may rely on the others."""
 
-    NO = 1
-    """It could not be done, or something is not as it should be; the message says what."""
-    MISUSED = 2
-    """An option, an argument or a setting is wrong: nothing was tried."""
-    AWAY = 3
-    """Kafka, the board, the registry or the database does not answer: try again later."""
+    FAILED = 1
+    """The command failed, or a check found something wrong; the message says what."""
+    USAGE = 2
+    """An option, an argument or a setting is wrong; the command did nothing."""
+    UNAVAILABLE = 3
+    """Kafka, the board, the registry, the database or a provider does not answer now."""
 
 
 class Failed(Exception):
-    """The command could not do what was asked; the message says why, the hint what to do."""
+    """The command failed; the message says why, the hint what to do."""
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, code: Exit = Exit.FAILED) -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint, self.code = hint, code
 
 
-class Ending(NamedTuple):
-    code: Exit
-    message: str
-    hint: str | None = None
+def end(error: Exception) -> None:
+    """Print an expected error and exit; return if the error is a defect."""
+    if (failed := expected(error)) is not None:
+        _print(failed)
+        sys.exit(failed.code)
 
 
-def say(ending: Ending) -> None:
-    """On stderr, in red on a terminal."""
+def _print(failed: Failed) -> None:
+    """Print to stderr, in red on a terminal."""
     from rich.console import Console
     from rich.text import Text
 
-    from streams.cli.terminal import harmless
-
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    lines = map(harmless, ending.message.splitlines() or [""])
+    lines = map(harmless, str(failed).splitlines() or [""])
     console.print(Text("linkstatus: ", "bold red"), "\n".join(lines), sep="", markup=False)
-    if ending.hint:
-        console.print(Text(f"  {harmless(ending.hint)}"), style="dim")
+    if failed.hint:
+        console.print(Text(f"  {harmless(failed.hint)}"), style="dim")
 
 
-def ending_of(error: Exception) -> Ending | None:
-    """How to end for what may go wrong outside of us: no traceback needed. None for the rest."""
-    from connectors.board.access import TokenNeeded
-    from connectors.board.store import StoreUnavailable
-    from connectors.letters.reading import NoSuchLetter
-    from connectors.letters.replay import NotReplayed
-    from connectors.producing import NotTaken
-    from connectors.reaching import Refused
-    from streams.embedded import BrokerFailed
-    from streams.rebuild import NotWritten
-    from streams.registrations import BadFile, NotRegistered
-    from streams.running import AlreadyRunning
-    from streams.schema_ids import CannotNote
-    from streams.settings import BadSettings
-    from streams.tail import NoSuchTopic
-
+def expected(error: Exception) -> Failed | None:
+    """How the command ends with this error; None for a defect, which keeps its traceback."""
     if isinstance(error, Failed):
-        return Ending(Exit.NO, str(error), error.hint)
-    if isinstance(error, BadSettings | Refused | TokenNeeded):
-        return Ending(Exit.MISUSED, str(error))
-    if isinstance(error, StoreUnavailable):
-        return _of_database(error)
-    if isinstance(error, NotTaken):
-        return Ending(Exit.AWAY, f"Kafka does not take it now: {error}")
-    undone = (
-        *(AlreadyRunning, BadFile, BrokerFailed, CannotNote),
-        *(NoSuchLetter, NoSuchTopic, NotRegistered, NotReplayed, NotWritten),
-    )
-    if isinstance(error, undone):
-        return Ending(Exit.NO, str(error))
-    return _of_registry(error) or _of_kafka(error) or _of_http(error) or _of_system(error)
+        return error
+    return _of_project(error) or _of_kafka(error) or _of_http(error) or _of_system(error)
 
 
-def _of_database(error: Exception) -> Ending:
-    if _settings().database_url is None:  # a file of our own: nobody is away
-        return Ending(Exit.NO, str(error), "LINKSTATUS_DATA_DIR says where it is")
-    return Ending(Exit.AWAY, str(error), "LINKSTATUS_DATABASE_URL says where the database is")
+def _unavailable(message: str, hint: str | None = None) -> Failed:
+    return Failed(message, hint, Exit.UNAVAILABLE)
 
 
-def _of_registry(error: Exception) -> Ending | None:
+def _of_project(error: Exception) -> Failed | None:
+    from connectors.board.database.engine import BadUrl
+    from connectors.board.database.store import StoreUnavailable
+    from connectors.http.access import TokenNeeded
+    from connectors.kafka import diagnose
+    from connectors.kafka.sync_producer import NotAcknowledged
+    from connectors.kafka.topic_reader import NoSuchTopic
+    from connectors.payouts.fetch import ProviderAway
+    from connectors.providers.payout_api import PayoutsRefused
+    from connectors.receive.csv_file import BadFile
+    from connectors.schema_registry import client as registry
+    from connectors.schema_registry.noted_ids import CannotNote
+    from connectors.triage.reader import NoSuchDeadLetter
+    from connectors.triage.replay import ReplayFailed
     from schemas.codec import SchemaAway
-    from streams.schema_registry import Away, Refused
+    from streams.local.broker import BrokerFailed
+    from streams.local.edge import KeepsEnding
+    from streams.rebuild.rebuild import NotWritten
+    from streams.reconcile import BadPayouts
+    from streams.settings import BadSettings
 
-    if isinstance(error, SchemaAway):
-        return Ending(Exit.AWAY, str(error))
-    if not isinstance(error, Refused):
-        return None
-    away = isinstance(error, Away)
-    where = "LINKSTATUS_SCHEMA_REGISTRY_URL says where the registry is"
-    return Ending(Exit.AWAY if away else Exit.NO, str(error), where if away else None)
+    message = str(error)
+    match error:
+        case BadSettings() | BadUrl() | diagnose.Refused() | TokenNeeded() | BadPayouts():
+            return Failed(message, code=Exit.USAGE)
+        case KeepsEnding():
+            return Failed(message, code=Exit.USAGE if error.code == Exit.USAGE else Exit.FAILED)
+        case ProviderAway() | PayoutsRefused():
+            return _unavailable(message)
+        case NotAcknowledged():
+            return _unavailable(f"Kafka does not take the records now: {message}")
+        case SchemaAway():
+            return _unavailable(message)
+        case registry.Away():
+            return _unavailable(message, _START_REGISTRY)
+        case StoreUnavailable() if data_folder.settings().database_url is None:  # our own file
+            return Failed(message, "LINKSTATUS_DATA_DIR is the folder it is in")
+        case StoreUnavailable():
+            return _unavailable(message, "start the database, or set LINKSTATUS_DATABASE_URL")
+        case data_folder.AlreadyRunning() | data_folder.NotUsable() | BrokerFailed() | BadFile():
+            return Failed(message)
+        case CannotNote() | registry.Refused() | NoSuchDeadLetter() | NoSuchTopic():
+            return Failed(message)
+        case NotWritten() | ReplayFailed():
+            return Failed(message)
+    return None
 
 
-def _of_kafka(error: Exception) -> Ending | None:
+def _of_kafka(error: Exception) -> Failed | None:
     from confluent_kafka import KafkaError, KafkaException
+
+    from connectors.kafka.diagnose import explain
 
     if not isinstance(error, KafkaException):
         return None
     cause = error.args[0]
     if not isinstance(cause, KafkaError):
-        return Ending(Exit.NO, str(error))
-    away = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT}
-    if cause.code() not in away:
-        return Ending(Exit.NO, f"Kafka: {cause.str()}")
-    from connectors.reaching import explain
+        return Failed(str(error))
+    if cause.code() not in (
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TIMED_OUT,
+    ):
+        return Failed(f"Kafka: {cause.str()}")
+    settings = data_folder.settings()
+    if settings.brokers is None:  # the embedded broker
+        return _unavailable(f"Kafka: {cause.str()}", "see the broker's log in the data folder")
+    message = f"no Kafka broker answers at {settings.brokers}"
+    return _unavailable(message, explain(settings.cluster(), seconds=2.0))
 
-    settings = _settings()
-    if settings.brokers is None:  # the embedded one
-        return Ending(Exit.AWAY, f"Kafka: {cause.str()}", "its log is in the data folder")
-    why = explain(settings.cluster(), seconds=2.0)
-    return Ending(Exit.AWAY, f"no Kafka broker answers at {settings.brokers}", why)
 
-
-def _of_http(error: Exception) -> Ending | None:
+def _of_http(error: Exception) -> Failed | None:
     import httpx
 
-    if isinstance(error, httpx.HTTPStatusError):
-        return _of_status(error.response)
-    if isinstance(error, httpx.TransportError):
-        url = _root(error.request.url)
-        return Ending(Exit.AWAY, f"nothing answers at {url} ({error})", _where(url))
-    if isinstance(error, httpx.HTTPError | httpx.InvalidURL):
-        return Ending(Exit.NO, str(error))
+    match error:
+        case httpx.HTTPStatusError():
+            return _of_response(error.response)
+        case httpx.TransportError():
+            url = _root(error.request.url)
+            return _unavailable(f"no answer from {url} ({error})", _hint(url))
+        case httpx.HTTPError() | httpx.InvalidURL():
+            return Failed(str(error))
     return None
 
 
-def _of_status(response: "httpx.Response") -> Ending:
-    from connectors.sandbox.play import is_spoken
+def _of_response(response: "httpx.Response") -> Failed:
+    from connectors.board.client import is_from_board
 
-    said = f"{response.request.url.copy_with(query=None)} answered {response.status_code}"
-    if response.status_code == 401:
-        return Ending(Exit.MISUSED, said, "set LINKSTATUS_BOARD__TOKEN to the board's token")
-    if response.status_code == 422:
-        return Ending(Exit.MISUSED, _complaint(response))
-    if response.status_code in (404, 405) and not is_spoken(response):
-        # Somebody else's answer, such as the edge's where the board was meant.
-        return Ending(Exit.NO, f"{said}: something else is there", _where(_root(response.url)))
-    said += f": {response.text.strip()[:300]}" if response.text.strip() else ""
-    return Ending(Exit.AWAY if response.status_code >= 500 else Exit.NO, said)
+    status, text = response.status_code, response.text.strip()[:300]
+    message = f"{response.request.url.copy_with(query=None)} answered {status}"
+    if status == 401:
+        return Failed(message, "set LINKSTATUS_BOARD__TOKEN to the board's token", Exit.USAGE)
+    if status == 422:
+        return Failed(_board_message(response), code=Exit.USAGE)
+    if status in (404, 405) and not is_from_board(response):
+        # Another server, such as the edge, has the board's address.
+        return Failed(f"{message}: another program runs there", _hint(_root(response.url)))
+    message += f": {text}" if text else ""
+    return _unavailable(message) if status >= 500 else Failed(message)
 
 
-def _complaint(response: "httpx.Response") -> str:
-    """What the board says is wrong with a question."""
+def _board_message(response: "httpx.Response") -> str:
+    """The message in the board's answer to a wrong request."""
     try:
         return str(response.json()["error"])
     except (ValueError, KeyError, TypeError):
@@ -163,38 +177,24 @@ def _root(url: "httpx.URL | str") -> str:
     return str(httpx.URL(url).copy_with(path="/", query=None))
 
 
-def _where(url: str) -> str:
-    """The setting that says where this is."""
-    settings = _settings()
+def _hint(url: str) -> str:
+    """How to start the server at this address, and the setting that names the address."""
+    settings = data_folder.settings()
     if settings.schema_registry_url and _root(settings.schema_registry_url) == url:
-        return "LINKSTATUS_SCHEMA_REGISTRY_URL says where the registry is"
+        return _START_REGISTRY
     if url.rstrip("/").endswith(f":{settings.sandbox.port}"):
-        return "`linkstatus sandbox` runs it; LINKSTATUS_SANDBOX__HOST and …__PORT say where"
+        return "start it with `linkstatus sandbox`, or set LINKSTATUS_SANDBOX__HOST and …__PORT"
     if settings.board_url() == settings.edge_url:
         return (
-            "`linkstatus up` runs it; LINKSTATUS_EDGE_URL says where edge and board are, and "
-            "LINKSTATUS_BOARD__URL where the board is, if apart"
+            "start it with `linkstatus up`, or set LINKSTATUS_EDGE_URL to the edge with its board "
+            "(LINKSTATUS_BOARD__URL to a separate board)"
         )
     if _root(settings.board_url()) == url:
-        return "`linkstatus board` runs it; LINKSTATUS_BOARD__URL says where it is"
-    return "`linkstatus receive` runs it; LINKSTATUS_EDGE_URL says where it is"
+        return "start it with `linkstatus board`, or set LINKSTATUS_BOARD__URL"
+    return "start it with `linkstatus receive`, or set LINKSTATUS_EDGE_URL"
 
 
-def _of_system(error: Exception) -> Ending | None:
+def _of_system(error: Exception) -> Failed | None:
     if not isinstance(error, OSError):
         return None
-    said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    return Ending(Exit.NO, said)
-
-
-def _settings() -> "Settings":
-    from streams import running
-
-    return running.settings()
-
-
-def end(error: Exception) -> None:
-    """Ends the process with what there is to say; returns for what is a defect of ours."""
-    if (ending := ending_of(error)) is not None:
-        say(ending)
-        sys.exit(ending.code)
+    return Failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))

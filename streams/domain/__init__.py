@@ -1,1 +1,1 @@
-"""The rules: pure functions over records. No clock, no I/O, no Kafka; times come in the events."""
+"""The rules: pure functions over records, without clock, I/O or Kafka. Times come in the events."""

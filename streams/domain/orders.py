@@ -1,69 +1,93 @@
-"""Orders: when one may be closed, and where its money stands."""
+"""Orders: when an order may be closed, and where its money stands."""
 
 from typing import NamedTuple
 
 from schemas.ids import event_id
-from schemas.money import in_words
 from schemas.records import (
     ENDED,
     MOST_LINKS,
     Anomaly,
-    AnomalyKind,
+    ClosedLink,
     OrderClose,
+    OrderCorrection,
     OrderEvent,
     OrderLink,
     OrderStatus,
     Settlement,
     SettlementKind,
 )
-from streams.domain.rules import STATE_AFTER, ProviderRules, utc
+from streams.domain.order_anomalies import anomalies_of_close, late_links
+from streams.domain.rules import SETTLEMENT_AFTER, STATE_AFTER, ProviderRules
 
 
-class Ordered(NamedTuple):
-    """The outcome of one order event. `row` is the very object given when nothing changed."""
+class OrderOutcome(NamedTuple):
+    """`row` is the input row itself when nothing changed. All else is to be published."""
 
     row: OrderStatus
     close: OrderClose | None = None
+    correction: OrderCorrection | None = None
     settlements: tuple[Settlement, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
 
 
-def order(row: OrderStatus | None, event: OrderEvent, rules: ProviderRules) -> Ordered:
-    """Takes `event` into the order and decides. An order is closed once; a kind of settlement is
-    told once.
+def update_order(row: OrderStatus | None, event: OrderEvent, rules: ProviderRules) -> OrderOutcome:
+    """Return the order's row after `event`, and the decisions that follow.
 
-    A decision bears the latest time heard of so far, so that it is the same whichever of the events
-    that led to it came last. Raises ValueError for one link too many.
+    An order is closed once, and each kind of settlement is published once. The close waits for
+    amounts that were asked for. A decision has the latest time of all events so far, so it does not
+    depend on which of them came last.
+
+    Raises:
+        ValueError: the order would have more than `MOST_LINKS` links.
     """
     before = row or _blank(event)
     after = before.copy()
-    at = max(before["changed_at"], event["at"])
-    _take_link(after, event)
-    _take_step(after, event)
-    anomalies = _late_links(before, after, event["at"])
-    close = _decide(after, at) if after["decided_at"] is None else None
+    _add_link(after, event)
+    _add_step(after, event)
+    return _decide(before, after, max(before["changed_at"], event["at"]), rules)
+
+
+def close_without_details(row: OrderStatus, now: int, rules: ProviderRules) -> OrderOutcome:
+    """Return the row after the wait for amounts has ended: the order closes with what is known."""
+    if row["details_awaited_since"] is None:
+        return OrderOutcome(row)
+    return _decide(row, row.copy(), max(row["changed_at"], now), rules, wait=False)
+
+
+def _decide(
+    before: OrderStatus, after: OrderStatus, at: int, rules: ProviderRules, *, wait: bool = True
+) -> OrderOutcome:
+    """Return what follows from the change. With `wait` a close waits for details."""
+    anomalies = late_links(before, after, at)
+    close, correction = None, None
+    if before["decided_at"] is None:
+        close = _decide_close(after, at, wait)
+    else:
+        correction = _correct(before, after, at)
     if close is not None:
-        anomalies += _mixed_currencies(after, close)
+        anomalies += anomalies_of_close(after, close)
     settlements = _settlements(after, at, rules)
     _derive_state(after)
-    if row is not None and after == row:
-        return Ordered(row)
+    if before["version"] and after == before:
+        return OrderOutcome(before)
     after["version"] = before["version"] + 1
     after["changed_at"] = at
-    return Ordered(after, close, tuple(settlements), tuple(anomalies))
+    return OrderOutcome(after, close, correction, tuple(settlements), tuple(anomalies))
 
 
 def _blank(event: OrderEvent) -> OrderStatus:
     return {
+        "state": "OPEN",
         "provider": event["provider"],
         "order_id": event["order_id"],
-        "state": "OPEN",
         "links": [],
         "links_in_order": None,
         "closed_link_ids": [],
+        "details_awaited_since": None,
         "decided_at": None,
         "total_minor": None,
         "currency": None,
+        "correction_number": 0,
         "settlements": {},
         "steps": {},
         "failure": None,
@@ -72,68 +96,83 @@ def _blank(event: OrderEvent) -> OrderStatus:
     }
 
 
-def _take_link(row: OrderStatus, event: OrderEvent) -> None:
+def _add_link(row: OrderStatus, event: OrderEvent) -> None:
     link = event["link"]
-    gone = link["link_id"] if link else event["left_link_id"]
-    if gone is not None:
-        others = [known for known in row["links"] if known["link_id"] != gone]
-        kept = [*others, link] if link else others
-        if len(kept) > max(MOST_LINKS, len(row["links"])):
-            raise ValueError(f"order {row['order_id']} has {MOST_LINKS} links already")
-        row["links"] = sorted(kept, key=lambda known: known["link_id"])
-    declared = event["links_in_order"]
-    if declared is not None:
-        row["links_in_order"] = max(declared, row["links_in_order"] or 0)
+    link_id = link["link_id"] if link else event["left_link_id"]
+    if link_id is not None:
+        links = [other for other in row["links"] if other["link_id"] != link_id]
+        if link:
+            links.append(link)
+        if len(links) > max(MOST_LINKS, len(row["links"])):
+            raise ValueError(f"order {row['order_id']} already has {MOST_LINKS} links")
+        row["links"] = sorted(links, key=lambda each: each["link_id"])
+    announced = event["links_in_order"]
+    if announced is not None:
+        row["links_in_order"] = max(announced, row["links_in_order"] or 0)
 
 
-def _take_step(row: OrderStatus, event: OrderEvent) -> None:
+def _add_step(row: OrderStatus, event: OrderEvent) -> None:
     update = event["update"]
     if update is None:
         return
     if update["step"] == "FAILED":
         row["failure"] = update["reason"] or "no reason given"
     elif update["step"] not in row["steps"]:
-        # Whoever performs the steps got further than the refusal: it is history.
+        # A new step succeeded after the refusal.
         row["failure"] = None
     row["steps"] = {update["step"]: event["at"], **row["steps"]}
 
 
-def _decide(row: OrderStatus, at: int) -> OrderClose | None:
-    """The close, when a link is paid, none known is open, and as many are known as were
-    announced.
+def _decide_close(row: OrderStatus, at: int, wait: bool) -> OrderClose | None:
+    """Return the close, if it is time for it, and note it in the row.
+
+    A link must be paid, no known link may be open, and all announced links must be known. With
+    `wait` the row notes since when only details are missing.
     """
     paid = [link for link in row["links"] if link["status"] == "PAID"]
-    if not paid or any(link["status"] not in ENDED for link in row["links"]):
+    if not paid or not _have_all_ended(row):
+        row["details_awaited_since"] = None
         return None
-    if len(row["links"]) < (row["links_in_order"] or 1):
+    if wait and any(link["awaits_details"] for link in paid):
+        since = row["details_awaited_since"]
+        row["details_awaited_since"] = at if since is None else since
         return None
+    row["details_awaited_since"] = None
     row["decided_at"] = at
     row["closed_link_ids"] = [link["link_id"] for link in paid]
     row["total_minor"], row["currency"] = _total(paid)
     return {
-        "event_id": event_id("order-close", row["provider"], row["order_id"]),
+        "event_id": _close_id(row),
         "provider": row["provider"],
         "order_id": row["order_id"],
-        "links": [
-            {
-                "link_id": link["link_id"],
-                "payment_id": link["payment_id"],
-                "amount_minor": link["amount_minor"],
-                "currency": link["currency"],
-                "paid_at": link["paid_at"],
-            }
-            for link in paid
-        ],
+        "links": [_as_closed(link) for link in paid],
         "total_minor": row["total_minor"],
         "currency": row["currency"],
         "decided_at": at,
     }
 
 
+def _have_all_ended(row: OrderStatus) -> bool:
+    are_known = len(row["links"]) >= (row["links_in_order"] or 1)
+    return are_known and all(link["status"] in ENDED for link in row["links"])
+
+
+def _close_id(row: OrderStatus) -> str:
+    return event_id("order-close", row["provider"], row["order_id"])
+
+
+def _as_closed(link: OrderLink) -> ClosedLink:
+    return {
+        "link_id": link["link_id"],
+        "payment_id": link["payment_id"],
+        "amount_minor": link["amount_minor"],
+        "currency": link["currency"],
+        "paid_at": link["paid_at"],
+    }
+
+
 def _total(links: list[OrderLink]) -> tuple[int | None, str | None]:
-    """Sum and currency of the links; nothing when an amount is missing or currencies would be
-    mixed.
-    """
+    """Return sum and currency, or None for both if an amount is missing or currencies differ."""
     currencies = {link["currency"] for link in links}
     amounts = [link["amount_minor"] for link in links if link["amount_minor"] is not None]
     if len(currencies) != 1 or len(amounts) != len(links):
@@ -141,50 +180,63 @@ def _total(links: list[OrderLink]) -> tuple[int | None, str | None]:
     return sum(amounts), currencies.pop()
 
 
-def _mixed_currencies(row: OrderStatus, close: OrderClose) -> list[Anomaly]:
-    links = close["links"]
-    if len({link["currency"] for link in links if link["currency"]}) < 2:
-        return []
-    paid = ", ".join(f"{k['link_id']} {in_words(k['amount_minor'], k['currency'])}" for k in links)
-    detail = f"the links of order {row['order_id']} are in different currencies: {paid}"
-    first = links[0]["link_id"]
-    return [_anomaly(row, first, "AMOUNT_MISMATCH", row["order_id"], close["decided_at"], detail)]
+def _correct(before: OrderStatus, after: OrderStatus, at: int) -> OrderCorrection | None:
+    """Return the correction, if the amounts of the closed links are now known, and others than
+    before. Note it in the row.
+    """
+    links = _closed_links(after)
+    is_same = [*map(_amount, links)] == [*map(_amount, _closed_links(before))]
+    if is_same or any(link["amount_minor"] is None for link in links):
+        return None
+    after["total_minor"], after["currency"] = _total(links)
+    after["correction_number"] = number = before["correction_number"] + 1
+    provider, order_id = after["provider"], after["order_id"]
+    return {
+        "event_id": event_id("order-correction", provider, order_id, number),
+        "provider": provider,
+        "order_id": order_id,
+        "corrects": [
+            _close_id(before),
+            *(_settlement_id(before, k) for k in before["settlements"]),
+        ],
+        "number": number,
+        "links": [_as_closed(link) for link in links],
+        "total_minor": after["total_minor"],
+        "currency": after["currency"],
+        "decided_at": at,
+    }
+
+
+def _amount(link: OrderLink) -> tuple[int | None, str | None]:
+    return link["amount_minor"], link["currency"]
 
 
 def _settlements(row: OrderStatus, at: int, rules: ProviderRules) -> list[Settlement]:
-    """What is now known of the money of a closed order that was not told before."""
+    """Return the settlements of a closed order that are not published yet, and note them."""
     if row["decided_at"] is None:
         return []
-    told: list[Settlement] = []
+    new: list[Settlement] = []
     for kind in _settlement_kinds(row, rules):
         if kind not in row["settlements"]:
             row["settlements"] = {**row["settlements"], kind: at}
-            told.append(_settlement(row, kind, at))
-    return told
+            new.append(_settlement(row, kind, at))
+    return new
 
 
 def _settlement_kinds(row: OrderStatus, rules: ProviderRules) -> list[SettlementKind]:
     if rules.settlement == "by_order":
-        kinds: list[SettlementKind] = []
-        if "CLOSED" in row["steps"]:
-            kinds.append("REQUESTED")
-        if "SETTLED" in row["steps"]:
-            kinds.append("CONFIRMED")
-        return kinds
-    counted = [link for link in row["links"] if link["link_id"] in row["closed_link_ids"]]
-    if rules.settlement == "by_payment" and all(link["settled"] for link in counted):
+        return [kind for step, kind in SETTLEMENT_AFTER.items() if step in row["steps"]]
+    if "SETTLED" in row["steps"]:
+        return ["CONFIRMED"]
+    if rules.settlement == "by_payment" and all(link["settled"] for link in _closed_links(row)):
         return ["CONFIRMED"]
     return ["EXPECTED"]
 
 
 def _settlement(row: OrderStatus, kind: SettlementKind, at: int) -> Settlement:
-    payments = {
-        link["payment_id"]
-        for link in row["links"]
-        if link["link_id"] in row["closed_link_ids"] and link["payment_id"] is not None
-    }
+    payments = {link["payment_id"] for link in _closed_links(row) if link["payment_id"] is not None}
     return {
-        "event_id": event_id("settlement", row["provider"], row["order_id"], kind),
+        "event_id": _settlement_id(row, kind),
         "provider": row["provider"],
         "order_id": row["order_id"],
         "kind": kind,
@@ -195,55 +247,16 @@ def _settlement(row: OrderStatus, kind: SettlementKind, at: int) -> Settlement:
     }
 
 
-def _late_links(before: OrderStatus, after: OrderStatus, at: int) -> list[Anomaly]:
-    """Links that turn up, or are paid, after the close: for a person, never a second close.
-
-    Turning up and being paid are two facts, each told once however often the link comes and goes.
-    """
-    decided_at = before["decided_at"]
-    if decided_at is None or after["links"] == before["links"]:
-        return []
-    known = {link["link_id"]: link for link in before["links"]}
-    late: list[Anomaly] = []
-    for link in after["links"]:
-        if link["link_id"] in after["closed_link_ids"]:
-            continue
-        old, paid = known.get(link["link_id"]), link["status"] == "PAID"
-        if old is None or (paid and old["status"] != "PAID"):
-            fact = f"{after['order_id']} paid" if paid else after["order_id"]
-            detail = _late(after, link, decided_at)
-            late.append(_anomaly(after, link["link_id"], "LATE_LINK", fact, at, detail))
-    return late
+def _settlement_id(row: OrderStatus, kind: SettlementKind) -> str:
+    return event_id("settlement", row["provider"], row["order_id"], kind)
 
 
-def _late(row: OrderStatus, link: OrderLink, decided_at: int) -> str:
-    closed = ", ".join(row["closed_link_ids"])
-    money = (
-        f" with {in_words(link['amount_minor'], link['currency'])}"
-        if link["status"] == "PAID"
-        else ""
-    )
-    return (
-        f"order {row['order_id']} was closed at {utc(decided_at)} with {closed}; "
-        f"this link came later and is {link['status']}{money}"
-    )
-
-
-def _anomaly(
-    row: OrderStatus, link_id: str, kind: AnomalyKind, fact: str, at: int, detail: str
-) -> Anomaly:
-    return {
-        "event_id": event_id("anomaly", row["provider"], link_id, kind, fact),
-        "provider": row["provider"],
-        "link_id": link_id,
-        "kind": kind,
-        "detail": detail,
-        "at": at,
-    }
+def _closed_links(row: OrderStatus) -> list[OrderLink]:
+    return [link for link in row["links"] if link["link_id"] in row["closed_link_ids"]]
 
 
 def _derive_state(row: OrderStatus) -> None:
-    """The furthest step reported; a refusal shows only while nothing further has been reached."""
+    """Set the state to the furthest step, or FAILED while no step has succeeded after a refusal."""
     row["state"] = "OPEN" if row["decided_at"] is None else "CLOSE_DECIDED"
     for step, state in STATE_AFTER.items():
         if step in row["steps"]:

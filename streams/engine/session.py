@@ -1,328 +1,303 @@
-"""One membership of a stage in its consumer group: consumer, transactional producer, restored
-tables.
+"""One membership of a stage in its consumer group: consumer, transactional producer, tables.
 
-A session ends with its first error; the stage then opens a new one. That is the whole error
-handling: nothing is repaired in place, everything is taken up again from what Kafka has."""
+A session ends with its first error, and the stage then opens another one. That is the whole error
+handling: nothing is repaired in place, and everything starts again from what Kafka has."""
 
 import logging
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     KafkaError,
     KafkaException,
     Message,
-    Producer,
     TopicPartition,
 )
 
-from connectors import producing
-from connectors.kafka import Cluster
-from schemas.codec import Codec
+from connectors.kafka.cluster import Cluster
+from connectors.kafka.sync_producer import produce
 from streams.engine.batch import Batch
-from streams.engine.precedence import Precedence
-from streams.engine.table import Partition
+from streams.engine.clients import group_consumer, transactional_producer
+from streams.engine.group import Group
+from streams.engine.priority_topics import PriorityTopics
+from streams.engine.restore import TableReader
+from streams.engine.spec import StageSpec
+from streams.engine.table import TablePartition
 
 log = logging.getLogger(__name__)
 
-# A dead worker's open transaction hides later records from readers for no longer than this.
-TRANSACTION_TIMEOUT_MS = 10_000
+Partitions = frozenset[tuple[str, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class StageSpec:
-    """What a stage is: its inputs, and the compacted topic that is its table, if it has one.
+class Session:
+    """Open, join and use it in one thread. It fills `tables`, by step and partition, with the
+    partitions that it holds, and calls `on_assigned` with all of them whenever they change, and
+    with None when they are taken away. Once `ending` is set it does not join again. `own_ids`
+    are the ids that this and earlier sessions of the worker have had in the group.
 
-    A stage with a table has one input topic, with as many partitions as the table. Of `first` what
-    has waited is taken before anything of the other inputs.
+    Partition number p is its own only if p of every input is: all inputs and tables have the same
+    number of partitions, all members subscribe to the same inputs, and `range` then gives each
+    number to one member. `range` revokes before it assigns, so no rebalance aborts a batch.
+
+    Raises:
+        KafkaException: from every method; close the session then.
+        NameTaken: another worker of this name has joined.
     """
 
-    name: str
-    inputs: tuple[str, ...]
-    table: str | None = None
-    codec: Codec[Any] | None = None
-    batch_size: int = 1000
-    first: tuple[str, ...] = ()
-
-
-@dataclass
-class Session:
-    """Opened in and used by one thread, the stage's."""
-
-    spec: StageSpec
-    cluster: Cluster
-    instance: str
-    tables: dict[int, Partition[Any]] = field(default_factory=dict)
-    on_assigned: Callable[[frozenset[tuple[str, int]]], None] = lambda partitions: None
-
-    def open(self) -> None:
-        """Fences off a predecessor of the same name, then joins the group."""
-        name = f"{self.cluster.prefix}linkstatus.{self.spec.name}"
-        self._failed: KafkaException | None = None
-        # Of every partition that is ours, the offset after the last record committed (negative:
-        # none yet).
+    def __init__(
+        self,
+        spec: StageSpec,
+        cluster: Cluster,
+        instance: str,
+        tables: dict[str, dict[int, TablePartition[Any]]],
+        on_assigned: Callable[[Partitions | None], None],
+        ending: threading.Event | None = None,
+        own_ids: deque[str] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.cluster = cluster
+        self.tables = tables
+        self._on_assigned = on_assigned
+        self._callback_error: Exception | None = None
+        self._ending = ending or threading.Event()
+        self._closing = False
+        # Whether Kafka is about to assign partitions.
+        self._joining = False
+        self._own_ids = deque[str]() if own_ids is None else own_ids
+        # Counts assignments and revocations, to notice one between two calls.
+        self._assignments = 0
+        # The next offset to commit of each partition held; negative if nothing is committed yet.
         self._next: dict[tuple[str, int], int] = {}
-        self._producer = Producer(self._producer_settings(f"{name}.{self.instance}"), logger=log)
-        self._producer.init_transactions(30)
-        self._consumer = Consumer(self._consumer_settings(name), logger=log)
-        first = map(self.cluster.topic, self.spec.first)
-        self._precedence = Precedence(self._consumer, first)
+        self._group = Group(cluster, spec.group)
+        if self._own_ids:
+            # At the first session a killed worker of this name may still be a member.
+            self._group.check_name(instance, self._own_ids)
+        self._id = f"{self._group.name}.{instance}"
+        self._producer = transactional_producer(cluster, self._id)
+        self._consumer = group_consumer(cluster, self._group.name, instance)
+        # How many partitions each topic has.
+        self.partition_count = self._count_partitions()
+        self._reader = TableReader(cluster, spec.group, spec.table_topics)
+        self._priority = PriorityTopics(self._consumer, map(cluster.topic, spec.priority))
+
+    def join(self) -> None:
+        """Join the group. All connections are open by now: each member waits for the last one."""
+        self._joining = True
         self._consumer.subscribe(
-            [self.cluster.topic(topic) for topic in self.spec.inputs],
+            [self.cluster.topic(topic) for topic in self.spec.step_of],
             on_assign=self._guarded(self._assign),
             on_revoke=self._guarded(self._revoke),
             on_lost=self._guarded(self._lose),
         )
 
-    def _producer_settings(self, transactional_id: str) -> dict[str, Any]:
-        return {
-            **producing.settings(self.cluster),
-            "transactional.id": transactional_id,
-            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
-            # A commit flushes; until then larger batches are cheaper.
-            "linger.ms": 5,
-            "queue.buffering.max.messages": 1_000_000,
-            "queue.buffering.max.kbytes": 1_048_576,
-            # While markers of the last commit are written the broker answers
-            # CONCURRENT_TRANSACTIONS; the default of 100 ms before asking again would be most of
-            # our latency. It doubles each time: without a low bound it overshoots by as much.
-            "retry.backoff.ms": 1,
-            "retry.backoff.max.ms": 10,
-        }
-
-    def _consumer_settings(self, group: str) -> dict[str, Any]:
-        return {
-            **self.cluster.librdkafka(),
-            "group.id": group,
-            "client.id": self.instance,
-            "partition.assignment.strategy": "cooperative-sticky",
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            # The least that brokers allow by default: a killed worker is missed for so long.
-            "session.timeout.ms": 6_000,
-            "heartbeat.interval.ms": 1_000,
-            # Defaults of a second here would stall a consumer whose queue was full, or after an
-            # error.
-            "fetch.queue.backoff.ms": 10,
-            "fetch.error.backoff.ms": 50,
-        }
-
     def _guarded(self, callback: Callable[[list[TopicPartition]], None]) -> Any:
-        """librdkafka drops exceptions of its callbacks: keep the first and raise it after
-        `consume`.
-        """
+        """Keep the first exception for `consume`: librdkafka drops exceptions of its callbacks."""
 
-        def guarded(_: Consumer, partitions: list[TopicPartition]) -> None:
+        def guarded(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            if self._closing:
+                self._joining = False
+                return consumer.unassign()
             try:
-                callback(partitions)
-            except KafkaException as error:
-                self._failed = self._failed or error
+                return callback(partitions)
+            except Exception as error:
+                self._callback_error = self._callback_error or error
 
         return guarded
 
     def _assign(self, partitions: list[TopicPartition]) -> None:
-        """Restores the tables, then starts at the committed offsets.
+        """Restore the tables, then start at the committed offsets.
 
-        The order matters. A predecessor's last transaction may still be committing; asking for the
-        committed offsets waits until it has (KIP-447), so that the tables read afterwards hold its
-        rows."""
+        The order matters. The last transaction of the previous owner may still be committing. The
+        request for the committed offsets waits for its end (KIP-447), so that the tables read
+        afterwards have its rows.
+        """
         started = time.monotonic()
-        committed = self._committed(partitions)
-        for partition in committed:
-            if partition.error is not None:
-                raise KafkaException(partition.error)
-            if partition.offset < 0:
-                partition.offset = OFFSET_BEGINNING
-        self._restore([partition.partition for partition in partitions])
-        self._next.update({(p.topic, p.partition): p.offset for p in committed})
-        self._consumer.incremental_assign(committed)
-        self._precedence.assigned(committed)
-        self.on_assigned(frozenset(self._next))
-        rows = sum(len(table) for table in self.tables.values())
+        self._joining = False
+        self._own_ids.append(self._consumer.memberid() or "")
+        numbers = self._whole_numbers(partitions)
+        offsets = self._group.start_offsets(self._consumer, partitions)
+        restored = self._restore(numbers, {(p.topic, p.partition): p.offset for p in offsets})
+        self._consumer.assign(offsets)
+        self._assignments += 1
+        self._priority.on_assign(offsets, self._reader.offsets)
+        self._on_assigned(frozenset(self._next))
         log.info(
-            "%s: %d partitions assigned, %d rows held, after %.2f s",
+            "%s: partitions %s assigned, tables of %s restored, after %.2f s",
             self.spec.name,
-            len(partitions),
-            rows,
+            sorted(numbers),
+            sorted(restored),
             time.monotonic() - started,
         )
 
-    def _committed(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """The committed offsets, once no transaction is pending on them.
+    def _whole_numbers(self, partitions: list[TopicPartition]) -> set[int]:
+        """Return the partition numbers that are assigned in every input.
 
-        A broker that was killed can lose sight of one for good ("hanging transaction"): no marker
-        ever ends it, and the question is never answered. Every transaction that could still commit
-        has ended after the wait, so the last offsets that are certain are then taken instead.
-        Records may be taken again; the rules are idempotent, so an event can at most repeat with
-        its `event_id`.
+        Raises:
+            KafkaException: some input lacks a number that another has. Their tables would have two
+                owners.
         """
-        try:
-            return self._consumer.committed(partitions, timeout=2 * TRANSACTION_TIMEOUT_MS / 1000)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError._TIMED_OUT:
-                raise
-        log.error(
-            "%s: offsets pending for good: going on from the last certain ones; to end the hanging "
-            "transaction on __consumer_offsets see Kafka's kafka-transactions.sh find-hanging",
-            self.spec.name,
-        )
-        settings = self._consumer_settings(f"{self.cluster.prefix}linkstatus.{self.spec.name}")
-        certain = Consumer({**settings, "isolation.level": "read_uncommitted"}, logger=log)
-        try:
-            return certain.committed(partitions, timeout=10)
-        finally:
-            certain.close()
+        numbers = {p.partition for p in partitions}
+        inputs = {self.cluster.topic(topic) for topic in self.spec.step_of}
+        if {(p.topic, p.partition) for p in partitions} != set(product(inputs, numbers)):
+            raise _failure("the assignment is partial: `linkstatus topics check` names the cause")
+        return numbers
 
-    def _restore(self, partitions: list[int]) -> None:
-        """Reads the table's partitions, if there is a table, from their beginning to their end."""
-        if self.spec.table is None or self.spec.codec is None:
-            return
-        topic = self.cluster.topic(self.spec.table)
-        for number in partitions:
-            self.tables[number] = Partition(self.spec.codec)
-        reader = Consumer(
-            {
-                **self.cluster.librdkafka(),
-                "group.id": f"{self.cluster.prefix}linkstatus.{self.spec.name}.restore",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "fetch.queue.backoff.ms": 10,
-                # The end is told by an empty fetch: do not let the broker hold it back.
-                "fetch.wait.max.ms": 10,
-            }
-        )
-        try:
-            reader.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in partitions])
-            self._read_to_end(reader, set(partitions))
-        finally:
-            reader.close()
+    def _count_partitions(self) -> int:
+        """Return the number of partitions that all inputs and tables have. It also loads their
+        metadata, which makes the assignment quick. (In a callback of the consumer, `list_topics`
+        crashes confluent-kafka: it forgets the call around it.)
+        """
+        topics = self._consumer.list_topics(timeout=10).topics
+        of_stage = (*self.spec.step_of, *self.spec.table_topics)
+        names = [self.cluster.topic(topic) for topic in of_stage]
+        counts = {name: len(topics[name].partitions) for name in names if name in topics}
+        if len(counts) < len(set(names)) or len(set(counts.values())) != 1:
+            raise _failure(
+                f"the topics need the same number of partitions, and have {counts}: "
+                "`linkstatus topics check` names the differences"
+            )
+        return next(iter(counts.values()))
 
-    def _read_to_end(self, reader: Consumer, unfinished: set[int]) -> None:
-        quiet_since = time.monotonic()
-        while unfinished:
-            for message in reader.consume(10_000, 0.05):
-                quiet_since = time.monotonic()
-                number = message.partition()
-                if number is None:
-                    continue
-                error = message.error()
-                if error is None:
-                    self._take_row(number, message)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    unfinished.discard(number)
-                else:
-                    raise KafkaException(error)
-            if time.monotonic() - quiet_since > 30:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "restoring a table"))
+    def _restore(self, numbers: set[int], offsets: dict[tuple[str, int], int]) -> set[int]:
+        """Keep the tables of partitions that stayed ours, drop the others, and read what is
+        missing. Return the numbers that were read.
 
-    def _take_row(self, number: int, message: Message) -> None:
-        key = message.key()
-        if isinstance(key, bytes):
-            self.tables[number].restore(key, message.value())
+        A partition stayed ours if its committed offsets are those that this session committed.
+        """
+        held, self._next = self._next, offsets
+        moved = {
+            number
+            for (topic, number), offset in offsets.items()
+            if held.get((topic, number)) != offset
+        }
+        missing: dict[str, dict[int, TablePartition[Any]]] = {}
+        for name, table in self.spec.tables.items():
+            partitions = self.tables[name]
+            for number in partitions.keys() - (numbers - moved):
+                del partitions[number]
+            if absent := numbers - partitions.keys():
+                missing[table.topic] = {
+                    number: TablePartition(table.encode, table.decode) for number in absent
+                }
+        if missing:
+            self._reader.restore(missing)
+        for name, table in self.spec.tables.items():
+            self.tables[name].update(missing.get(table.topic, {}))
+        return moved
 
     def _revoke(self, partitions: list[TopicPartition]) -> None:
-        self._forget(partitions)
-        self._consumer.incremental_unassign(partitions)
+        """Stop until the next assignment, which tells which tables remain."""
+        self._assignments += 1
+        self._priority.on_revoke()
+        self._joining = not self._ending.is_set()
+        if not self._joining:
+            # Leave, in place of joining again.
+            self._consumer.unsubscribe()
+        self._consumer.unassign()
+        self._on_assigned(None)
 
     def _lose(self, partitions: list[TopicPartition]) -> None:
-        """The group went on without us: whoever has the partitions now may already have written."""
-        self._forget(partitions)
+        """End the session: the group went on without it, and other workers may have written."""
+        self._on_assigned(None)
         raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION, "partitions lost"))
 
-    def _forget(self, partitions: list[TopicPartition]) -> None:
-        for partition in partitions:
-            self._next.pop((partition.topic, partition.partition), None)
-            self.tables.pop(partition.partition, None)
-        self._precedence.gone(partitions)
-        self.on_assigned(frozenset(self._next))
-
-    def take(self, wait: float) -> list[Message]:
-        """The records at hand, at most a batch; waits for the first up to `wait` seconds."""
-        messages = self._consumer.consume(1, wait)
+    def consume(self, seconds: float) -> list[Message]:
+        """Return the available records, at most a batch. Wait up to `seconds` for the first."""
+        messages = self._consumer.consume(1, seconds)
+        assignments = self._assignments
         if messages and self.spec.batch_size > 1:
-            messages += self._consumer.consume(self.spec.batch_size - 1, 0)
-        if self._failed is not None:
-            raise self._failed
+            more = self._consumer.consume(self.spec.batch_size - 1, 0)
+            # After a revocation the first record may be another worker's. After an assignment it
+            # comes again: that starts at the committed offsets.
+            messages = [*messages, *more] if assignments == self._assignments else more
+        if self._callback_error is not None:
+            raise self._callback_error
         for message in messages:
             if message.error() is not None:
                 raise KafkaException(message.error())
-        if any((m.topic(), m.partition()) not in self._next for m in messages):
-            # A rebalance between the two calls took partitions away: their records are not ours.
-            messages = [m for m in messages if (m.topic(), m.partition()) in self._next]
-        self._precedence.took(messages)
+        self._priority.on_consume(messages)
         return messages
 
     def commit(self, batch: Batch) -> None:
-        """Outputs, table rows and offsets in one transaction. Raises if it is not known to have
-        committed.
+        """Commit outputs, table rows and offsets in one transaction.
+
+        If this raises, the transaction may or may not have committed.
         """
-        # Offsets are sent even if no record was taken: they are what fences off a worker that has
-        # lost its partitions without knowing.
-        offsets = _next_offsets(batch.messages) or _known(self._next)
+        # Without records the known offsets are sent: they fence off a worker that has lost its
+        # partitions and does not know it yet.
+        offsets = [
+            # The next owner finds in the metadata whose transaction may be pending.
+            TopicPartition(topic, number, offset, self._id)
+            for (topic, number), offset in (_next_offsets(batch.messages) or self._known()).items()
+        ]
         self._producer.begin_transaction()
         for output in batch.outputs:
-            self._produce(
-                self.cluster.topic(output.topic), output.key, output.value, output.headers
-            )
+            topic = self.cluster.topic(output.topic)
+            produce(self._producer, topic, output.value, output.key, headers=output.headers)
         self._produce_rows()
         if offsets:
             group = self._consumer.consumer_group_metadata()
             self._producer.send_offsets_to_transaction(offsets, group, 15)
         self._producer.commit_transaction(15)
         self._next.update({(o.topic, o.partition): o.offset for o in offsets})
-        for table in self.tables.values():
-            table.commit()
+        for tables in self.tables.values():
+            for table in tables.values():
+                table.commit()
+
+    def _known(self) -> dict[tuple[str, int], int]:
+        return {partition: offset for partition, offset in self._next.items() if offset >= 0}
 
     def _produce_rows(self) -> None:
-        if self.spec.table is None:
-            return
-        topic = self.cluster.topic(self.spec.table)
-        for number, table in self.tables.items():
-            for key, value in table.changes():
-                self._produce(topic, key, value, None, number)
+        for name, table in self.spec.tables.items():
+            topic = self.cluster.topic(table.topic)
+            for number, rows in self.tables[name].items():
+                for key, value in rows.changes().items():
+                    produce(self._producer, topic, value, key, partition=number)
 
-    def _produce(
-        self, topic: str, key: bytes | None, value: bytes | None, headers: Any, partition: int = -1
-    ) -> None:
-        while True:
-            try:
-                self._producer.produce(topic, value, key, partition, headers=headers)
-                return
-            except BufferError:
-                # The local queue is full: let deliveries happen, then go on.
-                self._producer.poll(0.05)
+    def end_joining(self, seconds: float) -> None:
+        """Wait until a rebalance under way has ended, for so many seconds at most.
+
+        A broker handles the requests of a connection in their order, so a member that leaves while
+        it joins is in the new generation, and makes it invalid at once. Then librdkafka lets all
+        other members wait until a second has passed since their last join.
+        """
+        self._closing = True
+        deadline = time.monotonic() + seconds
+        while self._joining and time.monotonic() < deadline:
+            self._consumer.consume(1, 0.05)
 
     def close(self) -> None:
-        """Leaves the group and aborts what is open. What was pending in memory never was."""
-        for table in self.tables.values():
-            table.abort()
-        self.tables.clear()
+        """Leave the group, and abort the open transaction and the pending rows."""
+        self._closing = True
+        for tables in self.tables.values():
+            tables.clear()
         try:
             self._producer.abort_transaction(5)
-        except (KafkaException, AttributeError) as error:
-            # Nothing open, fenced, or the broker is away: the next session's fencing aborts it.
+        except KafkaException as error:
+            # No transaction is open, or the session is fenced, or the broker is away. The next
+            # session's producer then aborts it.
             log.debug("%s: no abort: %s", self.spec.name, error)
-        consumer = getattr(self, "_consumer", None)
-        if consumer is not None:
-            consumer.close()
+        self._consumer.close()
+        self._reader.close()
+        # The consumer's callbacks refer to the session: without this, both and the producer's
+        # threads would live until a full garbage collection.
+        del self._consumer, self._producer, self._priority, self._reader, self._group
 
 
-def _next_offsets(messages: list[Message]) -> list[TopicPartition]:
-    """For every partition in the batch, the offset after its last record (they come in order)."""
+def _failure(message: str) -> KafkaException:
+    return KafkaException(KafkaError(KafkaError._INVALID_ARG, message))
+
+
+def _next_offsets(messages: list[Message]) -> dict[tuple[str, int], int]:
+    """Return for each partition in the batch the offset after its last record."""
     last = {(message.topic(), message.partition()): message.offset() for message in messages}
-    return [
-        TopicPartition(topic, partition, offset + 1)
+    return {
+        (topic, partition): offset + 1
         for (topic, partition), offset in last.items()
         if topic is not None and partition is not None and offset is not None
-    ]
-
-
-def _known(offsets: dict[tuple[str, int], int]) -> list[TopicPartition]:
-    return [TopicPartition(t, p, offset) for (t, p), offset in offsets.items() if offset >= 0]
+    }

@@ -1,14 +1,14 @@
-"""A stage: a Faust service that feeds one agent with transactional batches from a thread of its
-own.
-"""
+"""A stage: a Faust service that feeds its agents with transactional batches, in its own thread."""
 
 import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import CancelledError
-from concurrent.futures import TimeoutError as NotYet
+from collections import deque
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as NotFinished
+from contextlib import closing, suppress
+from functools import partial
 from typing import Any
 
 import faust
@@ -17,11 +17,13 @@ from mode import Service
 from prometheus_client import Counter, Histogram
 
 from connectors import tracing
-from connectors.kafka import Cluster
-from schemas.topics import all_topics
+from connectors.kafka.cluster import Cluster
+from connectors.kafka.progress import Trouble
 from streams.engine.batch import Batch
-from streams.engine.session import Session, StageSpec
-from streams.engine.table import Partition
+from streams.engine.group import NameTaken
+from streams.engine.session import Partitions, Session
+from streams.engine.spec import StageSpec
+from streams.engine.table import TablePartition
 
 log = logging.getLogger(__name__)
 
@@ -31,135 +33,180 @@ BATCH_SECONDS = Histogram(
     "linkstatus_stage_batch_seconds", "From records taken to transaction committed.", ["stage"]
 )
 
-_LONGEST_PAUSE = 2.0
-# A thread that waits for an absent broker cannot be interrupted: it ends with the process, and what
-# it had in hand never was.
-_ENDING_SECONDS = 8.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+# A session that lasts so long resets the pause before the next one.
+_STABLE_SECONDS = 10
+# So many failed sessions without a commit between them make the worker unready.
+_MANY_FAILURES = 3
+# A thread that waits for an absent broker cannot be interrupted. After this time it ends with the
+# process, and its batch is not committed.
+_STOP_SECONDS = 8.0
+# How long a stage that ends waits for the end of a rebalance.
+_REBALANCE_SECONDS = 3.0
+# How long a stage waits for the worker's others before it joins.
+_TOGETHER_SECONDS = 3.0
 
 
 class Stage(Service):
-    """Between Kafka and an agent: `channel` is what the agent is registered on."""
+    """Between Kafka and its agents. The agent of each step listens on the step's channel.
 
-    def __init__(self, app: faust.App, spec: StageSpec, cluster: Cluster, instance: str) -> None:
+    `partitions` are the topics (with prefix) and numbers that the stage holds now. `joined` tells
+    whether it is in its group and knows them, `committed` how many records it has committed, and
+    `trouble` how its last session failed. The stages of a worker share `start`, to join together:
+    each join is a rebalance, in which the whole group stands still.
+    """
+
+    def __init__(
+        self,
+        app: faust.App,
+        spec: StageSpec,
+        cluster: Cluster,
+        instance: str,
+        number: int = 0,
+        start: threading.Barrier | None = None,
+    ) -> None:
         super().__init__()
         self.app = app
         self.spec = spec
-        self.channel: Any = app.channel(maxsize=1)
-        self.tables: dict[int, Partition[Any]] = {}
-        self._partitions: frozenset[tuple[str, int]] = frozenset()
+        self.tag = f"{spec.name}-{number}"
+        self.channels: dict[str, Any] = {step.name: app.channel(maxsize=1) for step in spec.steps}
+        self.tables: dict[str, dict[int, TablePartition[Any]]] = {name: {} for name in spec.tables}
+        self.partitions: Partitions = frozenset()
         self.joined = False
-        # How many records the thread has committed.
         self.committed = 0
+        # Sessions that failed since the last commit.
+        self._failures = 0
+        self.trouble = Trouble()
         self._cluster = cluster
-        self._codecs = {cluster.topic(t.name): t.codec for t in all_topics(()) if t.codec}
-        self._instance = instance
+        self._instance = f"{instance}.{number}"
+        self._start = start
+        # The last ids that this stage has had in its group.
+        self._member_ids: deque[str] = deque(maxlen=10)
         self._tick: int | None = None
-        self._ending = threading.Event()
-        self._end_by = 0.0
-        self._thread = threading.Thread(target=self._run, name=f"stage-{spec.name}", daemon=True)
+        self._stopping = threading.Event()
+        self._stop_by = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"stage-{self.tag}", daemon=True)
+
+    def why_not_ready(self) -> str | None:
+        """Return why the stage cannot do its work now, or None."""
+        failing = time.monotonic() - self.trouble.at < _STABLE_SECONDS
+        error, failures = self.trouble.text, self._failures
+        if failing and failures >= _MANY_FAILURES:
+            return f"{self.tag}: {failures} sessions have failed; the last one: {error}"
+        return None if self.joined else f"{self.tag}: not joined ({error})"
 
     async def on_started(self) -> None:
-        """Starts the thread, in the event loop that runs the app."""
-        self._running = asyncio.get_running_loop()
+        self._agent_loop = asyncio.get_running_loop()
         self._thread.start()
 
     def end_soon(self) -> None:
-        """Takes no further batch; `stop` then waits for the one in hand, not for long."""
-        if not self._ending.is_set():
-            self._end_by = time.monotonic() + _ENDING_SECONDS
-            self._ending.set()
+        """Start no further batch."""
+        if not self._stopping.is_set():
+            self._stop_by = time.monotonic() + _STOP_SECONDS
+            self._stopping.set()
 
     async def on_stop(self) -> None:
-        """Lets the batch in hand finish, leaves the group."""
+        """Wait for the current batch, but not for long, and leave the group."""
         self.end_soon()
-        left = max(0.0, self._end_by - time.monotonic())
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.join, left)
+        seconds = max(0.0, self._stop_by - time.monotonic())
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join, seconds)
 
     def tick(self, now: int) -> None:
-        """Asks for a batch at time `now` (microseconds) even if no record comes: for time-driven
-        work.
-        """
+        """Request a batch with tick `now` (microseconds), even if no record comes."""
         self._tick = now
 
-    def holds(self) -> list[tuple[str, int]]:
-        """Topic (with prefix) and number of the partitions this stage now has."""
-        return list(self._partitions)
-
     def _run(self) -> None:
-        pause = 0.1
-        while not self._ending.is_set():
-            joined_at = time.monotonic()
+        pause = _FIRST_PAUSE
+        while not self._stopping.is_set():
+            started = time.monotonic()
             try:
-                self._session()
+                self._run_session()
             except Exception as error:
                 REJOINS.labels(self.spec.name).inc()
-                log.warning(
-                    "%s: rejoining after %s",
-                    self.spec.name,
-                    error,
-                    exc_info=not isinstance(error, KafkaException),
-                )
-            if time.monotonic() - joined_at > 10:
-                pause = 0.1
-            self._ending.wait(pause)
+                unexpected = not isinstance(error, KafkaException | NameTaken)
+                log.warning("%s: rejoining after %s", self.spec.name, error, exc_info=unexpected)
+                self._failures += 1
+                self.trouble.note(error)
+            if time.monotonic() - started > _STABLE_SECONDS:
+                pause = _FIRST_PAUSE
+            self._stopping.wait(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _session(self) -> None:
-        session = Session(self.spec, self._cluster, self._instance, self.tables, self._on_assigned)
+    def _run_session(self) -> None:
+        session = Session(
+            self.spec,
+            self._cluster,
+            self._instance,
+            self.tables,
+            self._on_assigned,
+            self._stopping,
+            self._member_ids,
+        )
         try:
-            session.open()
-            while not self._ending.is_set():
-                self._round(session)
+            with closing(session):
+                self._await_others()
+                session.join()
+                while not self._stopping.is_set():
+                    self._run_round(session)
+                session.end_joining(_REBALANCE_SECONDS)
         finally:
-            self.joined = False
-            self._partitions = frozenset()
-            session.close()
+            self._on_assigned(None)
 
-    def _on_assigned(self, partitions: frozenset[tuple[str, int]]) -> None:
-        self._partitions = partitions
-        self.joined = True
+    def _await_others(self) -> None:
+        """Wait for the worker's other stages before the first join."""
+        start, self._start = self._start, None
+        if start is not None:
+            # Without them after a time: the next rebalance is theirs.
+            with suppress(threading.BrokenBarrierError):
+                start.wait(_TOGETHER_SECONDS)
 
-    def _round(self, session: Session) -> None:
-        messages = session.take(0.25)
-        self._learn(messages)
+    def _on_assigned(self, partitions: Partitions | None) -> None:
+        self.partitions = partitions or frozenset()
+        self.joined = partitions is not None
+
+    def _run_round(self, session: Session) -> None:
+        messages = session.consume(0.25)
+        if messages:
+            self._run_batch(session, messages)
         tick, self._tick = self._tick, None
-        if not messages and tick is None:
-            return
-        began = time.time_ns()
+        if tick is not None and self.partitions:
+            self._run_batch(session, [], tick)
+
+    def _run_batch(
+        self, session: Session, messages: list[Message], tick: int | None = None
+    ) -> None:
+        started = time.time_ns()
+        batch = Batch(
+            self.spec, messages, self.tables, self._cluster.prefix, session.partition_count, tick
+        )
+        self.spec.prepare(batch)
         with BATCH_SECONDS.labels(self.spec.name).time():
-            batch = Batch(self.spec.name, messages, self.tables, self._cluster.prefix, tick)
-            self._hand_over(batch)
-            if messages or batch.outputs:
+            batch.walk(partial(self._await_agent, batch))
+            if batch.is_to_commit():
                 session.commit(batch)
         self.committed += len(messages)
+        self._failures = 0
         RECORDS.labels(self.spec.name).inc(len(messages))
         batch.committed()
-        if tracing.on():
-            tracing.handled(self.spec.name, messages, began, time.time_ns())
+        if tracing.enabled():
+            tracing.add_record_spans(self.spec.name, messages, started, time.time_ns())
 
-    def _learn(self, messages: Sequence[Message]) -> None:
-        """What the records were written with, asked from here: whoever knows may take long, and the
-        agents' loop serves the probes too. Raises SchemaAway.
-        """
-        for message in messages:
-            codec = self._codecs.get(message.topic() or "")
-            if codec is not None:
-                codec.learn(message.value())
-
-    def _hand_over(self, batch: Batch) -> None:
-        """Gives the batch to the agent and waits for its end. Raises what the agent raised."""
-        putting = asyncio.run_coroutine_threadsafe(self._put(batch), self._running)
+    def _await_agent(self, batch: Batch, step: str) -> None:
+        """Give the batch to the step's agent and wait for its end. Raise what the agent raised."""
+        batch.finished = Future()
+        putting = asyncio.run_coroutine_threadsafe(self._put(batch, step), self._agent_loop)
         while True:
             try:
                 batch.finished.result(0.5)
                 return
-            except NotYet:
-                if self._ending.is_set() and self.should_stop:
+            except NotFinished:
+                if self._stopping.is_set() and self.should_stop:
                     putting.cancel()
                     raise CancelledError from None
 
-    async def _put(self, batch: Batch) -> None:
-        # A batch put before the agent listens would be heard by nobody.
-        while not self.channel.subscriber_count:
+    async def _put(self, batch: Batch, step: str) -> None:
+        channel = self.channels[step]
+        # Without a subscriber the channel would drop the batch.
+        while not channel.subscriber_count:
             await asyncio.sleep(0.01)
-        await self.channel.put(batch)
+        await channel.put(batch)

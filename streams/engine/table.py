@@ -1,79 +1,90 @@
-"""A table's partition in memory: the newest row of every key of one compacted topic's partition."""
+"""One partition of a stage's table in memory: the newest row of each key of a compacted topic."""
 
-from collections.abc import Iterator
-from typing import Generic, TypeVar
-
-from schemas.codec import Codec
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-# Decoded rows kept beside the encoded ones; a row that is not here is decoded again when asked for.
+# What a `put` replaces where nothing was pending.
+_NOTHING: Final = object()
+# The most decoded rows kept besides the encoded ones. Other rows are decoded when they are needed.
 _HOT_ROWS = 20_000
 
 
-class Partition(Generic[T]):
-    """Rows stay encoded, as they are in the topic: a million links then take a fifth of the memory
-    that decoded ones would, and a restore needs no decoding.
+class TablePartition(Generic[T]):
+    """Rows stay encoded, as in the topic: a million links then need a fifth of the memory that
+    decoded rows need, and a restore decodes nothing.
 
-    Writes are pending until the transaction that carries them has committed: what Kafka does not
-    have, memory does not have either."""
+    Writes are pending until their transaction has committed: memory never has what Kafka lacks. A
+    row None is a deletion."""
 
-    def __init__(self, codec: Codec[T]) -> None:
-        self._codec = codec
+    def __init__(self, encode: Callable[[T], bytes], decode: Callable[[bytes], T]) -> None:
+        self._encode = encode
+        self._decode = decode
         self._rows: dict[bytes, bytes] = {}
         self._hot: dict[bytes, T] = {}
-        self._pending: dict[bytes, T] = {}
-        self._encoded: dict[bytes, bytes] = {}
+        self._pending: dict[bytes, T | None] = {}
+        self._encoded: dict[bytes, bytes | None] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def get(self, key: bytes) -> T | None:
-        """The newest row of `key`, pending writes included."""
-        row = self._pending.get(key)
-        if row is None:
-            row = self._hot.get(key)
-        if row is None:
-            encoded = self._rows.get(key)
-            if encoded is None:
-                return None
-            row = self._codec.decode(encoded)
-            self._keep_hot(key, row)
+    def get(self, key: bytes, *, keep: bool = True) -> T | None:
+        """Return the newest row of `key`, pending writes included. With `keep=False` its decoded
+        form is not kept: for a row that is not needed again.
+        """
+        if key in self._pending:
+            return self._pending[key]
+        row = self._hot.get(key)
+        if row is None and (encoded := self._rows.get(key)) is not None:
+            row = self._decode(encoded)
+            if keep:
+                self._keep_hot(key, row)
         return row
 
-    def put(self, key: bytes, row: T) -> T | None:
-        """Makes `row` the pending row of `key`; returns the pending row it replaces."""
-        replaced = self._pending.get(key)
+    def put(self, key: bytes, row: T | None) -> Any:
+        """Make `row` the pending row of `key`. Return what `undo` needs."""
+        replaced = self._pending.get(key, _NOTHING)
         self._pending[key] = row
         return replaced
 
-    def undo(self, key: bytes, replaced: T | None) -> None:
-        """Takes a `put` back."""
-        if replaced is None:
+    def undo(self, key: bytes, replaced: Any) -> None:
+        """Undo a `put` that returned `replaced`."""
+        if replaced is _NOTHING:
             del self._pending[key]
         else:
             self._pending[key] = replaced
 
-    def changes(self) -> Iterator[tuple[bytes, bytes]]:
-        """The pending rows, encoded, one a key: to be sent in the transaction."""
-        for key, row in self._pending.items():
-            encoded = self._encoded[key] = self._codec.encode(row)
-            yield key, encoded
+    def encode_pending(self) -> int:
+        """Encode the pending rows, for `changes`. Return the size of the largest, key included."""
+        self._encoded = {
+            key: None if row is None else self._encode(row) for key, row in self._pending.items()
+        }
+        return max((len(key) + len(row or b"") for key, row in self._encoded.items()), default=0)
+
+    def size(self, key: bytes, row: T | None) -> int:
+        """Return the bytes that the row needs, key included."""
+        return len(key) + (0 if row is None else len(self._encode(row)))
+
+    def changes(self) -> Mapping[bytes, bytes | None]:
+        """Return the encoded pending rows by their keys, for the transaction."""
+        return self._encoded
 
     def commit(self) -> None:
-        """The transaction has committed: pending rows become rows."""
-        self._rows.update(self._encoded)
+        """Keep the pending rows: the transaction has committed."""
         for key, row in self._pending.items():
-            self._keep_hot(key, row)
+            self.restore(key, self._encoded[key])
+            if row is not None:
+                self._keep_hot(key, row)
         self.abort()
 
     def abort(self) -> None:
-        """The transaction has not committed: pending rows never were."""
+        """Drop the pending rows: the transaction has not committed."""
         self._pending = {}
         self._encoded = {}
 
     def restore(self, key: bytes, value: bytes | None) -> None:
-        """A row read from the compacted topic; None deletes it."""
+        """Store a row read from the compacted topic. None deletes the row."""
         self._hot.pop(key, None)
         if value is None:
             self._rows.pop(key, None)
@@ -81,15 +92,15 @@ class Partition(Generic[T]):
             self._rows[key] = value
 
     def committed_keys(self) -> list[bytes]:
-        """The keys of all committed rows, for a scan."""
+        """Return the keys of all committed rows."""
         return list(self._rows)
 
     def pending_keys(self) -> list[bytes]:
-        """The keys of the rows whose transaction has not committed yet."""
+        """Return the keys of the rows whose transaction has not committed yet."""
         return list(self._pending)
 
     def encoded(self, key: bytes) -> bytes | None:
-        """The committed row as it is in the topic."""
+        """Return the committed row as it is in the topic."""
         return self._rows.get(key)
 
     def _keep_hot(self, key: bytes, row: T) -> None:

@@ -1,4 +1,4 @@
-"""What the four providers send in the life of one link: bodies as their documents print them."""
+"""The callbacks of the four providers in the life of one link, as their documents print them."""
 
 import hmac
 import json
@@ -45,8 +45,8 @@ def ping(rng: random.Random, at: int) -> Iterator[Sent]:
     ending = "EXPIRED" if rng.random() < 0.15 else "COMPLETED"
 
     def claim(status: str) -> Sent:
-        said = {"payment_link_id": link_id, "status": status, "occured_at": _stamp(at)}
-        return Sent("ping", _json(said), link_id=link_id)
+        payload = {"payment_link_id": link_id, "status": status, "occured_at": _stamp(at)}
+        return Sent("ping", _json(payload), link_id=link_id)
 
     def answer(status: str, claimed: str) -> Sent:
         link: dict[str, Any] = {
@@ -71,22 +71,22 @@ def ping(rng: random.Random, at: int) -> Iterator[Sent]:
 
 
 def peach(rng: random.Random, at: int) -> Iterator[Sent]:
-    """Signed webhooks; now and then a Checkout event, a broken body or a word nobody knows."""
+    """Signed webhooks; sometimes a Checkout event, a broken body or an unknown word."""
     link_id, luck = uuid4(rng), rng.random()
 
-    def said(status: str, **more: str) -> Sent:
+    def webhook(status: str, **more: str) -> Sent:
         body = _json({"status": status, "paymentId": link_id, **more})
         return Sent("peach", body, True, link_id, headers=peach_headers(body, uuid4(rng), at))
 
-    yield said("initiated", url=f"https://l.ppay.io/{rng.getrandbits(64):016x}")
-    yield from (said("opened"), said("processing"))
+    yield webhook("initiated", url=f"https://l.ppay.io/{rng.getrandbits(64):016x}")
+    yield from (webhook("opened"), webhook("processing"))
     registration = f"{rng.getrandbits(128):032x}"
-    last = said("completed", paymentBrand="VISA", registrationId=registration)
+    last = webhook("completed", paymentBrand="VISA", registrationId=registration)
     if luck < 0.2:
-        last = said("expired" if luck < 0.1 else "cancelled")
+        last = webhook("expired" if luck < 0.1 else "cancelled")
     yield last
     if luck > 0.98:
-        yield said("reversed")
+        yield webhook("reversed")
     elif luck > 0.97:
         body = last.body[:-1] + b",}"
         yield last._replace(body=body, headers=peach_headers(body, uuid4(rng), at))
@@ -122,10 +122,10 @@ def truelayer(rng: random.Random, at: int) -> Iterator[Sent]:
     link_id, payment_id = f"{rng.getrandbits(64):011x}", uuid4(rng)
 
     def event(kind: str, **more: object) -> Sent:
-        said = {"type": kind, "event_version": 1, "event_id": uuid4(rng), **more}
+        payload = {"type": kind, "event_version": 1, "event_id": uuid4(rng), **more}
         stamp = ("x-tl-webhook-timestamp", _stamp(at))
         headers = (("tl-signature", f"{rng.getrandbits(2000):0500x}"), stamp)
-        return Sent("truelayer", _json(said), True, link_id, headers=headers)
+        return Sent("truelayer", _json(payload), True, link_id, headers=headers)
 
     def paid(step: str) -> Sent:
         method = {
@@ -140,8 +140,8 @@ def truelayer(rng: random.Random, at: int) -> Iterator[Sent]:
     created = {"id": payment_id, "created_at": _stamp(at)}
     yield event("payment_link_payment_created", payment_link_id=link_id, payment=created)
     yield from (paid("authorized"), paid("executed"))
-    # Both ends of a link would race through join and past it, and the kinds of settlement told
-    # depend on which comes first. So that all engines must tell the same, a link has one of them.
+    # Two ends of one link would race, one through `join` and one past it, and the kinds of
+    # settlement depend on the winner. One end per link makes all engines emit the same.
     last = paid("settled")
     if rng.random() < 0.3:
         more = {"disabled_reason": "fulfilled", "disabled_at": _stamp(at)}
@@ -182,4 +182,5 @@ def ipint(rng: random.Random, at: int) -> Iterator[Sent]:
     yield from (answer(ending, "PAID" if ending == "COMPLETED" else ending), claim)
 
 
-LIVES: tuple[Callable[[random.Random, int], Iterator[Sent]], ...] = (ping, peach, truelayer, ipint)
+Lifecycle = Callable[[random.Random, int], Iterator[Sent]]
+LIFECYCLES: tuple[Lifecycle, ...] = (ping, peach, truelayer, ipint)

@@ -1,45 +1,50 @@
-"""What an engine's process is told, and how it tells when its first record came."""
+"""The process of an engine: its environment, and what it reports."""
 
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from connectors.kafka import Cluster
+from connectors.kafka.cluster import Cluster
 
 
 @dataclass(slots=True)
-class Told:
-    """Cluster, and a folder of the process's own for state and for its word."""
+class Child:
+    """Cluster, and the folder of the process for its state and its report."""
 
     cluster: Cluster
     folder: Path
-    silent: bool = True
+    waiting: bool = True
 
     @classmethod
-    def here(cls) -> "Told":
-        """What the parent put into the environment."""
-        cluster = Cluster(os.environ["BENCH_BROKERS"], os.environ["BENCH_PREFIX"])
-        return cls(cluster, Path(os.environ["BENCH_FOLDER"]))
+    def here(cls) -> "Child":
+        """Read the environment that the parent has set."""
+        brokers, prefix, folder = (
+            os.environ[f"LINKSTATUS_{name}"] for name in ("BROKERS", "TOPIC_PREFIX", "DATA_DIR")
+        )
+        return cls(Cluster(brokers, prefix), Path(folder))
 
-    def environment(self) -> dict[str, str]:
-        return {
-            "BENCH_BROKERS": self.cluster.brokers,
-            "BENCH_PREFIX": self.cluster.prefix,
-            "BENCH_FOLDER": str(self.folder),
-        }
+    def record_taken(self) -> None:
+        """Report the first record: the run starts with it."""
+        if self.waiting:
+            self.waiting = False
+            self._report.write_text(f"{time.time()} {time.process_time()}")
 
-    def took(self) -> None:
-        """A record was taken. With the first one the process's time starts."""
-        if self.silent:
-            self.silent = False
-            self._word.write_text(repr(time.time()))
+    def first_record(self) -> tuple[float, float] | None:
+        """Return the time of the first record (seconds since the epoch), and the CPU seconds used
+        before it; None before the first record.
+        """
+        text = self._report.read_text() if self._report.exists() else ""
+        if not text:
+            return None
+        at, cpu = text.split()
+        return float(at), float(cpu)
 
-    def took_at(self) -> float | None:
-        """When that was, in seconds since the epoch."""
-        text = self._word.read_text() if self._word.exists() else ""
-        return float(text) if text else None
+    def tick_took(self, cpu_seconds: float) -> None:
+        """Report a tick."""
+        with (self.folder / "ticks").open("a") as file:
+            file.write(f"{cpu_seconds}\n")
 
     @property
-    def _word(self) -> Path:
-        return self.folder / "took-at"
+    def _report(self) -> Path:
+        return self.folder / "first-record"

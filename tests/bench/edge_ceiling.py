@@ -3,15 +3,15 @@
 import asyncio
 
 import uvloop
-from starlette.applications import Starlette
 
-from connectors.edge.access import Access
-from connectors.edge.keys import KeySets
-from connectors.outward import http_client
-from connectors.process import http_server, probes, run
-from connectors.publish import Headers
-from connectors.receive import Edge, in_front, routes
+from connectors.http.access import Access
+from connectors.http.client import http_client
+from connectors.http.server import http_server, probes, run
+from connectors.receive.jwks import KeySets
+from connectors.receive.process import Edge, application
+from schemas.headers import Headers
 from streams import settings
+from tests.support.codecs import CODECS
 
 
 class Nowhere:
@@ -26,10 +26,17 @@ class Nowhere:
 async def serve() -> None:
     here = settings.load()
     async with http_client() as client:
-        tokens = dict.fromkeys(here.providers())
-        edge = Edge(here.providers(), tokens, Nowhere(), KeySets(client), Access(None, local=True))
-        app = Starlette(routes=[*routes(edge), *probes(lambda: None)])
-        await run(http_server(in_front(edge, app), here.address()), [_idle])
+        tokens = dict.fromkeys(here.existing_providers())
+        edge = Edge(
+            here.existing_providers(),
+            tokens,
+            Nowhere(),
+            CODECS,
+            KeySets(client),
+            Access("127.0.0.1"),
+        )
+        app = application(edge, probes(lambda: None))
+        await run(http_server(app, here.address()), [_idle])
 
 
 async def _idle() -> None:

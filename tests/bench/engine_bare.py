@@ -1,19 +1,20 @@
 """The ceiling: a bare confluent-kafka transactional loop with plain dicts as state.
 
-No restore, no rebalance, no recovery: nobody should run this. It shows what client, broker and
-handlers leave to gain. A thread a stage; `--in-turn` takes them all in one thread, which was
-slower."""
+Do not use it: it has no restore, no rebalance and no recovery. It shows the limit that client,
+broker and handlers set. Each stage has a thread: one thread for all was slower.
+"""
 
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, cast
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
-from connectors.kafka import Cluster
-from tests.bench.child import Told
-from tests.bench.job import INPUTS, TABLES, Hand, Handler, handlers
+from connectors.kafka.cluster import Cluster
+from streams.agents.stages import TABLES
+from tests.bench.child import Child
+from tests.bench.job import INPUTS, FakeBatch, Handler, handlers
+from tests.support.codecs import CODECS
 
 _BATCH = 2000
 _CONSUMER = {
@@ -40,7 +41,7 @@ class Loop:
     ) -> None:
         self._stage, self._cluster, self._handle, self._took = stage, cluster, handle, took
         table = TABLES.get(stage)
-        self._codec = table.codec if table else None
+        self._schema = table.schema if table else None
         self._table = cluster.topic(table.name) if table else ""
         self._rows: dict[int, dict[bytes, Any]] = {}
         name = f"{cluster.prefix}{stage}"
@@ -56,36 +57,35 @@ class Loop:
         names = [cluster.topic(topic.name) for topic in INPUTS[stage]]
         self._consumer.subscribe(names, on_assign=on_assign)
 
-    def turn(self, wait: float) -> int:
-        """One batch, if there are records; how many there were."""
-        messages = self._consumer.consume(1, wait)
-        if messages:
-            self._took()
-            messages += self._consumer.consume(_BATCH - 1, 0)
-            self._commit(messages, self._handled(messages))
-        return len(messages)
+    def run(self) -> None:
+        """Handle batches without end."""
+        while True:
+            if messages := self._consumer.consume(1, 0.25):
+                self._took()
+                messages += self._consumer.consume(_BATCH - 1, 0)
+                self._commit(messages, self._handled(messages))
 
-    def _handled(self, messages: list[Message]) -> Hand:
-        hand = Hand(self._stage, self._cluster.prefix, self._rows)
+    def _handled(self, messages: list[Message]) -> FakeBatch:
+        batch = FakeBatch(self._stage, self._cluster.prefix, self._rows)
         for message in messages:
             if message.error():
                 raise KafkaException(message.error())
-            hand.do(self._handle, message)
-            for (number, key), row in hand.rows.items():
+            batch.handle(self._handle, message)
+            for (number, key), row in batch.rows.items():
                 self._rows[number][key] = row
-        return hand
+        return batch
 
-    def _commit(self, messages: list[Message], hand: Hand) -> None:
+    def _commit(self, messages: list[Message], batch: FakeBatch) -> None:
         topic = self._cluster.topic
         producer = self._producer
         producer.begin_transaction()
-        for output in hand.outputs:
+        for output in batch.outputs:
             producer.produce(
                 topic(output.topic), output.value, output.key, headers=cast("Any", output.headers)
             )
-        for (number, key), row in hand.rows.items():
-            if self._codec:
-                producer.produce(self._table, self._codec.encode(row), key, number)
+        for (number, key), row in batch.rows.items():
+            if self._schema:
+                producer.produce(self._table, CODECS.encode(self._schema, row), key, number)
         last: dict[Any, Any] = {(m.topic(), m.partition()): m.offset() for m in messages}
         offsets = [TopicPartition(name, number, last[name, number] + 1) for name, number in last]
         group = self._consumer.consumer_group_metadata()
@@ -94,20 +94,10 @@ class Loop:
 
 
 def main() -> None:
-    told = Told.here()
-    loops = [Loop(stage, told.cluster, handle, told.took) for stage, handle in handlers().items()]
-    if "--in-turn" not in sys.argv:
-        threads = [threading.Thread(target=_forever, args=([loop], 0.25)) for loop in loops]
-        for thread in threads:
-            thread.start()
-    else:
-        _forever(loops, 0.001)
-
-
-def _forever(loops: list[Loop], wait: float) -> None:
-    while True:
-        for loop in loops:
-            loop.turn(wait)
+    child = Child.here()
+    for stage, handler in handlers().items():
+        loop = Loop(stage, child.cluster, handler, child.record_taken)
+        threading.Thread(target=loop.run).start()
 
 
 if __name__ == "__main__":

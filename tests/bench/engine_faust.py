@@ -1,4 +1,4 @@
-"""The same job in stock Faust, as its documentation has it: topics, agents, tables; one by one.
+"""The same job in stock Faust, as in its documentation: topics, agents, tables, one by one.
 
 At least once, with the memory store: its exactly-once and RocksDB are slower still. Rows are kept
 as Faust keeps them, as JSON in a changelog of its own; `link-status` is produced besides.
@@ -11,20 +11,23 @@ import faust
 from faust.types import StreamT
 
 from schemas import topics
-from tests.bench.child import Told
-from tests.bench.job import INPUTS, TABLES, Hand, Handler, Taken, handlers
+from schemas.codec import LINK_STATUS
+from streams.agents.stages import TABLES
+from tests.bench.child import Child
+from tests.bench.job import INPUTS, AnyPartition, FakeBatch, Handler, Record, handlers
+from tests.support.codecs import CODECS
 
 _PARTITIONS = 8
 
 
-def build(told: Told) -> faust.App:
-    """The app with an agent for each stage."""
-    cluster = told.cluster
+def build(child: Child) -> faust.App:
+    """Return the app, with an agent for each stage."""
+    cluster = child.cluster
     app = faust.App(
         f"{cluster.prefix}faust",
         broker=f"kafka://{cluster.brokers}",
         store="memory://",
-        datadir=str(told.folder),
+        datadir=str(child.folder),
         web_enabled=False,
         topic_partitions=_PARTITIONS,
         topic_replication_factor=1,
@@ -41,7 +44,7 @@ def build(told: Told) -> faust.App:
     outlets = {one.name: topic(one.name) for one in topics.SHARED}
     for stage, handle in handlers().items():
         inputs = topic(*(one.name for one in INPUTS[stage]))
-        _add_agent(app, stage, inputs, handle, outlets, told)
+        _add_agent(app, stage, inputs, handle, outlets, child)
 
     return app
 
@@ -52,22 +55,24 @@ def _add_agent(
     inputs: Any,
     handle: Handler,
     outlets: dict[str, Any],
-    told: Told,
+    child: Child,
 ) -> None:
-    table: Any = app.Table(stage, key_type=bytes, partitions=_PARTITIONS) if _kept(stage) else None
-    tables = _Same(table)
+    kept = stage in TABLES
+    table: Any = app.Table(stage, key_type=bytes, partitions=_PARTITIONS) if kept else None
+    # A Faust table itself knows the partition of the current record.
+    tables = AnyPartition(table)
 
     async def work(stream: StreamT[bytes]) -> None:
         async for event in stream.events():
-            told.took()
-            hand = Hand(stage, told.cluster.prefix, tables)
-            hand.do(handle, _taken(event.message))
-            for (_, key), row in hand.rows.items():
+            child.record_taken()
+            batch = FakeBatch(stage, child.cluster.prefix, tables)
+            batch.handle(handle, _record(event.message))
+            for (_, key), row in batch.rows.items():
                 table[key] = row
                 if stage == "track":
-                    value = topics.LINK_STATUS.codec.encode(row)  # type: ignore[union-attr]
+                    value = CODECS.encode(LINK_STATUS, row)
                     await outlets[topics.LINK_STATUS.name].send(key=key, value=value)
-            for output in hand.outputs:
+            for output in batch.outputs:
                 await outlets[output.topic].send(
                     key=output.key, value=output.value, headers=output.headers
                 )
@@ -76,23 +81,8 @@ def _add_agent(
     make(work)
 
 
-def _kept(stage: str) -> bool:
-    return stage in TABLES
-
-
-class _Same(dict[int, Any]):
-    """A Faust table knows by itself which partition the record in hand is of."""
-
-    def __init__(self, table: Any) -> None:
-        super().__init__()
-        self.table = table
-
-    def __missing__(self, number: int) -> Any:
-        return self.table
-
-
-def _taken(message: Any) -> Taken:
-    return Taken(
+def _record(message: Any) -> Record:
+    return Record(
         message.topic,
         message.partition,
         message.offset,
@@ -104,5 +94,5 @@ def _taken(message: Any) -> Taken:
 
 
 if __name__ == "__main__":
-    app = build(Told.here())
+    app = build(Child.here())
     faust.Worker(app, loglevel="WARNING", redirect_stdouts=False).execute_from_commandline()

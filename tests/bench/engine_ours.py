@@ -1,34 +1,34 @@
-"""Ours: `linkstatus work`, as it is. All that is added tells when the first record came."""
+"""Ours: `linkstatus work`, which also reports its first record and its ticks."""
 
+import time
 from typing import Any
 
-from streams import settings, work
+from streams import settings, worker
+from streams.agents.track import Track
+from streams.engine.batch import Batch
 from streams.engine.session import Session
-from tests.bench.child import Told
-from tests.bench.job import INPUTS, TABLES, providers
+from tests.bench.child import Child
+from tests.support.codecs import CODECS
 
 
 def main() -> None:
-    told = Told.here()
-    take = Session.take
+    child = Child.here()
+    consume, on_tick = Session.consume, Track.on_tick
 
-    def take_and_tell(session: Session, wait: float) -> Any:
-        messages = take(session, wait)
+    def consume_and_report(session: Session, seconds: float) -> Any:
+        messages = consume(session, seconds)
         if messages:
-            told.took()
+            child.record_taken()
         return messages
 
-    setattr(Session, "take", take_and_tell)  # noqa: B010 (mypy minds the plain way)
-    _same_job()
-    work.run(settings.load())
+    def tick_and_report(agent: Track, batch: Batch, now: int) -> None:
+        before = time.thread_time()
+        on_tick(agent, batch, now)
+        child.tick_took(time.thread_time() - before)
 
-
-def _same_job() -> None:
-    """The others' stages are those of the worker, or nothing here could be compared."""
-    for name, spec in work.specs(providers()).items():
-        table = TABLES[name].name if name in TABLES else None
-        if spec.inputs != tuple(topic.name for topic in INPUTS[name]) or spec.table != table:
-            raise SystemExit(f"tests/bench/job.py does not know the stage {name} as it is")
+    setattr(Track, "on_tick", tick_and_report)  # noqa: B010 (as below)
+    setattr(Session, "consume", consume_and_report)  # noqa: B010 (mypy rejects an assignment)
+    worker.run(settings.load(), CODECS)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,12 @@ from quixstreams import Application, message_context
 from quixstreams.models import Serializer
 
 from schemas import topics
+from schemas.codec import LINK_STATUS
+from streams.agents.stages import TABLES
 from streams.engine.batch import Output
-from tests.bench.child import Told
-from tests.bench.job import INPUTS, TABLES, Hand, Handler, Taken, handlers
+from tests.bench.child import Child
+from tests.bench.job import INPUTS, FakeBatch, Handler, Record, handlers
+from tests.support.codecs import CODECS
 
 # The fastest of 0.1, 0.25, 0.5, 1 and 2 s for this job; its default is 5 s.
 _COMMIT_SECONDS = float(os.environ.get("BENCH_QUIX_COMMIT", "0.5"))
@@ -28,7 +31,7 @@ class _Value(Serializer):  # type: ignore[misc]
 
 
 class _State:
-    """The row of the record's key, as the handlers ask for it."""
+    """The row of the record's key, as handlers read it."""
 
     def __init__(self) -> None:
         self.state: Any = None
@@ -37,8 +40,8 @@ class _State:
         return self.state.get("row")
 
 
-class _Same(dict[int, _State]):
-    """Quix gives the state of the record's own partition and key, whatever it is."""
+class _AnyPartition(dict[int, _State]):
+    """Quix gives the state of the partition and key of the current record."""
 
     def __missing__(self, number: int) -> _State:
         state = self[number] = _State()
@@ -46,23 +49,25 @@ class _Same(dict[int, _State]):
 
 
 def _step(
-    stage: str, handle: Handler, told: Told
+    stage: str, handle: Handler, child: Child
 ) -> tuple[Callable[..., list[Output]], Callable[..., list[Output]]]:
     """The stage as Quix calls it, without and with state."""
-    tables = _Same()
+    tables = _AnyPartition()
     table = TABLES.get(stage)
 
     def step(value: bytes, key: Any, timestamp: int, headers: Any) -> list[Output]:
-        told.took()
+        child.record_taken()
         at = message_context()
-        hand = Hand(stage, told.cluster.prefix, tables)
-        taken = Taken(at.topic, at.partition, at.offset, timestamp, key, value, [*(headers or ())])
-        hand.do(handle, taken)
-        for (number, row_key), row in hand.rows.items():
+        batch = FakeBatch(stage, child.cluster.prefix, tables)
+        record = Record(
+            at.topic, at.partition, at.offset, timestamp, key, value, [*(headers or ())]
+        )
+        batch.handle(handle, record)
+        for (number, row_key), row in batch.rows.items():
             tables[number].state.set("row", row)
             if table is topics.LINK_STATUS:
-                hand.send(table.name, row_key, topics.LINK_STATUS.codec.encode(row))  # type: ignore[union-attr]
-        return hand.outputs
+                batch.send(table.name, row_key, CODECS.encode(LINK_STATUS, row))
+        return batch.outputs
 
     def stateful(value: bytes, key: Any, timestamp: int, headers: Any, state: Any) -> list[Output]:
         tables[message_context().partition].state = state
@@ -72,19 +77,18 @@ def _step(
 
 
 def main() -> None:
-    told = Told.here()
-    cluster = told.cluster
+    child = Child.here()
+    cluster = child.cluster
     app = Application(
         cluster.brokers,
         consumer_group=f"{cluster.prefix}quix",
         processing_guarantee="exactly-once",
         auto_offset_reset="earliest",
         commit_interval=_COMMIT_SECONDS,
-        state_dir=told.folder / "state",
+        state_dir=child.folder / "state",
         auto_create_topics=True,
         consumer_poll_timeout=0.1,
-        # Else each of its many requests at an assignment waits behind an idle fetch: half a second
-        # a partition.
+        # By default each request at an assignment waits for an idle fetch: 0.5 s per partition.
         consumer_extra_config={"fetch.wait.max.ms": 20, "fetch.queue.backoff.ms": 10},
         producer_extra_config={"retry.backoff.ms": 1, "retry.backoff.max.ms": 100, "linger.ms": 5},
         loglevel=os.environ.get("BENCH_QUIX_LOG", "WARNING"),
@@ -99,7 +103,7 @@ def main() -> None:
         for name in _names()
     }
     for stage, handle in handlers().items():
-        step, stateful = _step(stage, handle, told)
+        step, stateful = _step(stage, handle, child)
         with_state = stage in TABLES
         for topic in INPUTS[stage]:
             frame = app.dataframe(known[topic.name]).apply(

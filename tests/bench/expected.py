@@ -1,4 +1,4 @@
-"""What must come out, by the pure rules alone, and how what came out is compared with it."""
+"""The outputs that the pure rules expect, and how to compare an engine with them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,10 +7,11 @@ from typing import Any
 from schemas import topics
 from schemas.codec import LINK_STATUS
 from streams.engine.batch import Output
-from tests.bench.job import INPUTS, Hand, Taken, handlers
+from tests.bench.job import INPUTS, AnyPartition, FakeBatch, Record, handlers
 from tests.bench.workload import RawRecord
+from tests.support.codecs import CODECS
 
-# Of a row these two depend on the order of arrival.
+# These fields of a row depend on the order of arrival.
 _ARRIVAL = ("version", "changed_at")
 
 
@@ -31,8 +32,9 @@ class Expected:
 
 
 def comparable(value: bytes) -> dict[str, Any]:
-    """An encoded row of `link-status` without what depends on the order of arrival."""
-    row: dict[str, Any] = {**LINK_STATUS.decode(value)}
+    """Decode a row of `link-status`, without the fields that depend on the order of arrival."""
+    record: Any = CODECS.decode(LINK_STATUS, value)
+    row: dict[str, Any] = {**record}
     for name in _ARRIVAL:
         del row[name]
     return row
@@ -42,19 +44,8 @@ def event_id(headers: Any) -> str:
     return next((value.decode() for name, value in headers or () if name == "event-id"), "")
 
 
-class _Everywhere(dict[int, Any]):
-    """One table whatever the partition: the rules do not know of partitions."""
-
-    def __init__(self, table: dict[bytes, Any]) -> None:
-        super().__init__()
-        self.table = table
-
-    def __missing__(self, partition: int) -> dict[bytes, Any]:
-        return self.table
-
-
 class _Rules:
-    """The whole job in memory, one record after the other."""
+    """The whole job in memory, record by record."""
 
     def __init__(self) -> None:
         self._handlers = handlers()
@@ -63,24 +54,24 @@ class _Rules:
         self._offset = 0
 
     def outputs(self, topic: str, key: bytes | None, value: Any, headers: Any) -> Iterator[Output]:
-        """What comes of a record, directly and through the stages after."""
+        """Yield the outputs of a record in this and all later stages."""
         stage = self._stage_of.get(topic)
         if stage is None:
             return
         self._offset += 1
         table = self.tables[stage]
-        hand = Hand(stage, "", _Everywhere(table))
-        taken = Taken(topic, 0, self._offset, 0, key, value, headers or [])
-        hand.do(self._handlers[stage], taken)
-        for (_, row_key), row in hand.rows.items():
+        batch = FakeBatch(stage, "", AnyPartition(table))
+        record = Record(topic, 0, self._offset, 0, key, value, headers or [])
+        batch.handle(self._handlers[stage], record)
+        for (_, row_key), row in batch.rows.items():
             table[row_key] = row
-        for output in hand.outputs:
+        for output in batch.outputs:
             yield output
             yield from self.outputs(*output)
 
 
 def expect(workload: list[RawRecord]) -> Expected:
-    """Applies the rules to the workload."""
+    """Apply the rules to the workload."""
     rules, expected = _Rules(), Expected()
     for record in workload:
         for output in rules.outputs(*record):
@@ -91,8 +82,5 @@ def expect(workload: list[RawRecord]) -> Expected:
             elif output.topic == topics.DEAD_LETTERS.name:
                 expected.dead_letters += 1
     rows = rules.tables["track"]
-    expected.rows = {key: comparable(LINK_STATUS.encode(row)) for key, row in rows.items()}
+    expected.rows = {key: comparable(CODECS.encode(LINK_STATUS, row)) for key, row in rows.items()}
     return expected
-
-
-__all__ = ["Expected", "comparable", "event_id", "expect"]

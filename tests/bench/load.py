@@ -1,7 +1,7 @@
 """A load generator light enough to share a machine with what it loads: bare HTTP/1.1 on asyncio.
 
 `python -m tests.bench.load PORT CONNECTIONS SECONDS` posts as fast as answers come and prints one
-line of JSON. It takes an answer for whole when it ends with a blank line: the edge's have no body.
+line of JSON. An answer ends with a blank line, because the edge sends no body.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _OK = b"HTTP/1.1 200 "
 
 
 def request(path: str, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> bytes:
-    """The bytes of one POST on a connection that is kept."""
+    """Return the bytes of one POST on a persistent connection."""
     lines = [
         f"POST {path} HTTP/1.1",
         "host: 127.0.0.1",
@@ -33,7 +33,7 @@ def request(path: str, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -
 
 
 def requests(count: int) -> list[bytes]:
-    """Callbacks of three providers in turn; Peach's are signed."""
+    """Return callbacks of three providers in turn; those of Peach are signed."""
     rng = random.Random(2)
     sent = [
         callback
@@ -42,11 +42,14 @@ def requests(count: int) -> list[bytes]:
         if callback.lookup is None and callback.content_type == "application/json"
     ]
     rng.shuffle(sent)
-    return [request(f"/callbacks/{one.provider}", one.body, one.headers) for one in sent]
+    return [
+        request(f"/callbacks/{callback.provider}", callback.body, callback.headers)
+        for callback in sent
+    ]
 
 
 class Connection(asyncio.Protocol):
-    """Posts, waits for the answer, posts the next."""
+    """Posts again after each answer."""
 
     def __init__(self, posts: "cycle[bytes]", until: float) -> None:
         self._posts, self._until = posts, until
@@ -54,7 +57,7 @@ class Connection(asyncio.Protocol):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are none of asyncio's classes.
+        # uvloop's transports are not instances of asyncio's classes.
         self._transport = cast("asyncio.Transport", transport)
         self._answer = b""
         self._post()
@@ -85,11 +88,11 @@ class Connection(asyncio.Protocol):
 
 
 async def load(port: int, connections: int, seconds: float) -> dict[str, float]:
-    """Answers per second, and their times in milliseconds."""
+    """Return the answers per second, and quantiles of their times in milliseconds."""
     posts = cycle(requests(2000))
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
-    made = [
+    created = [
         (
             await loop.create_connection(
                 lambda: Connection(posts, started + seconds), "127.0.0.1", port
@@ -97,18 +100,18 @@ async def load(port: int, connections: int, seconds: float) -> dict[str, float]:
         )[1]
         for _ in range(connections)
     ]
-    await asyncio.gather(*(connection.ended for connection in made))
-    taken = time.perf_counter() - started
-    times = sorted(time for connection in made for time in connection.seconds)
+    await asyncio.gather(*(connection.ended for connection in created))
+    elapsed = time.perf_counter() - started
+    times = sorted(time for connection in created for time in connection.seconds)
     return {
-        "callbacks_per_s": round(len(times) / taken),
+        "callbacks_per_s": round(len(times) / elapsed),
         "p50_ms": round(quantile(times, 0.5) * 1000, 3),
         "p99_ms": round(quantile(times, 0.99) * 1000, 3),
     }
 
 
 def quantile(ordered: list[float], part: float) -> float:
-    """Of an ordered list; nearest rank."""
+    """Return a quantile of an ordered list, by nearest rank."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
 
 

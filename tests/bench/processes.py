@@ -1,80 +1,58 @@
-"""Our processes, as children of the benchmark: started, waited for, ended."""
+"""Our processes as children of the benchmark."""
 
 import json
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from connectors.kafka import Cluster
-from streams import child
+import psutil
+
+from connectors.kafka.cluster import Cluster
 from tests.bench.bodies import WEBHOOK_SECRET, WEBHOOK_URL
 from tests.bench.job import ENVIRONMENT
+from tests.support import processes
+from tests.support.documents import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
+RECEIVE, WORK = (["-m", "streams.cli", command] for command in ("receive", "work"))
 
 
 def environment(cluster: Cluster, folder: Path) -> dict[str, str]:
-    """The settings of a process of ours, with a free port of its own."""
-    return {
-        **ENVIRONMENT,
-        "PYTHONPATH": str(ROOT),
-        "LINKSTATUS_BROKERS": cluster.brokers,
-        "LINKSTATUS_TOPIC_PREFIX": cluster.prefix,
-        "LINKSTATUS_DATA_DIR": str(folder),
-        "LINKSTATUS_INSTANCE": f"bench-{folder.name}",
-        "LINKSTATUS_LOG_LEVEL": "WARNING",
-        "LINKSTATUS_HTTP__PORT": str(child.free_port()),
-        "LINKSTATUS_PEACH__WEBHOOK_SECRETS": json.dumps([WEBHOOK_SECRET]),
-        "LINKSTATUS_PEACH__WEBHOOK_URL": WEBHOOK_URL,
-    }
-
-
-@contextmanager
-def serving(argv: list[str], told: Mapping[str, str], folder: Path) -> Iterator[int]:
-    """A process that serves probes, once it is ready, until the end of the block; its port."""
+    """Return the settings of one of our processes, with a free port. Makes the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    process = child.spawn([sys.executable, *argv], folder / "log", told)
-    try:
-        port = int(told["LINKSTATUS_HTTP__PORT"])
-        _await_ready(process, port, folder / "log")
-        yield port
-    finally:
-        child.stop(process, 10)
-
-
-def _await_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not _ready(port):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"a process of ours is not ready:\n{child.tail(log)}")
-        time.sleep(0.05)
-
-
-def _ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def answer_of(module: str, *arguments: object, told: Mapping[str, str] | None = None) -> Any:
-    """Runs a module of the benchmark to its end; the JSON on its last line of output."""
-    argv = [sys.executable, "-m", module, *map(str, arguments)]
-    done = subprocess.run(
-        argv,
-        cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), **(told or {})},
-        capture_output=True,
-        text=True,
-        timeout=300,
+    return ENVIRONMENT | processes.environment(
+        cluster,
+        folder,
+        INSTANCE=f"bench-{folder.name}",
+        LOG_LEVEL="WARNING",
+        PEACH__WEBHOOK_SECRETS=json.dumps([WEBHOOK_SECRET]),
+        PEACH__WEBHOOK_URL=WEBHOOK_URL,
     )
-    if done.returncode:
-        raise RuntimeError(f"{module} failed:\n{done.stderr[-4000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used."""
+    times: Any = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def cpu_seconds_of_all(pid: int) -> float:
+    """Return the CPU time of a process and its children."""
+    children = psutil.Process(pid).children()
+    return cpu_seconds(pid) + sum(cpu_seconds(child.pid) for child in children)
+
+
+def peak_bytes(pid: int) -> int:
+    """Return the most memory that a process has had (Linux), else what it has now."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return int(psutil.Process(pid).memory_info().rss)
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def answer_of(module: str, *arguments: object, settings: Mapping[str, str] | None = None) -> Any:
+    """Run a module of the benchmark; return the JSON on its last line of output."""
+    env = {"PYTHONPATH": str(ROOT), **(settings or {})}
+    argv = sys.executable, "-m", module, *map(str, arguments)
+    return json.loads(processes.run(*argv, env=env, timeout=300).stdout.splitlines()[-1])

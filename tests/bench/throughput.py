@@ -1,4 +1,4 @@
-"""The engines one after the other at the same job, each from an empty group on its own topics."""
+"""Every engine does the same job, each with a new group on its own topics."""
 
 import subprocess
 import sys
@@ -11,12 +11,13 @@ from typing import Any
 
 import psutil
 
-from connectors.kafka import Cluster
-from connectors.registry import PROVIDERS
+from connectors.kafka.cluster import Cluster
+from connectors.providers.registry import PROVIDERS
 from schemas.topics import all_topics
-from streams import admin, child
-from streams.embedded import Broker
-from tests.bench.child import Told
+from streams.admin import topics
+from streams.local import subprocesses
+from streams.local.broker import Broker
+from tests.bench.child import Child
 from tests.bench.expected import Expected, expect
 from tests.bench.processes import environment
 from tests.bench.watch import Watch
@@ -35,20 +36,22 @@ class Engine:
     name: str
     module: str
     python: str = sys.executable
-    arguments: tuple[str, ...] = ()
     workers: int = 1
     callbacks: int | None = None
 
 
 @dataclass
-class Ran:
-    """One run of an engine. `seconds` from its first record to the last output visible."""
+class EngineRun:
+    """One run of an engine. `seconds` from its first record to the last output visible; of its
+    `cpu_seconds`, those of the start came before that record.
+    """
 
     engine: str
     callbacks: int
     seconds: float
     wall_seconds: float
     cpu_seconds: float
+    start_cpu_seconds: float
     broker_cpu_seconds: float
     peak_rss: int
     differences: dict[str, int] = field(default_factory=dict)
@@ -57,17 +60,22 @@ class Ran:
     def callbacks_per_second(self) -> float:
         return self.callbacks / self.seconds
 
+    @property
+    def cpu_us_per_callback(self) -> float:
+        """Microseconds of CPU a callback, without the start of the process."""
+        return (self.cpu_seconds - self.start_cpu_seconds) / self.callbacks * 1e6
+
 
 def compare(
     broker: Broker, folder: Path, engines: Sequence[Engine], callbacks: int, rounds: int, say: Say
-) -> list[Ran]:
-    """Every engine once a round, the order turned round by round."""
+) -> list[EngineRun]:
+    """Run every engine once per round; every second round in reverse order."""
     prepared: dict[int, tuple[list[RawRecord], Expected]] = {}
     for size in sorted({engine.callbacks or callbacks for engine in engines}):
         workload = records(size)
         prepared[size] = workload, expect(workload)
         say(f"workload of {len(workload):,} callbacks: {prepared[size][1]}")
-    runs: list[Ran] = []
+    runs: list[EngineRun] = []
     for number in range(rounds):
         for engine in engines if number % 2 == 0 else reversed(engines):
             workload, expected = prepared[engine.callbacks or callbacks]
@@ -81,10 +89,10 @@ def compare(
 
 def _run(
     engine: Engine, broker: Broker, folder: Path, workload: list[RawRecord], expected: Expected
-) -> Ran:
+) -> EngineRun:
     cluster = Cluster(broker.brokers, f"{folder.name}.")
     folder.mkdir()
-    admin.create(cluster, all_topics(PROVIDERS), PARTITIONS, 1)
+    topics.create(cluster, all_topics(PROVIDERS), PARTITIONS, 1)
     produce(cluster, workload)
     watch = Watch(cluster, PARTITIONS, expected)
     server = psutil.Process(broker.pid)
@@ -92,29 +100,29 @@ def _run(
     started = time.time()
     with ExitStack() as stack:
         stack.callback(watch.close)
-        tolds = [Told(cluster, folder / str(number)) for number in range(engine.workers)]
-        meters = [Meter(_start(engine, told, stack)) for told in tolds]
+        children = [Child(cluster, folder / str(number)) for number in range(engine.workers)]
+        meters = [Meter(_start(engine, child, stack)) for child in children]
         _watch(watch, meters, engine, folder)
-        took = [at for told in tolds if (at := told.took_at())]
-        return Ran(
+        firsts = [first for child in children if (first := child.first_record())]
+        return EngineRun(
             engine.name,
             len(workload),
-            watch.last_at - min(took, default=started),
+            watch.last_at - min((at for at, _ in firsts), default=started),
             watch.last_at - started,
             sum(meter.cpu_seconds for meter in meters),
+            sum(cpu for _, cpu in firsts),
             _cpu(server) - broker_before,
             sum(meter.peak_rss for meter in meters),
             watch.differences(),
         )
 
 
-def _start(engine: Engine, told: Told, stack: ExitStack) -> subprocess.Popen[bytes]:
-    told.folder.mkdir()
-    told_all = {**environment(told.cluster, told.folder), **told.environment()}
+def _start(engine: Engine, child: Child, stack: ExitStack) -> subprocess.Popen[bytes]:
+    settings = environment(child.cluster, child.folder)
     verb = ("worker",) if engine.module.endswith("faust") else ()
-    argv = [engine.python, "-m", engine.module, *engine.arguments, *verb]
-    process = child.spawn(argv, told.folder / "log", told_all)
-    stack.callback(child.stop, process, 10)
+    argv = [engine.python, "-m", engine.module, *verb]
+    process = subprocesses.spawn(argv, child.folder / "log", settings)
+    stack.callback(subprocesses.stop, process, 10)
     return process
 
 
@@ -124,7 +132,7 @@ def _watch(watch: Watch, meters: list["Meter"], engine: Engine, folder: Path) ->
         watch.poll()
         for meter in meters:
             if not meter.read():
-                log = child.tail(folder / "0" / "log")
+                log = subprocesses.tail(folder / "0" / "log")
                 raise RuntimeError(f"{engine.name} ended with {watch.missing():,} missing:\n{log}")
         if time.time() > quiet_after or (watch.last_at and time.time() - watch.last_at > 60):
             return
@@ -141,7 +149,7 @@ class Meter:
         self.peak_rss = 0
 
     def read(self) -> bool:
-        """Reads both, not too often; False once the process has ended."""
+        """Read both, ten times a second at most. Returns False once the process has ended."""
         if self._popen.poll() is not None:
             return False
         if time.monotonic() < self._next:

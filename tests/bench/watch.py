@@ -1,12 +1,13 @@
-"""Sees what comes out as a downstream service would: committed records only."""
+"""Reads the committed outputs, like a downstream service."""
 
 import time
 from collections import Counter
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
 
-from connectors.kafka import Cluster
+from connectors.kafka import topic_reader
+from connectors.kafka.cluster import Cluster
 from schemas import topics
 from tests.bench.expected import Expected, comparable, event_id
 
@@ -14,7 +15,7 @@ _TOPICS = (topics.LINK_STATUS, topics.ORDER_CLOSE, topics.SETTLEMENT, topics.DEA
 
 
 class Watch:
-    """Reads the outputs while an engine runs, cheaply: rows are decoded once all else is there."""
+    """Reads the outputs while an engine runs. It decodes rows only once all else is complete."""
 
     def __init__(self, cluster: Cluster, partitions: int, expected: Expected) -> None:
         self._expected = expected
@@ -26,15 +27,8 @@ class Watch:
         self.dead_letters = 0
         # When the newest record was seen.
         self.last_at = 0.0
-        self._consumer = Consumer(
-            {
-                **cluster.librdkafka(),
-                "group.id": f"{cluster.prefix}watch",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "fetch.wait.max.ms": 50,
-            }
-        )
+        options = {"enable.partition.eof": False, "fetch.wait.max.ms": 50}
+        self._consumer = topic_reader.reader(cluster, "watch", **options)
         self._consumer.assign(
             [
                 TopicPartition(name, number, OFFSET_BEGINNING)
@@ -44,7 +38,7 @@ class Watch:
         )
 
     def poll(self) -> None:
-        """Takes what is there; waits a moment if it is nothing."""
+        """Take the available records; wait a moment if there are none."""
         messages = self._consumer.consume(1, 0.05)
         if messages:
             messages += self._consumer.consume(20_000, 0)
@@ -64,7 +58,7 @@ class Watch:
             self._ids[topic][event_id(message.headers())] += 1
 
     def complete(self) -> bool:
-        """Whether all that is expected is there, every row included."""
+        """Whether all expected outputs are there, every row included."""
         if self.missing():
             return False
         for key in self._unchecked:
@@ -74,7 +68,7 @@ class Watch:
         return not self._wrong
 
     def missing(self) -> int:
-        """How many closes, settlements, dead letters and rows have not come yet, by number."""
+        """Return the number of outputs that have not come yet."""
         expected = self._expected
         return (
             max(0, len(expected.closes) - len(self._ids[topics.ORDER_CLOSE.name]))
@@ -84,13 +78,11 @@ class Watch:
         )
 
     def differences(self) -> dict[str, int]:
-        """What differs from what was expected, by kind; nothing if all is equal."""
+        """Return the number of differences from the expected outputs, by kind."""
         expected = self._expected
-        closes, settlements = (
-            self._ids[topic.name] for topic in (topics.ORDER_CLOSE, topics.SETTLEMENT)
-        )
+        closes, settlements = self._ids[topics.ORDER_CLOSE.name], self._ids[topics.SETTLEMENT.name]
         self.complete()
-        found = {
+        counts = {
             "closes": len(expected.closes ^ closes.keys()),
             "closes repeated": closes.total() - len(closes),
             "settlements": len(expected.settlements ^ settlements.keys()),
@@ -98,7 +90,7 @@ class Watch:
             "dead letters": abs(expected.dead_letters - self.dead_letters),
             "rows": len(expected.rows.keys() ^ self._rows.keys()) + len(self._wrong),
         }
-        return {kind: count for kind, count in found.items() if count}
+        return {kind: count for kind, count in counts.items() if count}
 
     def close(self) -> None:
         self._consumer.close()

@@ -6,12 +6,13 @@ from uuid import UUID
 
 from confluent_kafka import Producer
 
-from connectors.kafka import Cluster
-from connectors.provider import Provider
-from connectors.registry import PROVIDERS
+from connectors.kafka import sync_producer
+from connectors.kafka.cluster import Cluster
+from connectors.providers.base import Provider
+from connectors.providers.registry import PROVIDERS
 from schemas import topics
 from schemas.topics import message_key
-from tests.bench.bodies import LIVES, Sent
+from tests.bench.bodies import LIFECYCLES, Sent
 
 # 2026-01-01, and a callback a millisecond from then on.
 _FIRST_SECOND = 1_767_225_600
@@ -30,15 +31,16 @@ class RawRecord(NamedTuple):
 
 
 def records(callbacks: int, seed: int = 1) -> list[RawRecord]:
-    """At least `callbacks` records, five a link, links in equal parts of all providers, in an order
-    in which the links' lives overlap.
+    """Return at least `callbacks` records: five for each link, equal parts of all providers, in an
+    order in which the lifecycles of the links overlap.
     """
     rng = random.Random(seed)
     links = -(-callbacks // CALLBACKS_A_LINK)
     timed: list[tuple[float, int, Sent]] = []
     for number in range(links):
         at = rng.random() * (1 - _LIFETIME)
-        for sent in LIVES[number % len(LIVES)](rng, _FIRST_SECOND + int(at * callbacks / 1000)):
+        lifecycle = LIFECYCLES[number % len(LIFECYCLES)]
+        for sent in lifecycle(rng, _FIRST_SECOND + int(at * callbacks / 1000)):
             timed.append((at, len(timed), sent))
             at += rng.random() * _LIFETIME / CALLBACKS_A_LINK
     timed.sort(key=lambda entry: entry[:2])
@@ -50,19 +52,19 @@ def records(callbacks: int, seed: int = 1) -> list[RawRecord]:
 
 
 def _record(provider: Provider, sent: Sent, received_ms: int, rng: random.Random) -> RawRecord:
-    """With key and headers as the edge writes them, or the lookup process for an answer."""
-    answered = sent.lookup is not None
-    identifier = sent.link_id if answered else provider.key(sent.body, sent.content_type)
+    """Return the record with the key and headers of the edge, or of the lookup process."""
+    is_answer = sent.lookup is not None
+    identifier = sent.link_id if is_answer else provider.key(sent.body, sent.content_type)
     headers = {
         "provider": provider.name,
-        "source": "lookup" if answered else "callback",
+        "source": "lookup" if is_answer else "callback",
         "verified": "1" if sent.verified else "0",
         "received-at": str(received_ms),
         "content-type": sent.content_type,
         "callback-id": UUID(int=rng.getrandbits(128), version=4).hex,
         **dict(sent.headers),
     }
-    if answered:
+    if is_answer:
         headers |= {
             "lookup-link": sent.link_id or "",
             "lookup-reason": "CLAIM" if sent.lookup else "POLL",
@@ -79,17 +81,11 @@ def _record(provider: Provider, sent: Sent, received_ms: int, rng: random.Random
 
 
 def produce(cluster: Cluster, workload: list[RawRecord]) -> None:
-    """Writes the records to the raw topics and returns once the broker has them."""
+    """Write the records to the raw topics and wait until the broker has them."""
     settings = {"partitioner": "murmur2_random", "linger.ms": 20, "acks": "all"}
     producer = Producer({**cluster.librdkafka(), **settings})
     for record in workload:
-        while True:
-            try:
-                producer.produce(
-                    cluster.topic(record.topic), record.value, record.key, headers=record.headers
-                )
-                break
-            except BufferError:
-                producer.poll(0.1)
+        topic = cluster.topic(record.topic)
+        sync_producer.produce(producer, topic, record.value, record.key, headers=record.headers)
     if producer.flush(60):
         raise TimeoutError("the broker did not take the workload")

@@ -1,4 +1,4 @@
-"""Chaos: the real processes, killed at random, and a ledger of every acknowledged callback.
+"""Chaos: the real processes are killed at random, and a ledger has every acknowledged callback.
 
-`python -m tests.chaos --seeds 20 --first-seed 1` runs it; a seed repeats its traffic and faults.
+`python -m tests.chaos --seeds 20 --first-seed 1` runs it. A seed repeats its traffic and faults.
 """

@@ -5,9 +5,9 @@ import json
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tests.chaos.seed import Result, run_seed
 
@@ -17,58 +17,62 @@ _MOST_SHOWN = 20
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds to run")
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--short", action="store_true", help="the short kind, as in make test")
-    parser.add_argument(
-        "--keep", action="store_true", help="keep data and logs of passed seeds too"
-    )
-    given = parser.parse_args()
-    results = []
-    for seed in range(given.first_seed, given.first_seed + given.seeds):
-        results.append(_run(seed, given.short, given.keep))
+    parser.add_argument("--short", action="store_true", help="short seeds, as in make test")
+    parser.add_argument("--keep", action="store_true", help="keep the files of passed seeds too")
+    parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
+    arguments = parser.parse_args()
+    results: list[Result] = []
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+        results.append(_run(seed, arguments))
         _write(results)
     print(summary(results))
     return 0 if all(result.passed for result in results) else 1
 
 
-def _run(seed: int, short: bool, keep: bool) -> Result:
+def _run(seed: int, arguments: argparse.Namespace) -> Result:
     folder = _FOLDER / f"seed-{seed}"
     shutil.rmtree(folder, ignore_errors=True)
-    result = run_seed(seed, folder.resolve(), short, say=lambda text: print(text, flush=True))
+    result = run_seed(
+        seed,
+        folder.resolve(),
+        arguments.short,
+        log=lambda text: print(text, flush=True),
+        brokers=arguments.brokers,
+    )
     print(line(result), flush=True)
-    if result.passed and not keep:
+    if result.passed and not arguments.keep:
         shutil.rmtree(folder)
         return result
-    for what in ("lost", "doubled", "wrong_rows", "hung"):
-        differences = getattr(result, what)
-        for difference in differences[:_MOST_SHOWN]:
-            print(f"  {what}: {difference}")
-        if len(differences) > _MOST_SHOWN:
-            print(f"  {what}: … {len(differences) - _MOST_SHOWN} more")
+    for kind, texts in result.problems.found().items():
+        for text in texts[:_MOST_SHOWN]:
+            print(f"  {kind}: {text}")
+        if len(texts) > _MOST_SHOWN:
+            print(f"  {kind}: … {len(texts) - _MOST_SHOWN} more")
     (folder / "result.json").write_text(json.dumps(result.as_json(), indent=1))
     print(f"  kept in {folder}", flush=True)
     return result
 
 
 def line(result: Result) -> str:
-    """One line a seed."""
+    """Describe a seed in one line."""
     bad = result.kinds.get("unknown", 0) + result.kinds.get("broken", 0)
+    exits = f"; unexpected exits: {', '.join(result.exits)}" if result.exits else ""
     return (
         f"seed {result.seed}: {'passed' if result.passed else 'FAILED'}: "
         f"{result.callbacks} callbacks acknowledged ({bad} bad, {result.retries} retries), "
         f"{result.links} links, {len(result.faults)} faults; {_counts([result])}, "
-        f"{result.repeats} repeats; longest gap {result.longest_gap:.1f} s, "
-        f"drained after {result.drained_after:.1f} s; {result.seconds:.0f} s"
-        + (f"; ended unasked: {', '.join(result.ended)}" if result.ended else "")
+        f"{result.problems.repeats} repeats; longest gap {result.longest_gap:.1f} s, "
+        f"drained after {result.drained_after:.1f} s; {result.seconds:.0f} s{exits}"
     )
 
 
 def _counts(results: Sequence[Result]) -> str:
-    return ", ".join(
-        f"{name.replace('_', ' ')} {sum(len(getattr(result, name)) for result in results)}"
-        for name in ("lost", "doubled", "wrong_rows", "hung")
-    )
+    totals: Counter[str] = Counter()
+    for result in results:
+        totals.update({kind: len(texts) for kind, texts in result.problems.by_kind().items()})
+    return ", ".join(f"{kind} {count}" for kind, count in totals.items())
 
 
 def summary(results: Sequence[Result]) -> str:
@@ -82,17 +86,10 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def _write(results: Sequence[Result]) -> None:
-    totals: dict[str, Any] = {
-        name: sum(len(getattr(result, name)) for result in results)
-        for name in ("faults", "lost", "doubled", "wrong_rows", "hung")
-    }
     document = {
-        "seeds": [result.seed for result in results],
-        "callbacks": sum(result.callbacks for result in results),
-        **totals,
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "longest_gap": {result.seed: result.longest_gap for result in results},
-        "each": [result.as_json() for result in results],
+        "summary": summary(results),
+        "seeds": [result.as_json() for result in results],
     }
     _FOLDER.mkdir(exist_ok=True)
     (_FOLDER / "latest.json").write_text(json.dumps(document, indent=1))

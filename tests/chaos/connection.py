@@ -1,6 +1,5 @@
-"""A connection that only posts: httpx takes more CPU for a request than the edge does to answer it.
-
-The sender shares the machine with what it tests.
+"""A connection that only posts. httpx uses more CPU for a request than the edge for its answer, and
+the sender shares the machine with the system under test.
 """
 
 import asyncio
@@ -8,12 +7,12 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 _TIMEOUT_SECONDS = 8.0
-# What may come of a server that is killed: no answer, or half of one.
+# A killed server sends no answer, or half of one.
 NO_ANSWER = (OSError, EOFError, TimeoutError, ValueError)
 
 
 class Connection:
-    """One HTTP/1.1 connection to one server, kept open; made anew after any trouble."""
+    """One HTTP/1.1 connection, kept open, and opened again after any failure."""
 
     def __init__(self, base_url: str) -> None:
         parts = urlsplit(base_url)
@@ -21,7 +20,7 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """The status of the answer. Raises one of NO_ANSWER."""
+        """Return the status of the answer. Raises one of NO_ANSWER."""
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 return await self._post(urlsplit(url).path, body, headers)
@@ -39,9 +38,9 @@ class Connection:
         writer.write("\r\n".join(lines).encode("latin-1") + body)
         await writer.drain()
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
-        answered = dict(line.split(": ", 1) for line in head[1:] if line)
-        await reader.readexactly(int(answered["content-length"]))
-        if answered.get("connection") == "close":
+        answer = dict(line.split(": ", 1) for line in head[1:] if line)
+        await reader.readexactly(int(answer["content-length"]))
+        if answer.get("connection") == "close":
             self.close()
         return int(head[0].split(" ")[1])
 

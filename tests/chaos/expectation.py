@@ -1,56 +1,51 @@
-"""What must be known, by the pure rules alone: the providers' `read`, the join and the fold.
+"""What must follow from the raw records on Kafka, by the pure rules alone.
 
-They are applied to the raw records on Kafka, in whatever order those stand there."""
+The providers' `read`, the join and the fold are applied to the records in the order of the topics.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 from confluent_kafka import Message
 
-from connectors.provider import Provider, Raw, Unreadable
-from connectors.sandbox.plan import SETTLED_AS
-from schemas import codec
-from schemas.records import (
-    ENDED,
-    LinkEvent,
-    LinkRegistered,
-    LinkStatus,
-    PaymentLink,
-    SettlementKind,
-    Source,
-    Status,
-)
-from streams.domain.joining import join
-from streams.domain.link import fold
+from connectors.providers.base import Provider, Unreadable
+from connectors.providers.raw import Raw, read
+from schemas.codec import LINK_REGISTERED
+from schemas.headers import headers_of
+from schemas.records import ENDED, LinkEvent, LinkStatus, PaymentLink
+from streams.agents.agent import text_headers
+from streams.agents.normalize import registration_event, written_at
+from streams.domain.join import join
+from streams.domain.link_status import fold
 from streams.domain.rules import ProviderRules
+from tests.support.codecs import CODECS
 
 Link = tuple[str, str]
 Order = tuple[str, str]
-# An event or notice by its id, and the raw record it comes from.
-Told = tuple[str, str]
+# The id of an event or notice, and the origin of its raw record.
+EventOrigin = tuple[str, str]
 
 
 @dataclass(slots=True)
 class Expectation:
-    """`joined` are the ids of events that name only a payment, once its link is known: of those
-    that are `waiting` for it, one for each id goes on.
+    """`waiting` are events that name only a payment. `joined` are the ids of those whose link is
+    known: one event for each id goes on. `dead` are the origins of dead letters.
     """
 
-    events: Counter[Told] = field(default_factory=Counter)
-    waiting: Counter[Told] = field(default_factory=Counter)
+    events: Counter[EventOrigin] = field(default_factory=Counter)
+    waiting: Counter[EventOrigin] = field(default_factory=Counter)
     joined: set[str] = field(default_factory=set)
-    notices: Counter[Told] = field(default_factory=Counter)
+    notices: Counter[EventOrigin] = field(default_factory=Counter)
     dead: set[str] = field(default_factory=set)
     rows: dict[Link, LinkStatus] = field(default_factory=dict)
 
     def orders(self) -> dict[Order, list[str]]:
-        """The orders that must be closed, with their paid links."""
+        """Return the orders that must be closed, with their paid links."""
         members: dict[Order, list[LinkStatus]] = {}
         for row in self.rows.values():
-            alone = row["order_from"] == "SELF" and row["status"] != "PAID"
-            if row["verified"] and row["order_from"] != "AWAITED" and not alone:
+            open_alone = row["order_from"] == "SELF" and row["status"] != "PAID"
+            if row["verified"] and row["order_from"] != "AWAITED" and not open_alone:
                 members.setdefault((row["provider"], row["order_id"]), []).append(row)
         return {order: _paid(rows) for order, rows in members.items() if _may_close(rows)}
 
@@ -66,16 +61,6 @@ def _may_close(rows: list[LinkStatus]) -> bool:
     return ended and bool(_paid(rows)) and len(rows) >= announced
 
 
-def settlements(provider: Provider) -> tuple[frozenset[SettlementKind], frozenset[SettlementKind]]:
-    """The kinds of settlement that a closed order must get, and may get besides."""
-    return SETTLED_AS[provider.settlement]
-
-
-def headers_of(message: Message) -> dict[str, str]:
-    pairs = cast("list[tuple[str, bytes]]", message.headers() or [])
-    return {name: value.decode("latin-1") for name, value in pairs}
-
-
 def origin_of(message: Message) -> str:
     return f"{message.topic()}/{message.partition()}/{message.offset()}"
 
@@ -86,21 +71,27 @@ def expect(
     providers: Mapping[str, Provider],
     rules: Mapping[str, ProviderRules],
 ) -> Expectation:
-    """Reads all that came in. `raw` by provider."""
+    """Read all that came in. `raw` has the callbacks by provider."""
     expected = Expectation()
     waiting: dict[tuple[str, str], PaymentLink] = {}
-    told: list[LinkEvent] = [_registered(message) for message in registrations]
-    expected.events.update(_told(event) for event in told)
+    events = [_registration(message) for message in registrations]
+    expected.events.update(map(_event_origin, events))
     for name, messages in raw.items():
         for message in messages:
-            told += _read(expected, waiting, providers[name], message)
-    for event in told:
+            events += _events(expected, waiting, providers[name], message)
+    for event in events:
         link = event["provider"], event["link_id"]
         expected.rows[link] = fold(expected.rows.get(link), event, rules[event["provider"]])
     return expected
 
 
-def _read(
+def _registration(message: Message) -> LinkEvent:
+    link = CODECS.decode(LINK_REGISTERED, message.value())
+    at = written_at(message, link["registered_at"])
+    return registration_event(link, at, origin_of(message))
+
+
+def _events(
     expected: Expectation,
     waiting: dict[tuple[str, str], PaymentLink],
     provider: Provider,
@@ -112,51 +103,23 @@ def _read(
     except Unreadable:
         expected.dead.add(raw.origin)
         return []
-    expected.events.update(map(_told, facts.events))
+    expected.events.update(map(_event_origin, facts.events))
     expected.notices.update((notice["event_id"], raw.origin) for notice in facts.notices)
     events = list(facts.events)
     for fact in facts.payments:
         payment = fact["provider"], fact["payment_id"]
-        joined = join(waiting.get(payment), fact)
-        waiting[payment] = joined.row
-        expected.waiting.update(_told(event) for event in [fact["event"]] if event)
-        expected.joined.update(event["event_id"] for event in joined.events)
-        events += joined.events
+        outcome = join(waiting.get(payment), fact)
+        waiting[payment] = outcome.row
+        expected.waiting.update(_event_origin(event) for event in [fact["event"]] if event)
+        expected.joined.update(event["event_id"] for event in outcome.events)
+        events += outcome.events
     return events
 
 
-def _told(event: LinkEvent) -> Told:
+def _event_origin(event: LinkEvent) -> EventOrigin:
     return event["event_id"], event["origin"]
 
 
 def _raw(provider: str, message: Message) -> Raw:
-    headers = headers_of(message)
-    return Raw(
-        provider=provider,
-        body=message.value() or b"",
-        headers=headers,
-        source=cast("Source", headers["source"]),
-        verified=headers["verified"] == "1",
-        received_at=int(headers["received-at"]) * 1000,
-        origin=origin_of(message),
-        link_id=headers.get("lookup-link"),
-        claimed_status=cast("Status | None", headers.get("lookup-claim")),
-        final="lookup-final" in headers,
-    )
-
-
-def _registered(message: Message) -> LinkEvent:
-    link: LinkRegistered = codec.LINK_REGISTERED.decode(message.value())
-    names = ("order_id", "amount_minor", "currency", "expires_at", "links_in_order")
-    said: Any = {name: link[name] for name in names}  # type: ignore[literal-required]
-    raw = Raw(
-        provider=link["provider"],
-        body=b"",
-        headers={},
-        source="registration",
-        verified=True,
-        received_at=link["registered_at"],
-        origin=origin_of(message),
-    )
-    identity = ("registered", *said.values())
-    return raw.event(link["link_id"], "CREATED", "registered", registration=said, identity=identity)
+    body, at = message.value() or b"", message.timestamp()[1]
+    return read(provider, body, text_headers(headers_of(message)), origin_of(message), at)

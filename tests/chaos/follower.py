@@ -1,32 +1,25 @@
-"""Follows `link-status` as a downstream service would, through whatever happens to the broker."""
+"""Follows `link-status` as a downstream service would, through every outage of the broker."""
 
 import threading
-from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from connectors.kafka import Cluster
+from connectors.kafka import topic_reader
+from connectors.kafka.cluster import Cluster
 from schemas import codec, topics
 from schemas.records import LinkStatus
+from tests.support.codecs import CODECS
 
 
 class Follower:
-    """The newest row of every link seen so far; read committed."""
+    """Reads committed records in a thread. `rows` has the newest row of each link."""
 
     def __init__(self, cluster: Cluster, partitions: int) -> None:
         self.rows: dict[tuple[str, str], LinkStatus] = {}
-        self._ending = threading.Event()
+        self._stop = threading.Event()
         topic = cluster.topic(topics.LINK_STATUS.name)
-        settings: dict[str, Any] = {
-            **cluster.librdkafka(),
-            "group.id": "chaos-follower",
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "log_level": 0,
-            "reconnect.backoff.max.ms": 500,
-        }
-        self._consumer = Consumer(settings)
+        options = {"log_level": 0, "reconnect.backoff.max.ms": 500}
+        self._consumer = topic_reader.reader(cluster, "chaos-follower", **options)
         self._consumer.assign(
             [TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(partitions)]
         )
@@ -34,14 +27,14 @@ class Follower:
         self._thread.start()
 
     def _follow(self) -> None:
-        while not self._ending.is_set():
+        while not self._stop.is_set():
             for message in self._consumer.consume(500, 0.2):
-                # Errors are of the broker's absence: the client reconnects by itself.
+                # The broker may be away: the client reconnects by itself.
                 if message.error() is None and message.value() is not None:
-                    row = codec.LINK_STATUS.decode(message.value())
+                    row = CODECS.decode(codec.LINK_STATUS, message.value())
                     self.rows[row["provider"], row["link_id"]] = row
 
     def close(self) -> None:
-        self._ending.set()
+        self._stop.set()
         self._thread.join()
         self._consumer.close()

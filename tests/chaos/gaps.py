@@ -1,56 +1,56 @@
 """How long a partition stood still after a fault, by the times of its records."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from confluent_kafka import Message
-
-from connectors.kafka import Cluster
+from connectors.kafka.cluster import Cluster
 from schemas import topics
-from tests.reading import read_all
+from tests.support.reading import read_all
 
-# Written by the stages normalize and track: both have to be back for a callback to have its effect.
+# The stages normalize and track write them: a callback has its effect only when both work.
 _WATCHED = (topics.LINK_EVENTS.name, topics.LINK_STATUS.name)
 
 
 @dataclass(frozen=True, slots=True)
-class Struck:
-    """A fault as it happened; `at` in seconds since the epoch."""
+class InjectedFault:
+    """A fault that happened `at` seconds since the epoch."""
 
     at: float
     text: str
 
 
 def longest_gaps(
-    cluster: Cluster, faults: Sequence[Struck], began: float, ended: float
+    cluster: Cluster, faults: Sequence[InjectedFault], first_at: float, last_at: float
 ) -> list[float]:
-    """For each fault, the longest silence of any partition between it and the next fault's end.
+    """Return for each fault the longest silence of a partition before the next fault's effect ends.
 
-    Silences before traffic began or after it ended are no gaps.
+    Silence before the first callback, or after the last one, is no gap.
     """
-    times = [
-        sorted([began, ended, *(t for t in partition if began < t < ended)])
-        for topic in _WATCHED
-        for partition in _by_partition(read_all(cluster, topic)).values()
+    silences = [
+        silence
+        for times in _times_by_partition(cluster)
+        for silence in pairwise(sorted([first_at, last_at, *_between(times, first_at, last_at)]))
     ]
-    silences = [pair for partition in times for pair in pairwise(partition)]
-    return [_after(fault.at, following, silences) for fault, following in _followed(faults, ended)]
+    next_at = [*(fault.at for fault in faults[1:]), last_at]
+    return [_longest(f.at, after, silences) for f, after in zip(faults, next_at, strict=True)]
 
 
-def _followed(faults: Sequence[Struck], ended: float) -> Iterable[tuple[Struck, float]]:
-    return zip(faults, [*(fault.at for fault in faults[1:]), ended], strict=True)
+def _between(times: Iterable[float], first: float, last: float) -> Iterable[float]:
+    return (time for time in times if first < time < last)
 
 
-def _after(at: float, following: float, silences: Iterable[tuple[float, float]]) -> float:
+def _longest(at: float, next_at: float, silences: Iterable[tuple[float, float]]) -> float:
     return max(
-        (last - max(first, at) for first, last in silences if first < following and last > at),
+        (last - max(first, at) for first, last in silences if first < next_at and last > at),
         default=0.0,
     )
 
 
-def _by_partition(messages: Iterable[Message]) -> Mapping[int, list[float]]:
-    found: dict[int, list[float]] = {}
-    for message in messages:
-        found.setdefault(message.partition() or 0, []).append(message.timestamp()[1] / 1000)
-    return found
+def _times_by_partition(cluster: Cluster) -> Iterable[list[float]]:
+    times: dict[tuple[str, int | None], list[float]] = defaultdict(list)
+    for topic in _WATCHED:
+        for message in read_all(cluster, topic):
+            times[topic, message.partition()].append(message.timestamp()[1] / 1000)
+    return times.values()

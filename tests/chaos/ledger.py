@@ -1,10 +1,11 @@
-"""What the sender knows: every attempt to deliver, under a trace id of its own, and its answer.
+"""What the sender knows: every attempt to deliver, under its own trace id, and the answer.
 
-The edge keeps the trace id with the raw bytes, so each acknowledged attempt has to be found on
-Kafka under it.
+The edge stores the trace id with the raw bytes, so each acknowledged attempt must be on Kafka
+under its trace id.
 """
 
 import secrets
+from collections import Counter
 from dataclasses import dataclass, field
 
 
@@ -16,41 +17,37 @@ class Sent:
 
 @dataclass(slots=True)
 class Ledger:
-    """`maybe` are attempts without an answer: they may or may not have been stored."""
-
     acknowledged: dict[str, Sent] = field(default_factory=dict)
-    maybe: dict[str, Sent] = field(default_factory=dict)
     forged: dict[str, Sent] = field(default_factory=dict)
     registered: dict[str, tuple[str, str]] = field(default_factory=dict)
-    # Answers that no sender should get, in words.
-    refused: list[str] = field(default_factory=list)
+    # Answers that the edge must not give.
+    wrong_answers: list[str] = field(default_factory=list)
     retries: int = 0
-    # Server errors other than 503: of an edge that was told to end in the middle.
-    broken: int = 0
-    kinds: dict[str, int] = field(default_factory=dict)
+    # Server errors other than 503: the edge got its stop signal while it answered.
+    server_errors: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
 
-    def answered(self, trace: str, sent: Sent, status: int | None, kind: str) -> bool:
-        """Notes the answer to one attempt; True when the callback is done with."""
+    def record(self, trace: str, sent: Sent, status: int | None, kind: str) -> bool:
+        """Note the answer to one attempt. Return whether the callback needs no further attempt."""
         if status == 200:
             if kind == "forged":
-                self.refused.append(f"{sent.provider}: a forged callback was answered 200")
+                self.wrong_answers.append(f"{sent.provider}: a forged callback was answered 200")
             self.acknowledged[trace] = sent
-            self.kinds[kind] = self.kinds.get(kind, 0) + 1
+            self.kinds[kind] += 1
             return True
         if status == 401 and kind == "forged":
             self.forged[trace] = sent
             return True
         if status is None or status >= 500:
-            # Also after a 503 the record may still arrive: Kafka was only too late in saying so.
-            self.maybe[trace] = sent
+            # The record may still arrive, also after a 503: Kafka's acknowledgement was only late.
             self.retries += 1
-            self.broken += status is not None and status != 503
+            self.server_errors += status is not None and status != 503
             return False
-        self.refused.append(f"{sent.provider}: answered {status}: {sent.body[:200]!r}")
+        self.wrong_answers.append(f"{sent.provider}: answered {status}: {sent.body[:200]!r}")
         return True
 
 
 def new_trace() -> tuple[str, str]:
-    """A trace id, and the header `traceparent` that carries it (W3C Trace Context)."""
+    """Return a trace id, and the header `traceparent` with it (W3C Trace Context)."""
     trace = secrets.token_hex(16)
     return trace, f"00-{trace}-{secrets.token_hex(8)}-01"

@@ -1,15 +1,16 @@
-"""What goes wrong when, by seed: the same seed gives the same faults. Pure."""
+"""The faults of a seed, and when they happen: the same seed gives the same faults. Pure."""
 
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from connectors.registry import PROVIDERS
+from connectors.providers.registry import PROVIDERS
 
 WORKERS = ("work-0", "work-1")
-GUEST = "work-2"
+EXTRA_WORKER = "work-2"
 OTHERS = ("edge", "lookup", "settle", "board", "sandbox")
-BROKER = "broker"
+# The number of the broker follows.
+BROKER = "broker-"
 
 Kind = Literal["kill", "terminate", "leave", "join", "broker", "slow", "down"]
 
@@ -24,20 +25,22 @@ class Fault:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        lasting = f" for {self.seconds:.0f} s" if self.seconds else ""
-        return f"{self.kind} {self.target}{lasting}"
+        duration = f" for {self.seconds:.0f} s" if self.seconds else ""
+        return f"{self.kind} {self.target}{duration}"
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`traffic` is how many seconds new links keep coming."""
+    """New links come for `traffic` seconds."""
 
     traffic: float
     faults: tuple[Fault, ...]
 
 
-def schedule(seed: int, short: bool = False) -> Schedule:
-    """The faults of a seed. Every fourth one has the broker away for 30 s."""
+def schedule(seed: int, short: bool = False, brokers: int = 1) -> Schedule:
+    """Return the faults of a seed. In every fourth seed a broker is away for 30 s. With three
+    brokers, each is killed once more, and two of them are away at the same time.
+    """
     chance = Random(seed)
     if short:
         return Schedule(16.0, _sorted(_short(chance)))
@@ -45,7 +48,9 @@ def schedule(seed: int, short: bool = False) -> Schedule:
     traffic = 70.0 if outage else 42.0
     faults = _common(chance, traffic)
     if outage:
-        faults.append(Fault(chance.uniform(18, 28), "broker", BROKER, 30.0))
+        faults.append(Fault(chance.uniform(18, 28), "broker", f"{BROKER}0", 30.0))
+    if brokers > 1:
+        faults += _of_replicas(chance, traffic, brokers)
     return Schedule(traffic, _sorted(faults))
 
 
@@ -54,7 +59,7 @@ def _short(chance: Random) -> list[Fault]:
     return [
         Fault(chance.uniform(2, 4), "kill", killed),
         Fault(chance.uniform(4, 6), "kill", "edge"),
-        Fault(chance.uniform(6, 8), "broker", BROKER, 3.0),
+        Fault(chance.uniform(6, 8), "broker", f"{BROKER}0", 3.0),
         Fault(chance.uniform(11, 13), "terminate", stopped),
         Fault(chance.uniform(12, 14), "kill", chance.choice(OTHERS[1:])),
         Fault(chance.uniform(14, 16), "terminate", chance.choice(OTHERS)),
@@ -62,23 +67,35 @@ def _short(chance: Random) -> list[Fault]:
 
 
 def _common(chance: Random, traffic: float) -> list[Fault]:
-    last = traffic - 2
-
-    def at(first: float = 2.0) -> float:
-        return chance.uniform(first, last)
+    def at() -> float:
+        return chance.uniform(2.0, traffic - 2)
 
     def end() -> Kind:
         return chance.choice(("kill", "kill", "terminate"))
 
     providers = sorted(PROVIDERS)
     return [
-        Fault(chance.uniform(5, 14), "broker", BROKER, 3.0),
+        Fault(chance.uniform(5, 14), "broker", f"{BROKER}0", 3.0),
         Fault(at(), "leave", chance.choice(WORKERS), chance.uniform(3, 8)),
-        Fault(at(), "join", GUEST, chance.uniform(6, 15)),
+        Fault(at(), "join", EXTRA_WORKER, chance.uniform(6, 15)),
         Fault(at(), "slow", chance.choice(providers), chance.uniform(3, 8)),
         Fault(at(), "down", chance.choice(providers), chance.uniform(3, 8)),
         *(Fault(at(), end(), chance.choice(WORKERS)) for _ in range(4)),
         *(Fault(at(), end(), chance.choice(OTHERS)) for _ in range(4)),
+    ]
+
+
+def _of_replicas(chance: Random, traffic: float, brokers: int) -> list[Fault]:
+    """Leaders end; then, in the last third, fewer brokers are in sync than a write needs."""
+    first, second = chance.sample(range(brokers), 2)
+    both_away = chance.uniform(traffic * 0.7, traffic - 2)
+    return [
+        *(
+            Fault(chance.uniform(8, traffic * 0.6), "broker", f"{BROKER}{number}", 3.0)
+            for number in range(brokers)
+        ),
+        Fault(both_away, "broker", f"{BROKER}{first}", 6.0),
+        Fault(both_away + 0.5, "broker", f"{BROKER}{second}", 6.0),
     ]
 
 

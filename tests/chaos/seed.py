@@ -1,7 +1,6 @@
 """One seed: the system, its traffic and its faults, then the verdict."""
 
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,29 +9,30 @@ from typing import Any
 
 import httpx
 
-from streams.work import rules
-from tests.chaos.evidence import gather, read_board
+from streams.worker import rules
+from tests.chaos.evidence import Evidence, gather, read_board
 from tests.chaos.follower import Follower
-from tests.chaos.gaps import Struck, longest_gaps
-from tests.chaos.sandboxing import owed
-from tests.chaos.schedule import WORKERS, Fault, Schedule, schedule
+from tests.chaos.gaps import InjectedFault, longest_gaps
+from tests.chaos.problems import Problems
+from tests.chaos.sandbox import count_undelivered
+from tests.chaos.schedule import BROKER, WORKERS, Fault, Schedule, schedule
 from tests.chaos.sender import Sender
 from tests.chaos.system import System
-from tests.chaos.verdict import Verdict, judge, unlike_plan
+from tests.chaos.verdict import differences_from_plan, judge
 
 _TICK_SECONDS = 0.05
 _SENDING_SECONDS = 240.0
 _DRAINING_SECONDS = 120.0
 _SETTLING_SECONDS = 30.0
-# How far an order comes once it is closed: at Ping we close it, elsewhere nothing is to be done.
-_CLOSED = defaultdict(lambda: {"CLOSE_DECIDED"}, {"ping": {"SETTLED"}})
-# Slow enough to be felt, fast enough for an answer before the time-out.
+# Slow enough to matter, fast enough for an answer before the time-out.
 _SLOW_SECONDS = 1.5
+
+Log = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class Result:
-    """What `latest.json` says of a seed. Times in seconds."""
+    """What `latest.json` tells about a seed. Times in seconds."""
 
     seed: int
     callbacks: int = 0
@@ -42,12 +42,9 @@ class Result:
     links: int = 0
     dead_letters: int = 0
     faults: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
-    wrong_rows: list[str] = field(default_factory=list)
-    hung: list[str] = field(default_factory=list)
-    ended: list[str] = field(default_factory=list)
-    repeats: int = 0
+    problems: Problems = field(default_factory=Problems)
+    # Unexpected exits.
+    exits: list[str] = field(default_factory=list)
     longest_gap: float = 0.0
     gaps: dict[str, float] = field(default_factory=dict)
     drained_after: float = 0.0
@@ -55,7 +52,7 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        return not (self.lost or self.doubled or self.wrong_rows or self.hung)
+        return not self.problems.found()
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,17 +62,21 @@ def run_seed(
     seed: int,
     folder: Path,
     short: bool = False,
-    say: Callable[[str], None] = lambda text: None,
-    given: Schedule | None = None,
+    log: Log = lambda text: None,
+    faults: Schedule | None = None,
+    brokers: int = 1,
 ) -> Result:
-    """Runs one seed in `folder`, which it leaves behind; with the `given` faults, not its own."""
+    """Run one seed in `folder`, and leave its files there. `faults` replaces the seed's faults.
+    `brokers` is 1, or 3 that replicate.
+    """
     started = time.monotonic()
-    # A dead broker recovers its partitions one by one: fewer of them for the short kind.
-    system = System(folder, Random(f"supervisor {seed}"), partitions=4 if short else 8)
+    # A killed broker recovers its partitions one by one: a short seed has fewer of them.
+    partitions = 4 if short else 8
+    system = System(folder, Random(f"supervisor {seed}"), partitions, brokers)
     try:
         system.start()
-        say(f"seed {seed}: up after {time.monotonic() - started:.1f} s")
-        result = _Run(seed, system, given or schedule(seed, short), say).run()
+        log(f"seed {seed}: up after {time.monotonic() - started:.1f} s")
+        result = _Run(seed, system, faults or schedule(seed, short, brokers), log).run()
     finally:
         system.close()
     result.seconds = time.monotonic() - started
@@ -83,148 +84,151 @@ def run_seed(
 
 
 class _Run:
-    def __init__(
-        self, seed: int, system: System, faults: Schedule, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, seed: int, system: System, faults: Schedule, log: Log) -> None:
         self._schedule = faults
         self._system = system
-        self._say = say
+        self._log = log
         self._follower = Follower(system.cluster, system.partitions)
-        self._sender = Sender(seed, self._schedule.traffic, system.sandbox, self._follower)
-        self._struck: list[Struck] = []
+        self._sender = Sender(seed, faults.traffic, system.sandbox, self._follower)
+        self._injected: list[InjectedFault] = []
         self._result = Result(seed)
-        # Providers to be cured: when, and which.
-        self._cures: list[tuple[float, str]] = []
+        # Faults that end by themselves: when, and their target.
+        self._ends: list[tuple[float, str]] = []
 
     def run(self) -> Result:
-        self._sender.start()
-        self._until(lambda: self._sender.ready.is_set() or self._sender.done, _SENDING_SECONDS)
-        self._strike_all()
-        self._until(lambda: self._sender.done, _SENDING_SECONDS)
-        if not self._sender.done:
-            self._result.hung.append("callbacks are still not acknowledged")
-        if self._sender.error is not None:
-            raise self._sender.error
-        self._result.hung += [f"{name} is not ready" for name in self._system.wait_ready(60.0)]
-        verdict = self._drain()
-        self._note(verdict)
+        hung = [*self._send_all(), *self._not_ready()]
+        evidence, problems = self._drain()
+        self._report(evidence, problems)
         self._follower.close()
         self._system.stop()
-        self._result.hung += self._system.hung
-        self._result.ended += self._system.ended
-        # The watchdog cures a stall by an exit with 1, and a stall is what must not be.
+        # The watchdog ends a stall with exit code 1, and no stall must happen.
         stalls = {f"{worker} with 1" for worker in WORKERS}
-        self._result.hung += [f"ended: {one}" for one in self._system.ended if one in stalls]
+        self._result.exits += self._system.exits
+        hung += [f"exit: {text}" for text in self._system.exits if text in stalls]
+        problems.hung += [*hung, *self._system.hung]
         return self._result
 
-    def _until(self, condition: Callable[[], bool], seconds: float, pause: float = 0.0) -> bool:
-        """Tends the system until the condition holds or the time is over; looks every `pause`."""
-        deadline, looked_at = time.monotonic() + seconds, 0.0
-        while True:
-            now = time.monotonic()
-            if now - looked_at >= pause:
+    def _send_all(self) -> list[str]:
+        """Send all callbacks while the faults happen. Return what hangs."""
+        sender = self._sender
+        sender.start()
+        self._until(lambda: sender.ready.is_set() or sender.done, _SENDING_SECONDS)
+        self._inject_all()
+        self._until(lambda: sender.done, _SENDING_SECONDS)
+        if sender.error is not None:
+            raise sender.error
+        return [] if sender.done else ["callbacks are still not acknowledged"]
+
+    def _not_ready(self) -> list[str]:
+        return [f"{name} is not ready" for name in self._system.wait_ready(60.0)]
+
+    def _until(self, condition: Callable[[], bool], seconds: float, pause: float = 0.0) -> None:
+        """Supervise until the condition holds or the time is over; check it every `pause`."""
+        deadline, checked_at = time.monotonic() + seconds, 0.0
+        while (now := time.monotonic()) <= deadline:
+            if now - checked_at >= pause:
                 if condition():
-                    return True
-                looked_at = time.monotonic()
-            if now > deadline:
-                return False
-            self._system.tend()
-            self._cure()
+                    return
+                checked_at = time.monotonic()
+            self._system.supervise()
+            self._end_faults()
             time.sleep(_TICK_SECONDS)
 
-    def _strike_all(self) -> None:
-        began = time.monotonic()
+    def _inject_all(self) -> None:
+        started = time.monotonic()
         for fault in self._schedule.faults:
-            due = began + fault.at
+            due = started + fault.at
             self._until(lambda due=due: time.monotonic() >= due, float("inf"))  # type: ignore[misc]
-            if self._strike(fault):
-                self._struck.append(Struck(time.time(), str(fault)))
-                self._say(f"  {time.monotonic() - began:5.1f} s  {fault}")
-        self._until(lambda: not self._cures and self._system.whole(), 60.0)
+            if self._inject(fault):
+                self._injected.append(InjectedFault(time.time(), str(fault)))
+                self._log(f"  {time.monotonic() - started:5.1f} s  {fault}")
+        self._until(lambda: not self._ends and self._system.is_complete(), 60.0)
 
-    def _strike(self, fault: Fault) -> bool:
-        """False where the target is not there to be hit."""
+    def _inject(self, fault: Fault) -> bool:
+        """Return False if the target does not run."""
         system = self._system
+        if fault.kind in ("join", "slow"):
+            self._ends.append((time.monotonic() + fault.seconds, fault.target))
         match fault.kind:
             case "kill" | "terminate":
                 return system.end(fault.target, kill=fault.kind == "kill")
             case "leave":
-                return system.end(fault.target, kill=False, away=fault.seconds)
+                return system.end(fault.target, kill=False, restart_after=fault.seconds)
             case "join":
-                system.invite(fault.target)
-                self._cures.append((time.monotonic() + fault.seconds, fault.target))
+                system.add(fault.target)
                 return True
             case "broker":
-                return system.lose_broker(fault.seconds)
+                return system.kill_broker(int(fault.target.removeprefix(BROKER)), fault.seconds)
             case "slow":
-                self._cures.append((time.monotonic() + fault.seconds, fault.target))
-                return self._ail(fault.target, "delay", _SLOW_SECONDS)
+                return self._disturb(fault.target, "delay", _SLOW_SECONDS)
             case "down":
-                return self._ail(fault.target, "down", fault.seconds)
+                return self._disturb(fault.target, "down", fault.seconds)
 
-    def _cure(self) -> None:
-        for due, target in [one for one in self._cures if one[0] <= time.monotonic()]:
-            self._cures.remove((due, target))
-            if target in self._system.members:
-                self._system.end(target, kill=False, away=None)
+    def _end_faults(self) -> None:
+        for due, target in [end for end in self._ends if end[0] <= time.monotonic()]:
+            self._ends.remove((due, target))
+            if target in self._system.processes:
+                self._system.end(target, kill=False, restart_after=None)
             else:
-                self._ail(target, "delay", 0.0)
+                self._disturb(target, "delay", 0.0)
 
-    def _ail(self, provider: str, how: str, seconds: float) -> bool:
-        """A dead sandbox is not slow either, and a new one is healthy."""
+    def _disturb(self, provider: str, how: str, seconds: float) -> bool:
+        """Make a simulated provider slow or unavailable. A killed sandbox forgets that."""
         url = f"{self._system.sandbox.base_url}/control/{how}"
         try:
-            ailment = {"provider": provider, "seconds": seconds}
-            answer = httpx.post(url, json=ailment, timeout=2.0, trust_env=False)
+            body = {"provider": provider, "seconds": seconds}
+            answer = httpx.post(url, json=body, timeout=2.0, trust_env=False)
         except httpx.HTTPError:
             return False
         return answer.is_success
 
-    def _drain(self) -> Verdict:
-        """Waits until all is as it must be, or the time is over; then nothing may change."""
+    def _drain(self) -> tuple[Evidence, Problems]:
+        """Wait until all is as it must be, or the time is over. Then nothing may change."""
         started = time.monotonic()
-        self._until(self._as_planned, _DRAINING_SECONDS, pause=0.5)
+        self._until(self._is_as_planned, _DRAINING_SECONDS, pause=0.5)
         self._result.drained_after = time.monotonic() - started
-        # Polling never ends; without it nothing new comes in, and what is there must stay as it is.
+        # Polling never ends. Without it nothing new comes in.
         self._system.stop("lookup")
-        self._until(lambda: self._judge().clean, _SETTLING_SECONDS, pause=1.0)
+        self._until(lambda: not self._judge()[1].found(), _SETTLING_SECONDS, pause=1.0)
         self._system.stop("settle")
         return self._judge()
 
-    def _as_planned(self) -> bool:
-        """Whether all links and orders are known as they must be in the end."""
+    def _is_as_planned(self) -> bool:
+        """Whether all links and orders have reached their planned ends."""
         folder, sender = self._system.folder, self._sender
-        if owed(folder / "sandbox" / "sandbox.sqlite"):
+        if count_undelivered(folder / "sandbox" / "sandbox.sqlite"):
             return False
-        if any(unlike_plan(sender.expected, self._follower.rows)):
+        if any(differences_from_plan(sender.expected, self._follower.rows)):
             return False
         orders = read_board(folder / "board.sqlite").orders
-        states = {key: order["state"] for key, order in orders.items()}
+        # We close orders at Ping. Other providers need nothing after the decision.
         return all(
-            states.get((order["provider"], order["order_id"])) in _CLOSED[order["provider"]]
+            orders.get((order["provider"], order["order_id"]), {}).get("state")
+            == ("SETTLED" if order["provider"] == "ping" else "CLOSE_DECIDED")
             for order in sender.orders
             if order["closed_links"]
         )
 
-    def _judge(self) -> Verdict:
+    def _judge(self) -> tuple[Evidence, Problems]:
         settings = self._system.settings()
-        found = gather(self._system.cluster, self._system.folder)
-        sender, providers = self._sender, settings.providers()
-        known = rules(settings, providers)
-        return judge(sender.ledger, sender.expected, sender.orders, found, providers, known)
+        evidence = gather(self._system.cluster, self._system.folder)
+        sender, providers = self._sender, settings.existing_providers()
+        provider_rules = rules(settings, providers)
+        return evidence, judge(
+            sender.ledger, sender.expected, sender.orders, evidence, providers, provider_rules
+        )
 
-    def _note(self, verdict: Verdict) -> None:
-        ledger, result = self._sender.ledger, self._result
+    def _report(self, evidence: Evidence, problems: Problems) -> None:
+        sender, result = self._sender, self._result
+        ledger = sender.ledger
         result.callbacks = len(ledger.acknowledged) + len(ledger.registered)
-        result.kinds, result.retries = ledger.kinds | {"forged": len(ledger.forged)}, ledger.retries
-        result.server_errors = ledger.broken
-        result.links, result.dead_letters = verdict.links, verdict.dead_letters
-        result.lost, result.doubled = verdict.lost, verdict.doubled
-        result.wrong_rows = verdict.wrong_rows + ledger.refused
-        result.repeats = verdict.repeats
-        result.faults = [fault.text for fault in self._struck]
-        ended = self._sender.last_at
-        gaps = longest_gaps(self._system.cluster, self._struck, self._sender.first_at, ended)
-        for fault, gap in zip(self._struck, gaps, strict=True):
-            result.gaps[fault.text] = max(round(gap, 2), result.gaps.get(fault.text, 0.0))
+        result.kinds = {**ledger.kinds, "forged": len(ledger.forged)}
+        result.retries, result.server_errors = ledger.retries, ledger.server_errors
+        result.links, result.dead_letters = len(evidence.rows), len(evidence.dead_letters)
+        problems.wrong += ledger.wrong_answers
+        result.problems = problems
+        result.faults = [fault.text for fault in self._injected]
+        gaps = longest_gaps(self._system.cluster, self._injected, sender.first_at, sender.last_at)
+        for text, gap in zip(result.faults, gaps, strict=True):
+            result.gaps[text] = max(round(gap, 2), result.gaps.get(text, 0.0))
         result.longest_gap = max(result.gaps.values(), default=0.0)

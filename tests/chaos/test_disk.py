@@ -1,51 +1,46 @@
-"""A full disk or a folder that cannot be written: a clear error, and nothing lost.
+"""A full disk, or a folder that cannot be written: a clear error, and nothing is lost.
 
-A limit on the size of files stands for the full disk: it needs no rights and no disk of its own.
+A limit on the size of files replaces a full disk: it needs no rights and no extra disk.
 """
 
 import asyncio
 import contextlib
 import os
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from connectors.kafka import Cluster
-from connectors.publish import Publisher, Unavailable
+from connectors.kafka.cluster import Cluster
+from connectors.kafka.publisher import Publisher, Unavailable
 from schemas.topics import LINKS
-from streams import admin, child
-from streams.embedded import Broker
-from tests.chaos.system import ROOT
-from tests.reading import read_all
-from tests.waiting import PATIENCE, until
+from streams.admin import topics
+from streams.local.broker import Broker
+from tests.support.ports import free_port
+from tests.support.processes import LINKSTATUS, environment, run
+from tests.support.reading import read_all
+from tests.support.waiting import PATIENCE
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-# More than the 10 MB that the broker takes at once for the index of a partition.
+# More than the 10 MB that the broker allocates for the index of a partition.
 _FULL_AT = 11 << 20
 _BODY = os.urandom(32 << 10)
 
 
-@pytest.mark.timeout(300)
-async def test_a_full_disk_of_the_broker_loses_nothing_that_was_acknowledged(
-    tmp_path: Path,
-) -> None:
-    broker = Broker(tmp_path, port=child.free_port())
+async def test_full_disk_of_the_broker_loses_no_acknowledged_record(tmp_path: Path) -> None:
+    broker = Broker(tmp_path, port=free_port())
     broker.start()
     cluster = Cluster(broker.brokers)
-    admin.create(cluster, [LINKS], partitions=1, replication=1)
+    topics.create(cluster, [LINKS], partitions=1, replication=1)
     publisher = Publisher(cluster, seconds=3.0)
     running = asyncio.create_task(publisher.run())
     try:
         await _publish(publisher, b"before")
         assert broker.pid
         resource.prlimit(broker.pid, resource.RLIMIT_FSIZE, (_FULL_AT, _FULL_AT))
-        acknowledged = await _publish_until_refused(publisher)
-        # The broker gives its disk up and ends: with more room it has what it acknowledged.
-        await until(lambda: not broker.running(), "the broker to end")
+        # The broker gives up its disk and exits. With more space it has what it acknowledged.
+        acknowledged = await _publish_while_it_runs(publisher, broker)
         broker.start()
         await _publish(publisher, b"after")
     finally:
@@ -58,68 +53,49 @@ async def test_a_full_disk_of_the_broker_loses_nothing_that_was_acknowledged(
 
 
 async def _publish(publisher: Publisher, key: bytes) -> None:
-    """As its callers do: again, while Kafka cannot take it."""
+    """Publish as the callers do: again, while Kafka cannot store it."""
     async with asyncio.timeout(PATIENCE):
         while True:
             with contextlib.suppress(Unavailable):
                 return await publisher.publish("links", key, _BODY, [])
 
 
-async def _publish_until_refused(publisher: Publisher) -> list[bytes]:
+async def _publish_while_it_runs(publisher: Publisher, broker: Broker) -> list[bytes]:
+    """Return the keys of the acknowledged records."""
     acknowledged: list[bytes] = []
     for number in range(1000):
-        key = b"%d" % number
-        try:
-            await publisher.publish("links", key, _BODY, [])
-        except Unavailable:
+        if not broker.running():
             return acknowledged
-        acknowledged.append(key)
+        with contextlib.suppress(Unavailable):
+            await publisher.publish("links", b"%d" % number, _BODY, [])
+            acknowledged.append(b"%d" % number)
     raise AssertionError("the disk was never full")
 
 
-def _run(command: str, environment: dict[str, str], full: bool = False) -> tuple[int, str]:
-    """Exit code and output of a process; with `full` it can write nothing to any file."""
+def _error_of(command: str, kafka: Cluster, folder: Path, full: bool = False) -> str:
+    """Return the output of a process that fails. With `full` it cannot write to any file."""
 
     def fill_disk() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
-    result = subprocess.run(
-        [sys.executable, "-m", "streams.cli", command],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **environment},
-        preexec_fn=fill_disk if full else None,
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    return result.returncode, result.stdout + result.stderr
+    env = os.environ | environment(kafka, folder) | {"PYTHONDONTWRITEBYTECODE": "1"}
+    preexec = fill_disk if full else None
+    ended = run(*LINKSTATUS, command, code=1, env=env, preexec_fn=preexec)
+    return ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("command", ["work", "board", "sandbox"])
-def test_a_data_folder_that_cannot_be_made_is_named(
-    kafka: Cluster, tmp_path: Path, command: str
+def test_data_folder_that_cannot_be_created_is_named_in_the_error(
+    bare_kafka: Cluster, tmp_path: Path, command: str
 ) -> None:
     (tmp_path / "file").write_text("")
     folder = tmp_path / "file" / "data"
-    environment = {
-        "LINKSTATUS_BROKERS": kafka.brokers,
-        "LINKSTATUS_TOPIC_PREFIX": kafka.prefix,
-        "LINKSTATUS_DATA_DIR": str(folder),
-        "LINKSTATUS_HTTP__PORT": str(child.free_port()),
-    }
-    code, text = _run(command, environment)
-    assert code == 1
+    text = _error_of(command, bare_kafka, folder)
     assert str(folder) in text
     assert "Traceback" not in text
 
 
-def test_a_full_disk_of_the_board_is_named(kafka: Cluster, tmp_path: Path) -> None:
-    environment = {
-        "LINKSTATUS_BROKERS": kafka.brokers,
-        "LINKSTATUS_TOPIC_PREFIX": kafka.prefix,
-        "LINKSTATUS_DATA_DIR": str(tmp_path),
-        "LINKSTATUS_HTTP__PORT": str(child.free_port()),
-    }
-    code, text = _run("board", environment, full=True)
-    assert code == 1
+def test_full_disk_of_the_board_is_named_in_the_error(bare_kafka: Cluster, tmp_path: Path) -> None:
+    text = _error_of("board", bare_kafka, tmp_path, full=True)
     assert "the board's database" in text
     assert "Traceback" not in text

@@ -1,4 +1,4 @@
-"""What is sent beyond what the providers say: repeats, unknown words, broken bodies, forgeries."""
+"""The callbacks to send: the genuine ones, repeated, and unknown, broken and forged ones."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from connectors.registry import PROVIDERS
-from connectors.sandbox.simulator import Callback
+from connectors.providers.registry import PROVIDERS
+from connectors.providers.simulator import Callback
 
-Kind = Literal["said", "unknown", "broken", "notice", "forged"]
-# Of whom a forged signature is refused; the others' callbacks are claims, whoever sends them.
+Kind = Literal["genuine", "unknown", "broken", "notice", "forged"]
+# Their signatures are checked. The other providers' callbacks are always claims.
 SIGNING = ("peach", "truelayer")
 _MOST_COPIES = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """One callback to be sent `at` seconds from the start of its wave."""
+    """One callback to send, `at` seconds from the start of its wave."""
 
     at: float
     provider: str
@@ -26,24 +26,26 @@ class Sending:
 
 
 def sendings(
-    seed: str, said: Sequence[tuple[str, Callback]], links: Sequence[tuple[str, str]], spread: float
+    seed: str,
+    genuine: Sequence[tuple[str, Callback]],
+    links: Sequence[tuple[str, str]],
+    spread: float,
 ) -> list[Sending]:
-    """What the providers said, repeated and shuffled, with a known number of bad ones among it."""
+    """Return the genuine callbacks, repeated and shuffled, and a fixed number of bad ones."""
     chance = Random(seed)
-    found = [
-        Sending(chance.uniform(0, spread), provider, callback, "said")
-        for provider, callback in said
-        for _ in range(chance.randint(1, _MOST_COPIES))
+
+    def copies(provider: str, callback: Callback, kind: Kind, most: int) -> Iterator[Sending]:
+        for _ in range(1 if kind == "forged" else chance.randint(1, most)):
+            yield Sending(chance.uniform(0, spread), provider, callback, kind)
+
+    result = [
+        s for name, callback in genuine for s in copies(name, callback, "genuine", _MOST_COPIES)
     ]
     for provider in sorted(PROVIDERS):
-        of_provider = [link_id for name, link_id in links if name == provider]
-        for kind, body in _bad(provider, chance.choice(of_provider), seed):
-            copies = 1 if kind == "forged" else chance.randint(1, 3)
-            callback = Callback(body)
-            found += [
-                Sending(chance.uniform(0, spread), provider, callback, kind) for _ in range(copies)
-            ]
-    return sorted(found, key=lambda sending: sending.at)
+        link_id = chance.choice([link_id for name, link_id in links if name == provider])
+        for kind, body in _bad(provider, link_id, seed):
+            result += copies(provider, Callback(body), kind, 3)
+    return sorted(result, key=lambda sending: sending.at)
 
 
 def _bad(provider: str, link_id: str, mark: str) -> Iterator[tuple[Kind, bytes]]:
@@ -59,7 +61,7 @@ def _bad(provider: str, link_id: str, mark: str) -> Iterator[tuple[Kind, bytes]]
 
 
 def _unknown(provider: str, link_id: str, mark: str) -> dict[str, object]:
-    """A word nobody knows, about a link we know."""
+    """Return a callback of a known link with an unknown status."""
     words: dict[str, dict[str, object]] = {
         "ping": {"payment_link_id": link_id, "status": "TELEPORTED", "mark": mark},
         "peach": {"paymentId": link_id, "status": "levitating", "mark": mark},
@@ -74,13 +76,12 @@ def _unknown(provider: str, link_id: str, mark: str) -> dict[str, object]:
     return words[provider]
 
 
-def claims(chance: Random, links: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Callback]]:
-    """Forged claims of payment, unsigned where nobody signs: the provider is to deny them."""
+def claims(links: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Callback]]:
+    """Yield false claims of payment for unsigned providers, which the provider's API must deny."""
+    names = {"ping": "payment_link_id", "ipint": "invoice_id"}
     for provider, link_id in links:
-        if provider == "ping":
-            yield provider, Callback(_json({"payment_link_id": link_id, "status": "COMPLETED"}))
-        if provider == "ipint":
-            yield provider, Callback(_json({"invoice_id": link_id, "status": "COMPLETED"}))
+        if provider in names:
+            yield provider, Callback(_json({names[provider]: link_id, "status": "COMPLETED"}))
 
 
 def _json(value: object) -> bytes:

@@ -1,13 +1,13 @@
-"""What the tests of connectors share."""
+"""Fixtures for the tests of connectors."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.connectors import sandboxes
+from tests.connectors.sandbox import sandboxes
 
 
 @pytest.fixture(autouse=True)
-def _nothing_stays_simulated() -> Iterator[None]:
+def _close_simulators() -> Iterator[None]:
     yield
-    sandboxes.forget_all()
+    sandboxes.close_all()

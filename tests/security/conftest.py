@@ -1,4 +1,4 @@
-"""One guarded broker for all tests here."""
+"""One broker with an authorizer for all tests here."""
 
 from collections.abc import Iterator
 

@@ -1,8 +1,7 @@
-"""An installation on a broker that asks who you are: each process with credentials of its own."""
+"""An installation on a broker with an authorizer: each process has its own credentials."""
 
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -20,28 +19,38 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from connectors import examples
-from connectors.kafka import Cluster
-from connectors.registry import PROVIDERS
+from connectors.kafka.cluster import Cluster
+from connectors.providers import examples
+from connectors.providers.registry import PROVIDERS
 from connectors.sandbox.send import Post, Reply
-from streams import admin, child, schema_ids, wiring
-from streams.acls import Acl, Resource, acls
+from connectors.schema_registry import noted_ids
+from schemas.topics import all_topics
+from streams import wiring
+from streams.admin import topics
+from streams.admin.acls import Acl, Resource, acls
+from streams.local import subprocesses
 from streams.settings import load
 from tests.security.secured import Secured, environment
-from tests.waiting import until_sync
+from tests.support.ports import free_port
+from tests.support.processes import is_ready, spawn
+from tests.support.waiting import until_sync
+
+ALL_TOPICS = all_topics(PROVIDERS)
 
 PREFIX = "own."
-TOKEN = "a token for acting"
+TOKEN = "a token for actions"
 PROCESSES = ("receive", "work", "lookup", "settle", "board", "web")
-# Each alone, and both in one process: whoever serves them needs the rights for them.
+# The processes that serve the edge and the board: each needs their rights.
 EDGES, BOARDS = ("receive", "web"), ("board", "web")
-EVERY = acls(load().providers(), PREFIX)
+ACLS = acls(load().existing_providers(), PREFIX)
 TYPES: dict[Resource, ResourceType] = {
     "topic": ResourceType.TOPIC,
     "group": ResourceType.GROUP,
     "transactional-id": ResourceType.TRANSACTIONAL_ID,
 }
-_ASKED = re.compile(
+# Enough for links, payments and orders of the examples to belong to different partitions.
+PARTITIONS = 8
+_DECISION = re.compile(
     r"Principal = User:(\S+) is (Allowed|Denied) operation = (\S+) from host = \S+ "
     r"on resource = (\w+):LITERAL:(\S+) "
 )
@@ -60,8 +69,8 @@ class Installation:
     def __init__(self, secured: Secured, folder: Path) -> None:
         self.secured = secured
         self.folder = folder
-        self.ports = {name: child.free_port() for name in (*PROCESSES, "sandbox")}
-        self._places: dict[str, Any] = {
+        self.ports = {name: free_port() for name in (*PROCESSES, "sandbox")}
+        self._settings: dict[str, Any] = {
             "data_dir": folder,
             "sandbox": {"port": self.ports["sandbox"]},
         }
@@ -73,39 +82,40 @@ class Installation:
 
     def start(self) -> "Installation":
         self.admin = AdminClient(self.operator.librdkafka())
-        self.password = {name: uuid4().hex for name in (*PROCESSES, "care", "replay", "tail")}
+        names = (*PROCESSES, "care", "replay", "reconcile", "tail")
+        self.password = {name: uuid4().hex for name in names}
         for name, password in self.password.items():
             self.secured.add_user(name, password)
-        self.allow(EVERY)
-        admin.create(self.cluster("care"), wiring.topics(), partitions=1, replication=1)
-        schema_ids.note_own(self.cluster("care"))
+        self.allow(ACLS)
+        topics.create(self.cluster("care"), ALL_TOPICS, partitions=PARTITIONS, replication=1)
+        noted_ids.note_own(self.cluster("care"))
         for name in (*PROCESSES, "sandbox"):
-            argv = [sys.executable, "-m", "streams.cli", name]
             log = self.folder / f"{name}.log"
-            self._children.append(child.spawn(argv, log, self.environment(name)))
+            self._children.append(spawn(name, log, self.environment(name)))
         for name in PROCESSES:
-            until_sync(partial(self._is_ready, name), f"{name}: {self.said(name)}", 60)
+            ready = partial(is_ready, self.ports[name])
+            until_sync(ready, f"{name}, see {self.folder / name}.log", 60)
         return self
 
     def stop(self) -> None:
         for one in self._children:
             one.terminate()
         for one in self._children:
-            child.stop(one, 10)
+            subprocesses.stop(one, 10)
 
     def cluster(self, name: str) -> Cluster:
-        """The cluster as `name` reaches it."""
+        """The cluster with the credentials of `name`."""
         return self.secured.scram(name, self.password[name], PREFIX)
 
     def environment(self, name: str) -> dict[str, str]:
-        """The settings of a process, simulated providers and all."""
+        """The settings of a process, with simulated providers."""
         if name == "sandbox":
             cluster, port = self.operator, self.ports["sandbox"]
         else:
             cluster, port = self.cluster(name), self.ports[name]
         edge = self.url("web" if name == "web" else "receive")
         return {
-            **wiring.sandbox_environment(load(**self._places, edge_url=edge), PROVIDERS),
+            **wiring.sandbox_environment(load(**self._settings, edge_url=edge), PROVIDERS),
             **environment(cluster),
             "LINKSTATUS_EDGE_URL": edge,
             "LINKSTATUS_DATA_DIR": str(self.folder),
@@ -118,47 +128,33 @@ class Installation:
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
 
-    def said(self, name: str) -> str:
-        return child.tail(self.folder / f"{name}.log")
-
     def send(self, provider: str, name: str, edge: str = "receive") -> int:
-        """What an edge answers to a provider's example."""
+        """The edge's answer to a provider's example."""
         body, kind = examples.body(provider, name), examples.content_type(provider, name)
-        sending = wiring.Sending([Post(name, body, kind, name)])
         replies: list[Reply] = []
-        # Peach signs the address that it calls.
-        there = load(**self._places, edge_url=self.url(edge))
-        wiring.send(there, provider, sending, replies.append)
+        # Peach signs the URL that it calls.
+        settings = load(**self._settings, edge_url=self.url(edge))
+        wiring.send(settings, provider, [Post(name, body, kind, name)], replies.append)
         return replies[0].status or 0
 
-    def allow(self, some: Iterable[Acl]) -> None:
-        for future in self.admin.create_acls([AclBinding(*as_kafka(acl)) for acl in some]).values():
+    def allow(self, acls: Iterable[Acl]) -> None:
+        for future in self.admin.create_acls([AclBinding(*as_kafka(acl)) for acl in acls]).values():
             future.result(20)
 
-    def forbid(self, some: Iterable[Acl]) -> None:
-        filters = [AclBindingFilter(*as_kafka(acl)) for acl in some]
+    def forbid(self, acls: Iterable[Acl]) -> None:
+        filters = [AclBindingFilter(*as_kafka(acl)) for acl in acls]
         for future in self.admin.delete_acls(filters).values():
             assert len(future.result(20)) == 1
 
     def see(self, path: str, condition: Callable[[Any], bool], board: str = "board") -> None:
-        seen: list[Any] = [None]
+        """Wait until the board's answer meets the condition."""
+        until_sync(lambda: condition(httpx.get(self.url(board) + path).json()), path)
 
-        def holds() -> bool:
-            seen[:] = [httpx.get(self.url(board) + path).json()]
-            return condition(seen[0])
-
-        try:
-            until_sync(holds, path)
-        except AssertionError as error:
-            raise AssertionError(f"{error}, last seen {str(seen)[:10000]}") from None
-
-    def asked(self) -> list[tuple[str, str, str, str, str]]:
-        """What the authorizer decided: principal, decision, operation, resource, name."""
+    def decisions(self) -> list[tuple[str, str, str, str, str]]:
+        """The authorizer's decisions: principal, decision, operation, resource, name."""
         logs = sorted((self.secured.broker.folder).glob("server.log*"), reverse=True)
-        return [found for log in logs for found in _ASKED.findall(log.read_text(errors="replace"))]
-
-    def _is_ready(self, name: str) -> bool:
-        try:
-            return httpx.get(f"{self.url(name)}/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
+        return [
+            decision
+            for log in logs
+            for decision in _DECISION.findall(log.read_text(errors="replace"))
+        ]

@@ -1,6 +1,6 @@
-"""A broker as a cautious operator runs it: SASL, TLS, client certificates, and an authorizer.
+"""A broker as in production: SASL, TLS, client certificates, and an authorizer.
 
-Its plain listener is the operator's own: whoever comes through it may do everything.
+Its plain listener is for the operator: it allows everything.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ from confluent_kafka.admin import (
 )
 from cryptography.hazmat.primitives import serialization
 
-from connectors.kafka import Cluster
-from streams import child
-from streams.embedded import Broker
+from connectors.kafka.cluster import Cluster
+from streams.local.broker import Broker
+from tests.support.ports import free_port
 
 _SASL = "org.apache.kafka.common.security"
 PLAIN_USER, PLAIN_PASSWORD = "plain-user", "plain-secret"
@@ -28,7 +28,7 @@ USER, PASSWORD = "scram-user", "correct horse"
 
 @dataclass(frozen=True)
 class Certificates:
-    """Files of one authority: its certificate, and a certificate and key of a client's own."""
+    """Files of one authority: its certificate, and the certificate and the key of a client."""
 
     ca: Path
     client: Path
@@ -36,13 +36,11 @@ class Certificates:
 
 
 class Secured:
-    """The broker with its listeners: `plain`, `sasl`, `sasl_ssl`, and `ssl` (asks for a
-    certificate).
-    """
+    """The broker with its listeners: PLAINTEXT, SASL, SASL with TLS, TLS with certificates."""
 
     def __init__(self, folder: Path) -> None:
-        self.ports = {name: child.free_port() for name in ("PLAINTEXT", "SASL", "SASLSSL", "SSL")}
-        controller = child.free_port()
+        self.ports = {name: free_port() for name in ("PLAINTEXT", "SASL", "SASLSSL", "SSL")}
+        controller = free_port()
         self.certificates = _certificates(folder)
         listeners = ",".join(f"{n}://127.0.0.1:{p}" for n, p in self.ports.items())
         extra = {
@@ -60,7 +58,7 @@ class Secured:
             "ssl.truststore.location": str(self.certificates.ca),
             "listener.name.ssl.ssl.client.auth": "required",
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            # A certificate's name is the name of its user.
+            # The name in a certificate is the user's name.
             "ssl.principal.mapping.rules": "RULE:^.*CN=([a-z]+).*$/$1/",
             "super.users": "User:ANONYMOUS;User:linkstatus",
         }
@@ -81,7 +79,7 @@ class Secured:
 
     @property
     def operator(self) -> Cluster:
-        """Through the listener that asks nobody."""
+        """The listener without authentication."""
         return self._at("PLAINTEXT")()
 
     def plain(self, password: str = PLAIN_PASSWORD, prefix: str = "") -> Cluster:
@@ -113,7 +111,7 @@ class Secured:
         )
 
     def tls(self, prefix: str = "") -> Cluster:
-        """With a certificate of our own: the listener asks for it."""
+        """With our client certificate."""
         files = self.certificates
         return self._at("SSL")(
             prefix=prefix,
@@ -124,12 +122,12 @@ class Secured:
         )
 
     def add_user(self, name: str, password: str) -> None:
-        """A SCRAM user, by both hashes."""
+        """Add a SCRAM user, with both hashes."""
         client = AdminClient(self.operator.librdkafka())
-        # One after the other: Kafka takes one change of a user at a time.
+        # Kafka accepts one change of a user at a time.
         for kind in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
-            known = ScramCredentialInfo(kind, 4096)
-            change = UserScramCredentialUpsertion(name, known, password.encode())
+            credential = ScramCredentialInfo(kind, 4096)
+            change = UserScramCredentialUpsertion(name, credential, password.encode())
             for future in client.alter_user_scram_credentials([change]).values():
                 future.result(20)
 
@@ -138,8 +136,8 @@ class Secured:
 
 
 def environment(cluster: Cluster) -> Mapping[str, str]:
-    """The settings by which a process reaches this cluster."""
-    given = {
+    """The settings for this cluster."""
+    settings = {
         "BROKERS": cluster.brokers,
         "TOPIC_PREFIX": cluster.prefix,
         "SECURITY__PROTOCOL": cluster.protocol,
@@ -150,7 +148,7 @@ def environment(cluster: Cluster) -> Mapping[str, str]:
         "SECURITY__SSL_CERTIFICATE": cluster.ssl_certificate,
         "SECURITY__SSL_KEY": cluster.ssl_key,
     }
-    return {f"LINKSTATUS_{name}": value for name, value in given.items() if value}
+    return {f"LINKSTATUS_{name}": value for name, value in settings.items() if value}
 
 
 def _sasl(listener: str) -> dict[str, str]:
@@ -174,7 +172,7 @@ def _certificates(folder: Path) -> Certificates:
 
 
 def _pkcs8(certificate: trustme.LeafCert) -> bytes:
-    """The form in which Kafka takes a key."""
+    """The key in Kafka's format."""
     key = serialization.load_pem_private_key(certificate.private_key_pem.bytes(), None)
     return key.private_bytes(
         serialization.Encoding.PEM,

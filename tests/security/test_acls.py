@@ -1,6 +1,6 @@
-"""Each process as a principal of its own, on a broker that allows it what the list says.
+"""Each process has its own principal and just its ACLs.
 
-The broker's own log tells what its authorizer was asked: nothing is denied, every entry is needed.
+The broker's log has the authorizer's decisions: nothing is denied, and every ACL is needed.
 """
 
 import argparse
@@ -12,27 +12,29 @@ from uuid import uuid4
 import httpx
 import pytest
 from confluent_kafka import KafkaException
-from httpx import MockTransport
 
-from connectors.kafka import Cluster
-from connectors.letters import dealt
-from connectors.letters.letter import Wanted
-from connectors.letters.replay import chosen, replay
-from connectors.noting import Mark
-from connectors.registry import PROVIDERS
-from schemas import codec
-from schemas.codec import LOOKUP_REQUEST
-from schemas.topics import SHARED, message_key
-from streams import admin, schema_ids, wiring
-from streams.acls import Acl, Operation, acls, commands
-from streams.schema_registry import Registry
+from connectors.kafka.cluster import Cluster
+from connectors.kafka.topic_reader import NoSuchTopic, records
+from connectors.providers.registry import PROVIDERS
+from connectors.schema_registry import client, noted_ids
+from connectors.triage import resolution
+from connectors.triage.audit import Mark
+from connectors.triage.filter import Filter
+from connectors.triage.replay import replay, select
+from schemas.codec import LOOKUP_REQUEST, NOTICE, ORDER_EVENT
+from schemas.records import LookupRequest, OrderEvent
+from schemas.topics import SHARED, all_topics, message_key
+from streams import wiring
+from streams.admin import topics
+from streams.admin.acls import Acl, Operation, acls, commands
+from streams.domain.reconcile import DAY, Period
+from streams.reconcile import Job, file_payload, run
 from streams.settings import load
-from streams.tail import NoSuchTopic, records
-from tests.reading import write_all
 from tests.security.installation import (
+    ACLS,
     BOARDS,
     EDGES,
-    EVERY,
+    PARTITIONS,
     PREFIX,
     PROCESSES,
     TOKEN,
@@ -40,14 +42,18 @@ from tests.security.installation import (
     Installation,
 )
 from tests.security.secured import Secured, environment
-from tests.streams.test_schema_registry import Known
-from tests.waiting import until_sync
+from tests.support.codecs import CODECS
+from tests.support.reading import write_all
+from tests.support.registry import FakeRegistry
+from tests.support.waiting import until_sync
 
-WITH_A_REGISTRY = set(acls(load().providers(), PREFIX, registry=True)) - set(EVERY)
-# Whatever is read by somebody who dead-letters what is broken in it.
+ALL_TOPICS = all_topics(PROVIDERS)
+
+REGISTRY_ACLS = set(acls(load().existing_providers(), PREFIX, registry=True)) - set(ACLS)
+# The topics whose readers dead-letter a broken record.
 BREAKABLE = (
     *(f"callbacks.{name}" for name in PROVIDERS),
-    *("links", "order-updates", "payment-events", "link-events", "order-events"),
+    *("links", "order-updates", "payment-events", "link-facts", "order-events"),
     *("lookups", "order-close", "settlement"),
 )
 # As Kafka's tool spells them.
@@ -58,7 +64,7 @@ _OPERATIONS: dict[str, Operation] = {
     "Describe": "DESCRIBE",
     "DescribeConfigs": "DESCRIBE_CONFIGS",
 }
-DENIED = {(acl.process, "Denied") for acl in EVERY}
+DENIED = {(acl.process, "Denied") for acl in ACLS}
 
 
 @pytest.fixture(scope="module")
@@ -72,128 +78,168 @@ def installation(
         installation.stop()
 
 
-def let_everything_flow(installation: Installation) -> None:
-    """Whatever makes a process use each of its rights."""
+def use_every_right(installation: Installation) -> None:
+    """Make the processes use their rights."""
     for provider, name in (
         ("ping", "completed"),
         ("peach", "completed"),
         ("peach", "checkout"),
         ("truelayer", "payment_settled"),
         ("truelayer", "payment_created"),
+        ("truelayer", "refund_executed"),
         ("ipint", "completed"),
     ):
         assert [installation.send(provider, name, edge) for edge in EDGES] == [200, 200]
     for edge in map(installation.url, EDGES):
-        httpx.post(f"{edge}/links", json={"provider": "peach", "link_id": "R1"}).raise_for_status()
+        link = {"provider": "peach", "link_id": "R1", "order_id": "O1"}
+        httpx.post(f"{edge}/links", json=link).raise_for_status()
     exploded = b'{"invoice_id":"U1","status":"EXPLODED"}'
     httpx.post(f"{installation.url('receive')}/callbacks/ipint", content=exploded)
-    # Each process meets a record that it cannot read, and each provider is asked about a link.
+    # Each process reads a broken record, and each provider gets a lookup.
     for topic in BREAKABLE:
         write_all(installation.operator, topic, [(b"ping:B1", b"\x00broken")])
     for provider in PROVIDERS:
-        key = message_key(provider, "asked")
-        write_all(installation.operator, "lookups", [(key, question(provider))])
+        key = message_key(provider, "unknown")
+        write_all(installation.operator, "lookups", [(key, lookup(provider))])
 
 
-def replay_everything(installation: Installation) -> None:
-    """From each page, and from the command line: what is broken comes back each time."""
-    letters, broken = "/dead-letters?limit=100", len(BREAKABLE) + 1
-    acting = {"authorization": f"Bearer {TOKEN}", "accept": "application/json"}
+def replay_from_boards_and_commands(installation: Installation) -> None:
+    """Replay from each board and as the command does: the broken records come back each time."""
+    path, broken = "/dead-letters?limit=100", len(BREAKABLE) + 1
+    headers = {"authorization": f"Bearer {TOKEN}", "accept": "application/json"}
     for times, board in enumerate(BOARDS, 1):
         so_far = times * broken
-        installation.see(letters, lambda page: len(page["dead_letters"]) == so_far, board)  # noqa: B023
+        installation.see(path, lambda page: len(page["dead_letters"]) == so_far, board)  # noqa: B023
         url = f"{installation.url(board)}/dead-letters/replay"
-        told = httpx.post(url, data={"stage": ""}, headers=acting, timeout=30).raise_for_status()
-        # Not over yet on a busy machine: what comes back is waited for below.
-        assert told.status_code == 202 or told.json()["chosen"] == broken, told.text
-    installation.see(letters, lambda page: len(page["dead_letters"]) == 3 * broken)
+        response = httpx.post(url, json={}, headers=headers, timeout=30).raise_for_status()
+        # On a busy machine the replay goes on; the next `see` waits for the records.
+        assert response.status_code == 202 or response.json()["chosen"] == broken, response.text
+    installation.see(path, lambda page: len(page["dead_letters"]) == 3 * broken)
     cluster = installation.cluster("replay")
-    unreplayed = chosen(cluster, Wanted(), again=False)
-    assert replay(cluster, unreplayed, "somebody", per_second=1000).total() == broken
-    dealt.say(cluster, unreplayed, Mark(True, "somebody", time.time_ns() // 1000))
-    assert len(dealt.read(cluster).aside) == broken
+    dead_letters = select(cluster, CODECS, Filter(), again=False)
+    assert replay(cluster, CODECS, dead_letters, "ada", per_second=1000).total() == broken
+    resolution.mark_all(cluster, CODECS, dead_letters, Mark(True, "ada", time.time_ns() // 1000))
+    assert len(resolution.read(cluster, CODECS).marks) == broken
 
 
-def look_behind_everything(installation: Installation) -> None:
-    """A link's page shows the raw record behind each of its events."""
+def open_every_link(installation: Installation) -> None:
+    """Open the page of each link: it reads the raw record behind each event."""
     for board in map(installation.url, BOARDS):
-        look_behind(board)
-
-
-def look_behind(board: str) -> None:
-    for row in httpx.get(f"{board}/links?limit=100").json()["links"]:
-        page = f"{board}/links/{row['provider']}/{row['link_id']}"
-        httpx.get(page, headers={"accept": "text/html"}, timeout=30).raise_for_status()
+        for row in httpx.get(f"{board}/links?limit=100").json()["links"]:
+            page = f"{board}/links/{row['provider']}/{row['link_id']}"
+            httpx.get(page, headers={"accept": "text/html"}, timeout=30).raise_for_status()
 
 
 def cancel_a_link(installation: Installation, board: str) -> None:
-    """From the page, at Ping; who asked is noted."""
+    """Cancel a link at Ping; the audit trail keeps who did it."""
     control = f"http://127.0.0.1:{installation.ports['sandbox']}/control/links"
     created = httpx.post(control, json={"provider": "ping"}).raise_for_status()
     path = f"/links/ping/{created.json()['link_id']}"
     until_sync(lambda: httpx.get(installation.url(board) + path).status_code == 200, path)
-    acting = {"authorization": f"Bearer {TOKEN}"}
-    told = httpx.post(f"{installation.url(board)}{path}/cancel", headers=acting, timeout=30)
-    assert (told.status_code, told.json()["noted"]) == (200, True), told.text
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    response = httpx.post(f"{installation.url(board)}{path}/cancel", headers=headers, timeout=30)
+    assert (response.status_code, response.json()["recorded"]) == (200, True), response.text
     installation.see(path, lambda row: row["status"] == "CANCELLED", board)
 
 
-def question(provider: str) -> bytes:
-    return LOOKUP_REQUEST.encode(
-        {
-            "request_id": str(uuid4()),
-            "provider": provider,
-            "link_id": "asked",
-            "reason": "CLAIM",
-            "claimed_status": None,
+def reconcile_a_payout(installation: Installation) -> None:
+    """Reconcile the closed order of the example, which a file pays out whole."""
+    invoice = "voZ3pYmiE16FLaSfFmytouwFfcjR4Zom8"
+    installation.see(f"/orders/ipint/{invoice}", lambda order: bool(order["close"]))
+    today = time.time_ns() // 1000 // DAY * DAY
+    provider = load().existing_providers()["ipint"]
+    job = Job("ipint", provider, Period(today, today + DAY))
+    file = file_payload(job, f"link_id,gross,currency\n{invoice},4999.65,INR\n".encode())
+    outcome = run(job, installation.cluster("reconcile"), CODECS, file, lambda _: [])
+    assert [row.subject for row in outcome.result.rows if row.outcome == "MATCHED"] == [invoice]
+
+
+def correct_a_close(installation: Installation) -> None:
+    """State another amount for the closed order of the example."""
+    invoice, at = "voZ3pYmiE16FLaSfFmytouwFfcjR4Zom8", time.time_ns() // 1000
+    installation.see(f"/orders/ipint/{invoice}", lambda order: bool(order["close"]))
+    event: OrderEvent = {
+        "provider": "ipint",
+        "order_id": invoice,
+        "link": {
+            "link_id": invoice,
+            "status": "PAID",
             "payment_id": None,
-            "issued": True,
-            "requested_at": time.time_ns() // 1000,
-        }
-    )
+            "amount_minor": 1,
+            "currency": "INR",
+            "paid_at": at,
+            "settled": False,
+            "awaits_details": False,
+        },
+        "left_link_id": None,
+        "links_in_order": None,
+        "update": None,
+        "at": at,
+    }
+    record = (message_key("ipint", invoice), CODECS.encode(ORDER_EVENT, event))
+    write_all(installation.operator, "order-events", [record])
+    installation.see(f"/orders/ipint/{invoice}", lambda order: bool(order["corrections"]))
 
 
-def is_needed(acl: Acl, asked: set[tuple[str, str, str, str]]) -> bool:
+def lookup(provider: str) -> bytes:
+    record: LookupRequest = {
+        "request_id": str(uuid4()),
+        "provider": provider,
+        "link_id": "unknown",
+        "reason": "CLAIM",
+        "claimed_status": None,
+        "payment_id": None,
+        "refund": None,
+        "issued": True,
+        "requested_at": time.time_ns() // 1000,
+    }
+    return CODECS.encode(LOOKUP_REQUEST, record)
+
+
+def is_needed(acl: Acl, allowed: set[tuple[str, str, str, str]]) -> bool:
     resource = acl.resource.title().replace("-", "")
     return any(
         (who, operation, kind) == (acl.process, acl.operation, resource)
         and (name.startswith(acl.name) if acl.prefixed else name == acl.name)
-        for who, operation, kind, name in asked
+        for who, operation, kind, name in allowed
     )
 
 
-def unneeded(some: Iterable[Acl], installation: Installation) -> list[Acl]:
-    allowed = {(w, o, k, n) for w, d, o, k, n in installation.asked() if d == "Allowed"}
-    return [acl for acl in some if not is_needed(acl, allowed)]
+def unneeded(acls: Iterable[Acl], installation: Installation) -> list[Acl]:
+    allowed = {(w, o, k, n) for w, d, o, k, n in installation.decisions() if d == "Allowed"}
+    return [acl for acl in acls if not is_needed(acl, allowed)]
 
 
 @pytest.mark.kafka
 @pytest.mark.slow
-def test_each_process_does_its_work_with_just_its_acls(installation: Installation) -> None:
-    let_everything_flow(installation)
+def test_each_process_works_with_just_its_acls(installation: Installation) -> None:
+    use_every_right(installation)
     installation.see("/links?status=PAID", lambda page: len(page["links"]) == 4)
-    replay_everything(installation)
-    look_behind_everything(installation)
+    replay_from_boards_and_commands(installation)
+    open_every_link(installation)
     for board in BOARDS:
         cancel_a_link(installation, board)
-    assert admin.check(installation.cluster("care"), wiring.topics(), 1, 1) == []
-    for topic in wiring.topics():
+    assert topics.check(installation.cluster("care"), ALL_TOPICS, PARTITIONS, 1) == []
+    for topic in ALL_TOPICS:
         list(records(installation.cluster("tail"), topic.name, True, True))
-    assert schema_ids.notes(installation.cluster("tail"))
-    until_sync(lambda: not unneeded(EVERY, installation), "every right to be used")
-    assert [asked for asked in installation.asked() if asked[:2] in DENIED] == []
+    reconcile_a_payout(installation)
+    correct_a_close(installation)
+    for name in ("reconcile", "tail"):
+        assert noted_ids.noted_schemas(installation.cluster(name))
+    until_sync(lambda: not unneeded(ACLS, installation), "the use of every right")
+    assert [one for one in installation.decisions() if one[:2] in DENIED] == []
 
 
 @pytest.mark.kafka
 @pytest.mark.slow
-def test_without_one_of_its_acls_a_process_is_denied_and_goes_on_once_it_has_it(
+def test_process_without_an_acl_is_denied_and_continues_once_it_has_it(
     installation: Installation,
 ) -> None:
-    """Nothing that came in meanwhile is lost, and nothing was answered that was not kept."""
-    taken = [
+    """No callback is lost meanwhile, and the edge acknowledges only what it published."""
+    missing = [
         Acl("receive", "WRITE", "topic", PREFIX + "callbacks.peach"),
         Acl("work", "WRITE", "topic", PREFIX + "link-status"),
-        Acl("work", "WRITE", "transactional-id", PREFIX + "linkstatus.orders.", prefixed=True),
+        Acl("work", "WRITE", "transactional-id", PREFIX + "linkstatus.work.", prefixed=True),
         Acl("lookup", "READ", "topic", PREFIX + "lookups"),
         Acl("settle", "READ", "group", PREFIX + "settle"),
         Acl("board", "READ", "topic", PREFIX + "link-events"),
@@ -201,81 +247,77 @@ def test_without_one_of_its_acls_a_process_is_denied_and_goes_on_once_it_has_it(
         Acl("care", "DESCRIBE_CONFIGS", "topic", PREFIX + "links"),
         Acl("tail", "READ", "topic", PREFIX + "links"),
     ]
-    assert set(taken) <= set(EVERY)
-    installation.forbid(taken)
+    assert set(missing) <= set(ACLS)
+    installation.forbid(missing)
     assert installation.send("peach", "expired") == 503
     body = b'{"invoice_id":"later","status":"COMPLETED"}'
     httpx.post(f"{installation.url('receive')}/callbacks/ipint", content=body).raise_for_status()
     with pytest.raises(KafkaException, match="authorization failed"):
-        admin.check(installation.cluster("care"), wiring.topics(), 1, 1)
-    with pytest.raises(NoSuchTopic, match="no right to see it"):
+        topics.check(installation.cluster("care"), ALL_TOPICS, PARTITIONS, 1)
+    with pytest.raises(NoSuchTopic, match="access rights hide it"):
         list(records(installation.cluster("tail"), "links", True, True))
 
-    def processes_denied() -> set[str]:
-        return {asked[0] for asked in installation.asked() if asked[:2] in DENIED}
+    def denied() -> set[str]:
+        return {one[0] for one in installation.decisions() if one[:2] in DENIED}
 
-    until_sync(lambda: set(PROCESSES) <= processes_denied(), "each process to be denied")
-    installation.allow(taken)
+    until_sync(lambda: set(PROCESSES) <= denied(), "each process to be denied")
+    installation.allow(missing)
     installation.see(
         "/links?limit=100", lambda page: "later" in {row["link_id"] for row in page["links"]}
     )
-    until_sync(lambda: installation.send("peach", "expired") == 200, "the edge to take callbacks")
+    until_sync(lambda: installation.send("peach", "expired") == 200, "the edge to accept callbacks")
 
 
 @pytest.fixture
-def numbering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Known]:
-    """A registry with ids of its own."""
-    known = Known()
-    monkeypatch.setattr(schema_ids, "Registry", lambda url: Registry(url, MockTransport(known)))
-    yield known
-    codec.ask(None)
-    codec.write_ids({})
+def registry() -> Iterator[FakeRegistry]:
+    """A registry with its own ids."""
+    with FakeRegistry() as registry:
+        yield registry
 
 
 @pytest.mark.kafka
 @pytest.mark.slow
-def test_with_a_registry_each_process_notes_its_ids_with_just_its_acls(
-    installation: Installation, numbering: Known
+def test_each_process_publishes_registry_ids_with_just_its_acls(
+    installation: Installation, registry: FakeRegistry
 ) -> None:
-    # One that has no other reason to see the notes, and one that else only reads them.
+    # `receive` does not read `schemas` otherwise; `settle` only reads it.
     for name in ("receive", "settle"):
-        with pytest.raises((schema_ids.CannotNote, KafkaException), match=r"(?i)authorization"):
-            prepare(installation.cluster(name), numbering)
-    installation.allow(WITH_A_REGISTRY)
-    before = len(installation.asked())
-    for name in PROCESSES:
-        prepare(installation.cluster(name), numbering)
-    # Who only reads notes what somebody else has registered.
-    schema_ids.read(installation.cluster("tail"), "http://registry")
-    numbering.schemas.append(codec.NOTICE.text)
-    assert codec.schema_of(len(numbering.schemas))
-    until_sync(lambda: not unneeded(WITH_A_REGISTRY, installation), "every right to be used")
-    assert [asked for asked in installation.asked()[before:] if asked[:2] in DENIED] == []
+        with pytest.raises((noted_ids.CannotNote, KafkaException), match=r"(?i)authorization"):
+            prepare(installation.cluster(name), registry)
+    installation.allow(REGISTRY_ACLS)
+    before = len(installation.decisions())
+    for name in (*PROCESSES, "reconcile"):
+        prepare(installation.cluster(name), registry)
+    # A reader publishes the id of a schema that another program registered.
+    codecs = noted_ids.reader(installation.cluster("tail"), registry.url)
+    registry.schemas.append(NOTICE.text)
+    assert codecs.schema_of(len(registry.schemas))
+    until_sync(lambda: not unneeded(REGISTRY_ACLS, installation), "the use of every right")
+    assert [one for one in installation.decisions()[before:] if one[:2] in DENIED] == []
 
 
-def prepare(cluster: Cluster, known: Known) -> None:
-    """As each process does at its start; its ids are new to the cluster."""
-    known.schemas, known.subjects = ["{}"] * (1 + len(known.schemas)), {}
-    with Registry("http://registry", MockTransport(known)) as registry:
-        registry.register(SHARED, PREFIX)
-    there = {name.removeprefix("LINKSTATUS_"): said for name, said in environment(cluster).items()}
+def prepare(cluster: Cluster, registry: FakeRegistry) -> None:
+    """Do what each process does at its start, with ids that are new to the cluster."""
+    registry.schemas, registry.subjects = ["{}"] * (1 + len(registry.schemas)), {}
+    client.register(registry.url, SHARED, PREFIX)
+    prefix = "LINKSTATUS_SECURITY__"
     security = {
-        name.removeprefix("SECURITY__").lower(): said
-        for name, said in there.items()
-        if name.startswith("SECURITY__")
+        name.removeprefix(prefix).lower(): value
+        for name, value in environment(cluster).items()
+        if name.startswith(prefix)
     }
-    schema_ids.prepare(
+    wiring.codecs(
         load(
             brokers=cluster.brokers,
             topic_prefix=PREFIX,
             security=security,
-            schema_registry_url="http://registry",
+            schema_registry_url=registry.url,
         )
     )
 
 
-def test_the_printed_commands_say_the_same() -> None:
-    """What `linkstatus topics acls` prints, read as Kafka's tool does."""
+def test_printed_commands_set_the_same_acls() -> None:
+    """Parse the output of `linkstatus topics acls` as Kafka's tool does."""
     parser = argparse.ArgumentParser()
     for name in ("--bootstrap-server", "--command-config", "--allow-principal", "--operation"):
         parser.add_argument(name, required=True)
@@ -283,20 +325,20 @@ def test_the_printed_commands_say_the_same() -> None:
     parser.add_argument("--resource-pattern-type", default="literal")
     for resource in TYPES:
         parser.add_argument(f"--{resource}", action="append", default=[])
-    said = set()
-    for line in commands(EVERY, "k:9092", "User:{process}"):
+    parsed = set()
+    for line in commands(ACLS, "k:9092", "User:{process}"):
         program, *arguments = shlex.split(line)
-        given = parser.parse_args(arguments)
-        assert (program, given.bootstrap_server) == ("kafka-acls.sh", "k:9092")
-        said |= {
+        options = parser.parse_args(arguments)
+        assert (program, options.bootstrap_server) == ("kafka-acls.sh", "k:9092")
+        parsed |= {
             Acl(
-                given.allow_principal.removeprefix("User:"),
-                _OPERATIONS[given.operation],
+                options.allow_principal.removeprefix("User:"),
+                _OPERATIONS[options.operation],
                 resource,
                 name,
-                given.resource_pattern_type == "prefixed",
+                options.resource_pattern_type == "prefixed",
             )
             for resource in TYPES
-            for name in getattr(given, resource.replace("-", "_"))
+            for name in getattr(options, resource.replace("-", "_"))
         }
-    assert said == set(EVERY)
+    assert parsed == set(ACLS)

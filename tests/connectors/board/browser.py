@@ -1,10 +1,9 @@
-"""A real Chromium, told what to do over the DevTools protocol: JSON on one websocket.
+"""A real Chromium, driven over the DevTools protocol: JSON on one websocket.
 
-A driver of its own would be a download a hundred times the size of this and `websockets`.
+A browser driver would be a download a hundred times the size of this file and `websockets`.
 """
 
 import asyncio
-import base64
 import contextlib
 import itertools
 import json
@@ -17,21 +16,22 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.waiting import PATIENCE
+from tests.support.waiting import PATIENCE
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _KEYS = {"Enter": ("\r", 13), "Escape": ("", 27), "Tab": ("\t", 9)}
 
 
 def chromium() -> str | None:
-    """The program, if this machine has one."""
-    return next((found for name in _NAMES if (found := shutil.which(name))), None)
+    """Return the path of the program, if this machine has one."""
+    return next((path for name in _NAMES if (path := shutil.which(name))), None)
 
 
-# The middle of an element that is loaded and laid out and lies under the mouse there, else null.
-_WHERE = """(() => {
+# The centre of an element that is loaded, laid out and not covered by another one, else null.
+_CENTRE = """(() => {
   const e = document.querySelector(%s);
   if (!e || document.readyState !== 'complete') return null;
   e.scrollIntoView({block: 'center'});
@@ -49,31 +49,31 @@ class Page:
         self._socket = socket
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
-        # What the page complained of: scripts that failed, policies it broke.
-        self.complaints: list[str] = []
+        # Failed scripts, violated policies and other errors that the page logs.
+        self.errors: list[str] = []
         self.requested: list[str] = []
 
     async def listen(self) -> None:
         async for text in self._socket:
-            told = json.loads(text)
-            if "id" in told:
-                answer = self._answers.pop(told["id"])
-                if "error" in told:
-                    answer.set_exception(RuntimeError(told["error"]["message"]))
+            message = json.loads(text)
+            if "id" in message:
+                answer = self._answers.pop(message["id"])
+                if "error" in message:
+                    answer.set_exception(RuntimeError(message["error"]["message"]))
                 else:
-                    answer.set_result(told["result"])
-            elif told["method"] == "Network.requestWillBeSent":
-                self.requested.append(told["params"]["request"]["url"])
-            elif told["method"] == "Runtime.exceptionThrown":
-                self.complaints.append(told["params"]["exceptionDetails"]["text"])
-            elif told["method"] == "Log.entryAdded":
-                entry = told["params"]["entry"]
-                # Answers that are no pages have no icon; browsers ask for one all the same.
-                asked = entry.get("url", "")
-                if entry["level"] in ("warning", "error") and not asked.endswith("/favicon.ico"):
-                    self.complaints.append(entry["text"])
+                    answer.set_result(message["result"])
+            elif message["method"] == "Network.requestWillBeSent":
+                self.requested.append(message["params"]["request"]["url"])
+            elif message["method"] == "Runtime.exceptionThrown":
+                self.errors.append(message["params"]["exceptionDetails"]["text"])
+            elif message["method"] == "Log.entryAdded":
+                entry = message["params"]["entry"]
+                # A browser requests an icon for every answer, but only our pages name one.
+                url = entry.get("url", "")
+                if entry["level"] in ("warning", "error") and not url.endswith("/favicon.ico"):
+                    self.errors.append(entry["text"])
 
-    async def tell(self, method: str, **parameters: Any) -> Any:
+    async def send(self, method: str, **parameters: Any) -> Any:
         number = next(self._numbers)
         answer = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
@@ -81,78 +81,74 @@ class Page:
         return await asyncio.wait_for(answer, PATIENCE)
 
     async def value(self, script: str) -> Any:
-        """What the script comes to, as JSON has it."""
-        answer = await self.tell("Runtime.evaluate", expression=script, returnByValue=True)
+        """Run the script and return its value, as JSON has it."""
+        answer = await self.send("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in answer, (script, answer)
         return answer["result"].get("value")
 
     async def until(self, script: str) -> Any:
-        """Waits until the script comes to something true, over whatever pages follow."""
+        """Wait until the script returns a true value, also across navigations."""
         deadline = asyncio.get_running_loop().time() + PATIENCE
         while True:
-            # In the middle of going to another page there is nothing to ask.
+            # During a navigation no script can run.
             with contextlib.suppress(RuntimeError, AssertionError):
-                if found := await self.value(script):
-                    return found
+                if value := await self.value(script):
+                    return value
             if asyncio.get_running_loop().time() > deadline:
                 text = await self.value("document.body.innerText")
-                raise AssertionError(f"in vain for {script}, on the page:\n{text}")
+                raise AssertionError(f"waited for {script}, on the page:\n{text}")
             await asyncio.sleep(0.02)
 
     async def shows(self, text: str) -> None:
-        """Waits until the page shows the text, and its scripts have begun to listen."""
+        """Wait until the page shows the text and its scripts run."""
         shown = f"document.body.innerText.includes({json.dumps(text)})"
         await self.until(f"document.readyState === 'complete' && {shown}")
 
     async def text(self) -> str:
-        shown: str = await self.value("document.body.innerText")
-        return shown
+        text: str = await self.value("document.body.innerText")
+        return text
 
     async def go(self, url: str) -> None:
-        await self.tell("Page.navigate", url=url)
+        await self.send("Page.navigate", url=url)
         await self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     async def click(self, selector: str) -> None:
-        """With the mouse, in the middle of the first such element."""
-        box = await self.until(_WHERE % json.dumps(selector))
+        """Click with the mouse in the centre of the first such element."""
+        x, y = await self.until(_CENTRE % json.dumps(selector))
         for kind in ("mousePressed", "mouseReleased"):
-            await self.tell(
+            await self.send(
                 "Input.dispatchMouseEvent",
-                **{"type": kind, "x": box[0], "y": box[1], "button": "left", "clickCount": 1},
+                **{"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1},
             )
 
     async def write(self, text: str) -> None:
-        """Into what has the focus."""
-        await self.tell("Input.insertText", text=text)
+        """Type the text into the focused element."""
+        await self.send("Input.insertText", text=text)
 
     async def press(self, key: str) -> None:
         text, code = _KEYS.get(key, (key, ord(key.upper()) if len(key) == 1 else 0))
-        what = {"key": key, "text": text, "windowsVirtualKeyCode": code}
-        await self.tell("Input.dispatchKeyEvent", type="keyDown", **what)
-        await self.tell("Input.dispatchKeyEvent", type="keyUp", key=key)
+        event = {"key": key, "text": text, "windowsVirtualKeyCode": code}
+        await self.send("Input.dispatchKeyEvent", type="keyDown", **event)
+        await self.send("Input.dispatchKeyEvent", type="keyUp", key=key)
 
-    async def look(self, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """The window's size, and whether its user likes it dark."""
+    async def set_screen(self, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+        """Set the size of the window and the colour scheme that its user prefers."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        await self.tell("Emulation.setDeviceMetricsOverride", **size)
+        await self.send("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        await self.tell("Emulation.setEmulatedMedia", features=[scheme])
-
-    async def screenshot(self, file: Path, *, whole: bool = False) -> None:
-        shot = await self.tell("Page.captureScreenshot", captureBeyondViewport=whole)
-        file.write_bytes(base64.b64decode(shot["data"]))
+        await self.send("Emulation.setEmulatedMedia", features=[scheme])
 
 
 @asynccontextmanager
 async def browsing() -> AsyncIterator[Page]:
-    """A Chromium of its own, without memory of any other."""
+    """Start a Chromium with an empty profile."""
     program = chromium()
     assert program
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
             [
                 *(program, "--headless=new", "--remote-debugging-port=0", "--no-first-run"),
-                # Containers have neither the rights for a sandbox nor much shared memory.
+                # Containers have no rights for a sandbox and little shared memory.
                 *("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"),
                 *(f"--user-data-dir={profile}", "about:blank"),
             ],
@@ -166,8 +162,8 @@ async def browsing() -> AsyncIterator[Page]:
                 listening = asyncio.create_task(page.listen())
                 try:
                     for domain in ("Page", "Runtime", "Log", "Network"):
-                        await page.tell(f"{domain}.enable")
-                    await page.look()
+                        await page.send(f"{domain}.enable")
+                    await page.set_screen()
                     yield page
                 finally:
                     listening.cancel()
@@ -178,14 +174,12 @@ async def browsing() -> AsyncIterator[Page]:
 
 
 async def _address(profile: Path) -> str:
-    """Where the first tab listens. Chromium writes its port once it is up."""
-    import httpx
-
-    note = profile / "DevToolsActivePort"
+    """Return the address of the first tab. Chromium writes its port once it is up."""
+    port_file = profile / "DevToolsActivePort"
     async with asyncio.timeout(PATIENCE):
-        while not (note.exists() and "\n" in note.read_text()):
+        while not (port_file.exists() and "\n" in port_file.read_text()):
             await asyncio.sleep(0.05)
-        port = note.read_text().splitlines()[0]
+        port = port_file.read_text().splitlines()[0]
         async with httpx.AsyncClient(trust_env=False) as client:
             while True:
                 tabs = (await client.get(f"http://127.0.0.1:{port}/json/list")).json()

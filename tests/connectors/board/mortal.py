@@ -8,11 +8,10 @@ from typing import Any
 
 from sqlalchemy import event
 
-from connectors.board import BoardConfig, open_board
-from connectors.board.store import Store
-from connectors.kafka import Cluster
-from connectors.process import Address
-from tests.connectors.board.conftest import PROVIDERS
+from connectors.board.board import Board
+from connectors.board.database.store import Store
+from connectors.kafka.cluster import Cluster
+from tests.connectors.board.conftest import config
 
 # After the rows were written, after the positions were, after both were committed.
 POINTS = ("rows", "positions", "committed")
@@ -38,8 +37,7 @@ def die_at(store: Store, point: str) -> None:
 
 
 def main(brokers: str, prefix: str, database_url: str, point: str) -> None:
-    cluster = Cluster(brokers, prefix)
-    board = open_board(BoardConfig(cluster, PROVIDERS, database_url, Address("127.0.0.1", 0)))
+    board = Board(config(database_url, Cluster(brokers, prefix)))
     die_at(board.store, point)
     asyncio.run(board.follow())
 

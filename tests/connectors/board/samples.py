@@ -1,132 +1,104 @@
-"""Records as the pipeline would write them."""
+"""Records as the pipeline writes them."""
 
 import itertools
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar, cast
 
-from connectors.board.rows import Message
+from connectors.board.database.projection import Batch, Message
+from connectors.board.database.store import Store
+from connectors.board.feed import writer
+from schemas import codec, topics
 from schemas import records as r
-from schemas import topics
+from schemas.codec import Schema
+from schemas.refund_records import LinkRefund
 from schemas.topics import Topic
+from tests.support.codecs import CODECS
 
+R = TypeVar("R")
 AT = 1_700_000_000_000_000
+_BLANK: dict[str, Any] = {
+    "string": "",
+    "boolean": False,
+    "int": 0,
+    "long": 0,
+    "array": [],
+    "map": {},
+}
+
+
+def record(schema: Schema[R], **values: Any) -> R:
+    """A record with these values. Other fields are null or empty, times are `AT`."""
+    blank = {field["name"]: _blank(field["type"]) for field in schema.json["fields"]}
+    return cast(R, blank | values)
+
+
+def _blank(kind: Any) -> Any:
+    if isinstance(kind, list):
+        return None
+    if isinstance(kind, str):
+        return _BLANK.get(kind)
+    return AT if "logicalType" in kind else _BLANK.get(kind["type"])
 
 
 class Make:
-    """Builds records with sensible fields; every message gets the next offset of its topic."""
+    """Builds records of one link and one order; every message gets the next offset of its topic."""
 
     def __init__(self) -> None:
         self._offsets: dict[str, Iterator[int]] = {}
 
     def status(self, link_id: str = "link-1", **changes: Any) -> r.LinkStatus:
-        record: dict[str, Any] = {
-            "status": "CREATED",
-            "provider": "ping",
-            "link_id": link_id,
-            "claimed_status": None,
-            "verified": True,
-            "order_id": link_id,
-            "order_from": "SELF",
-            "payment_id": None,
-            "payment_ids": [],
-            "payments": [],
-            "amount_minor": 1234,
-            "received_minor": None,
-            "currency": "EUR",
-            "coverage": "NONE",
-            "anomalies": [],
-            "first_seen_at": AT,
-            "changed_at": AT,
-            "times": {"CREATED": AT},
-            "claims": {},
-            "looked_up_at": None,
-            "registration": None,
-            "provider_order_id": None,
-            "version": 1,
+        fields = {
+            **{"status": "CREATED", "provider": "ping", "link_id": link_id, "verified": True},
+            **{"order_id": link_id, "order_from": "SELF", "coverage": "NONE"},
+            **{"amount_minor": 1234, "currency": "EUR", "times": {"CREATED": AT}, "version": 1},
         }
-        return cast("r.LinkStatus", record | changes)
+        return record(codec.LINK_STATUS, **fields | changes)
+
+    def refund(self, refund_id: str, **changes: Any) -> LinkRefund:
+        refund: Any = {
+            **{"refund_id": refund_id, "kind": "REFUND", "state": "EXECUTED", "reason": None},
+            **{"payment_id": "payment-1", "amount_minor": 234, "currency": "EUR"},
+            **{"times": {"EXECUTED": AT}},
+        }
+        link_refund: LinkRefund = refund | changes
+        return link_refund
 
     def event(self, event_id: str, link_id: str = "link-1", **changes: Any) -> r.LinkEvent:
-        record: dict[str, Any] = {
-            "event_id": event_id,
-            "provider": "ping",
-            "link_id": link_id,
-            "status": "CREATED",
-            "provider_status": "CREATED",
-            "occurred_at": None,
-            "received_at": AT,
-            "source": "callback",
-            "verified": False,
-            "payment_id": None,
-            "payment_status": None,
-            "order_id": None,
-            "amount_minor": None,
-            "currency": None,
-            "received_minor": None,
-            "coverage": None,
-            "denies": None,
-            "reason": None,
-            "registration": None,
-            "attributes": {},
-            "origin": "callbacks.ping/0/7",
+        fields = {
+            **{"event_id": event_id, "provider": "ping", "link_id": link_id, "source": "callback"},
+            **{"status": "CREATED", "provider_status": "CREATED", "origin": "callbacks.ping/0/7"},
         }
-        return cast("r.LinkEvent", record | changes)
+        return record(codec.LINK_EVENT, **fields | changes)
 
     def order(self, order_id: str, **changes: Any) -> r.OrderStatus:
-        record: dict[str, Any] = {
-            "provider": "ping",
-            "order_id": order_id,
-            "state": "OPEN",
-            "links": [],
-            "links_in_order": None,
-            "closed_link_ids": [],
-            "decided_at": None,
-            "total_minor": None,
-            "currency": None,
-            "settlements": {},
-            "steps": {},
-            "failure": None,
-            "changed_at": AT,
-            "version": 1,
-        }
-        return cast("r.OrderStatus", record | changes)
+        fields = {"provider": "ping", "order_id": order_id, "state": "OPEN", "version": 1}
+        return record(codec.ORDER_STATUS, **fields | changes)
 
     def order_link(self, link_id: str, **changes: Any) -> r.OrderLink:
-        record: dict[str, Any] = {
-            "link_id": link_id,
-            "status": "PAID",
-            "payment_id": "payment-1",
-            "amount_minor": 1234,
-            "currency": "EUR",
-            "paid_at": AT,
-            "settled": False,
+        link: Any = {
+            **{"link_id": link_id, "status": "PAID", "payment_id": "payment-1", "settled": False},
+            **{"amount_minor": 1234, "currency": "EUR", "paid_at": AT, "awaits_details": False},
         }
-        return cast("r.OrderLink", record | changes)
+        order_link: r.OrderLink = link | changes
+        return order_link
 
     def close(self, event_id: str, order_id: str) -> r.OrderClose:
-        return {
-            "event_id": event_id,
-            "provider": "ping",
-            "order_id": order_id,
-            "links": [],
-            "total_minor": 1234,
-            "currency": "EUR",
-            "decided_at": AT,
-        }
+        name = {"event_id": event_id, "provider": "ping", "order_id": order_id}
+        return record(codec.ORDER_CLOSE, **name, total_minor=1234, currency="EUR")
+
+    def correction(self, event_id: str, order_id: str, corrects: str) -> r.OrderCorrection:
+        name = {"event_id": event_id, "provider": "ping", "order_id": order_id}
+        amount = {"total_minor": 1234, "currency": "EUR"}
+        return record(codec.ORDER_CORRECTION, **name, **amount, corrects=[corrects], number=1)
 
     def settlement(
         self, event_id: str, order_id: str, kind: r.SettlementKind, at: int = AT
     ) -> r.Settlement:
-        return {
-            "event_id": event_id,
-            "provider": "ping",
-            "order_id": order_id,
-            "kind": kind,
-            "payment_ids": ["payment-1"],
-            "amount_minor": 1234,
-            "currency": "EUR",
-            "decided_at": at,
+        fields = {
+            **{"event_id": event_id, "provider": "ping", "order_id": order_id, "kind": kind},
+            **{"payment_ids": ["payment-1"], "amount_minor": 1234, "currency": "EUR"},
         }
+        return record(codec.SETTLEMENT, **fields, decided_at=at)
 
     def anomaly(self, event_id: str, link_id: str = "link-1", at: int = AT) -> r.Anomaly:
         return {
@@ -139,38 +111,31 @@ class Make:
         }
 
     def notice(self, event_id: str) -> r.Notice:
-        return {
-            "event_id": event_id,
-            "provider": "peach",
-            "kind": "batch",
-            "subject_id": "batch-1",
-            "status": "completed",
-            "attributes": {},
-            "received_at": AT,
-            "origin": "callbacks.peach/0/1",
-        }
+        fields = {"event_id": event_id, "provider": "peach", "kind": "batch"}
+        subject = {"subject_id": "batch-1", "status": "completed", "origin": "callbacks.peach/0/1"}
+        return record(codec.NOTICE, **fields, **subject)
 
-    def replay(self, event_id: str, letter: str = "dead-letters/0/0") -> r.Replay:
-        return {
-            "event_id": event_id,
-            "letter": letter,
-            "to": "callbacks.ping",
-            "reason": "no JSON",
-            "by": "ada",
-            "at": AT,
-        }
+    def replay(self, event_id: str, dead_letter: str = "dead-letters/0/0") -> r.Replay:
+        name = {"event_id": event_id, "dead_letter": dead_letter, "target": "callbacks.ping"}
+        return record(codec.REPLAY, **name, reason="no JSON", by="ada")
 
     def message(self, topic: Topic[Any], record: Any) -> Message:
-        """`record` on `topic`: a record is encoded, bytes are taken as they are."""
-        encode = topic.codec.encode if topic.codec and isinstance(record, dict) else bytes
-        return self.raw(topic, encode(record))
+        """`record` on `topic`: a record is encoded, bytes stay as they are."""
+        if topic.schema and isinstance(record, dict):
+            record = CODECS.encode(topic.schema, record)
+        return self.raw(topic, record)
 
     def raw(
         self, topic: Topic[Any], value: bytes | None, headers: dict[str, str] | None = None
     ) -> Message:
         offset = next(self._offsets.setdefault(topic.name, itertools.count()))
-        sent = tuple((name, text.encode()) for name, text in (headers or {}).items())
-        return Message(topic.name, 0, offset, AT // 1000 + offset, b"ping:link-1", value, sent)
+        pairs = tuple((name, text.encode()) for name, text in (headers or {}).items())
+        return Message(topic.name, 0, offset, AT // 1000 + offset, b"ping:link-1", value, pairs)
 
     def statuses(self, *records: r.LinkStatus) -> list[Message]:
         return [self.message(topics.LINK_STATUS, record) for record in records]
+
+
+def save(store: Store, messages: Sequence[Message]) -> Batch:
+    """Store the messages as the board does."""
+    return writer.store_messages(store, CODECS, messages)

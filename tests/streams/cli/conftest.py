@@ -1,41 +1,68 @@
-"""A shell whose settings are the test's own."""
+"""The sandbox as a process, and an external receiver of callbacks."""
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from streams import child
-from tests.streams.cli.shell import Shell
+from connectors.providers.base import Inbound
+from streams.local import subprocesses
+from tests.support.ports import free_port
+from tests.support.serving import serving
+from tests.support.shell import Shell
+from tests.support.waiting import until_sync
+
+
+class Receiver:
+    """An external receiver: it takes any path, and answers with `answers`, then with 200."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Inbound] = []
+        self.times: list[float] = []
+        self.answers: list[int] = []
+        self.url = ""
+
+    async def post(self, request: Request) -> Response:
+        self.times.append(time.monotonic())
+        self.callbacks.append(Inbound(request.url.path, request.headers, await request.body()))
+        status = self.answers.pop(0) if self.answers else 200
+        return Response("" if status == 200 else "not now", status)
 
 
 @pytest.fixture
-def shell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Shell:
-    for name in [name for name in os.environ if name.startswith("LINKSTATUS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
-    monkeypatch.chdir(tmp_path)  # no `.env` of the developer's counts
-    return Shell(monkeypatch, capsys, DATA_DIR=str(tmp_path / "data"))
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    app = Starlette(routes=[Route("/{rest:path}", receiver.post, methods=["POST"])])
+    with serving(app) as receiver.url:
+        yield receiver
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path, shell: Shell) -> Iterator[Callable[..., Path]]:
-    """Starts `linkstatus sandbox` with these options; what it says is in the file returned."""
-    port, out, started = child.free_port(), tmp_path / "out", []
+def sandbox(tmp_path: Path, shell: Shell) -> Iterator[Callable[..., None]]:
+    """Start `linkstatus sandbox` with options and wait until it is ready."""
+    port, started = free_port(), []
     shell.set(SANDBOX__PORT=str(port))
 
-    def start(*options: str) -> Path:
+    def answers() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    def start(*options: str) -> None:
         command = [sys.executable, "-m", "streams.cli", "sandbox", *options]
         env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-        started.append(child.spawn(command, out, env))
-        return out
+        started.append(subprocesses.spawn(command, tmp_path / "out", env))
+        until_sync(answers, "the sandbox")
 
     yield start
     for one in started:
-        child.stop(one, 10)
+        subprocesses.stop(one, 10)

@@ -1,21 +1,16 @@
-"""`linkstatus status` and `links list`, asked of a real board."""
+"""`linkstatus status` and `linkstatus links list`, on a real board."""
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from connectors.board import BoardConfig, application, open_board
-from connectors.board.keep import keep
-from connectors.board.store import Store
-from connectors.kafka import Cluster
-from connectors.process import Address
-from connectors.registry import PROVIDERS
+from connectors.board.database.store import Store
 from schemas import topics
-from tests.connectors.board.samples import AT, Make
-from tests.streams.cli.shell import Shell, serving
+from tests.connectors.board.samples import AT, Make, save
+from tests.support.serving import serving_board
+from tests.support.shell import Shell
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -28,39 +23,30 @@ def make() -> Make:
 
 @pytest.fixture
 def store(tmp_path: Path, shell: Shell) -> Iterator[Store]:
-    """The store of a board that the shell asks."""
-    url = f"sqlite:///{tmp_path / 'board.sqlite'}"
-    config = BoardConfig(Cluster("127.0.0.1:1"), tuple(PROVIDERS), url, Address("127.0.0.1", 0))
-    board = open_board(config)
-    with serving(application(board, [])) as address:
-        shell.set(EDGE_URL=address)
-        yield board.store
-    board.store.close()
+    """The store of the shell's board."""
+    with serving_board(tmp_path) as (url, store):
+        shell.set(EDGE_URL=url)
+        yield store
 
 
 def paid_in_an_order(make: Make, store: Store) -> None:
-    """A late callback claims it, the lookup proves it, and the order goes its whole way."""
-    said: dict[str, Any] = {"status": "PAID", "provider_status": "COMPLETED"}
-    first = make.event("e1", **said, received_at=AT, occurred_at=AT - 90 * SECOND)
-    proof = make.event(
-        "e2",
-        **said,
-        received_at=AT + 250_000,
-        source="lookup",
-        verified=True,
-        amount_minor=169_881,
-        currency="SEK",
+    """A late callback claims the payment, the lookup proves it, the order settles."""
+    paid: dict[str, Any] = {"status": "PAID", "provider_status": "COMPLETED"}
+    money: dict[str, Any] = {"amount_minor": 169_881, "currency": "SEK"}
+    lookup: dict[str, Any] = {"received_at": AT + 250_000, "source": "lookup", "verified": True}
+    events = (
+        make.event("e3", received_at=AT + DAY, source="replay", verified=True),
+        make.event("e1", **paid, received_at=AT, occurred_at=AT - 90 * SECOND),
+        make.event("e2", **paid, **money, **lookup),
     )
-    opened = make.event("e3", received_at=AT + DAY, source="replay", verified=True)
     status = make.status(
         status="PAID",
         order_id="order-1",
         order_from="LOOKUP",
         payment_ids=["payment-1"],
-        amount_minor=169_881,
-        currency="SEK",
         coverage="PAID",
         anomalies=["UNDERPAID"],
+        **money,
     )
     order = make.order(
         "order-1",
@@ -70,41 +56,41 @@ def paid_in_an_order(make: Make, store: Store) -> None:
         decided_at=AT + SECOND,
         steps={"CLOSED": AT + 2 * SECOND, "SETTLED": AT + 64 * SECOND},
     )
-    keep(
+    close: Any = {**make.close("c1", "order-1"), "decided_at": AT + SECOND}
+    correction: Any = make.correction("k1", "order-1", "c1") | {"decided_at": AT + 3 * SECOND}
+    settlement = make.settlement("s1", "order-1", "CONFIRMED", AT + 64 * SECOND)
+    save(
         store,
         [
             *make.statuses(status),
-            *(make.message(topics.LINK_EVENTS, event) for event in (opened, first, proof)),
+            *(make.message(topics.LINK_EVENTS, event) for event in events),
             make.message(topics.ANOMALIES, make.anomaly("a1", at=AT + SECOND // 2)),
             make.message(topics.ORDERS, order),
-            make.message(
-                topics.ORDER_CLOSE, {**make.close("c1", "order-1"), "decided_at": AT + SECOND}
-            ),
-            make.message(
-                topics.SETTLEMENT,
-                make.settlement("s1", "order-1", "CONFIRMED", AT + 64 * SECOND),
-            ),
+            make.message(topics.ORDER_CLOSE, close),
+            make.message(topics.ORDER_CORRECTIONS, correction),
+            make.message(topics.SETTLEMENT, settlement),
         ],
     )
 
 
-DRAWN = """\
+DRAWING = """\
 PAID  ping link-1
 amount     1,698.81 SEK
 payment    payment-1
-order      order-1 (as the provider says)
+order      order-1 (from the provider)
 anomalies  UNDERPAID
 
 2023-11-14 UTC
-22:13:20            PAID       callback claim   COMPLETED, happened 22:11:50
-22:13:20  +0.250s > PAID       lookup verified  COMPLETED, 1,698.81 SEK
-22:13:20  +0.500s   ANOMALY    anomalies        UNDERPAID
-22:13:21  +1.000s   CLOSE      order-close      0 links, 12.34 EUR
+22:13:20            PAID       callback claim     COMPLETED, occurred 22:11:50
+22:13:20  +0.250s > PAID       lookup verified    COMPLETED, 1,698.81 SEK
+22:13:20  +0.500s   ANOMALY    anomalies          UNDERPAID
+22:13:21  +1.000s   CLOSE      order-close        0 links, 12.34 EUR
 22:13:22  +2.000s   CLOSED     order-updates
+22:13:23  +3.000s   CORRECTED  order-corrections  12.34 EUR
 22:14:24  +1m 04s   SETTLED    order-updates
-22:14:24  +1m 04s   CONFIRMED  settlement       12.34 EUR
+22:14:24  +1m 04s   CONFIRMED  settlement         12.34 EUR
 11-15
-22:13:20  +1d 00h   CREATED    replay verified  CREATED
+22:13:20  +1d 00h   CREATED    replay verified    CREATED
 
 anomaly    detail
 UNDERPAID  received 1.00 of 12.34 EUR
@@ -119,123 +105,133 @@ def lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines()]
 
 
-def test_a_life_is_drawn_from_the_first_word_to_the_settlement(
-    shell: Shell, store: Store, make: Make
-) -> None:
-    paid_in_an_order(make, store)
-    out = shell.ok("status", "ping", "link-1")
-    assert lines(out) == lines(DRAWN)
-    assert max(map(len, out.splitlines())) <= 80
-
-
-def test_colours_are_for_terminals_that_want_them(
+def test_drawing_shows_the_life_from_first_event_to_settlement(
     shell: Shell, store: Store, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paid_in_an_order(make, store)
-    assert "\x1b" not in shell.ok("status", "ping", "link-1")
+    out = shell.ok("status", "ping", "link-1")
+    assert lines(out) == lines(DRAWING)
+    assert max(map(len, out.splitlines())) <= 80
+    assert "\x1b" not in out  # colours are for terminals that accept them
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "\x1b[1;32m" in shell.ok("status", "ping", "link-1")
     monkeypatch.setenv("NO_COLOR", "1")
     assert "32m" not in shell.ok("status", "ping", "link-1")
-
-
-def test_json_is_the_board_s_answer_and_its_order(shell: Shell, store: Store, make: Make) -> None:
-    paid_in_an_order(make, store)
-    (line,) = shell.ok("status", "ping", "link-1", "--json").splitlines()
-    link = json.loads(line)
+    link = shell.json("status", "ping", "link-1")
     assert (link["status"], len(link["timeline"])) == ("PAID", 3)
     assert (link["order"]["state"], link["order"]["close"]["event_id"]) == ("SETTLED", "c1")
 
 
 @pytest.mark.parametrize(
-    ("changes", "waits"),
+    ("changes", "blockers"),
     [
+        (
+            {"links": ["PAID"], "details_awaited_since": AT},
+            "waits for the amount of this link from the provider",
+        ),
         ({"links": ["PROCESSING"]}, "waits for 1 link to end: this one"),
-        ({"links": ["PAID"], "links_in_order": 3}, "waits for 2 links that nobody has told of"),
+        ({"links": ["PAID"], "links_in_order": 3}, "waits for 2 links to become known"),
         ({"links": ["EXPIRED"]}, "waits for a payment"),
     ],
 )
-def test_an_open_order_says_what_it_waits_for(
-    shell: Shell, store: Store, make: Make, changes: dict[str, Any], waits: str
+def test_open_order_names_its_blockers(
+    shell: Shell, store: Store, make: Make, changes: dict[str, Any], blockers: str
 ) -> None:
-    links = [make.order_link("link-1", status=status) for status in changes["links"]]
+    awaits = "details_awaited_since" in changes
+    links = [
+        make.order_link("link-1", status=status, awaits_details=awaits)
+        for status in changes["links"]
+    ]
     order = make.order("link-1", **{**changes, "links": links})
-    keep(store, [*make.statuses(make.status()), make.message(topics.ORDERS, order)])
-    assert waits in shell.ok("status", "ping", "link-1")
+    save(store, [*make.statuses(make.status()), make.message(topics.ORDERS, order)])
+    assert blockers in shell.ok("status", "ping", "link-1")
 
 
-def test_a_failed_step_says_why(shell: Shell, store: Store, make: Make) -> None:
+def test_failed_step_shows_its_reason(shell: Shell, store: Store, make: Make) -> None:
     order = make.order("link-1", state="FAILED", steps={"FAILED": AT}, failure="no such order")
-    keep(store, [*make.statuses(make.status()), make.message(topics.ORDERS, order)])
+    save(store, [*make.statuses(make.status()), make.message(topics.ORDERS, order)])
     out = shell.ok("status", "ping", "link-1")
     assert "FAILED  order-updates  no such order" in out
     assert "order link-1: FAILED (no such order)" in out
 
 
-def test_what_a_provider_says_cannot_command_the_terminal(
+def test_refunds_are_drawn_with_what_remains(shell: Shell, store: Store, make: Make) -> None:
+    refund = make.refund("r1", times={"EXECUTED": AT})
+    money: dict[str, Any] = {"refunded_minor": 234, "disputed_minor": 0, "net_minor": 1000}
+    status = make.status(status="PAID", refunds=[refund], **money)
+    fact = {"refund_id": "r1", "kind": "REFUND", "state": "EXECUTED", "payment_id": None}
+    event = make.event(
+        "e1",
+        status="UNKNOWN",
+        provider_status="refund_executed",
+        verified=True,
+        refund={**fact, "amount_minor": 234, "currency": "EUR"},
+        received_at=AT,
+    )
+    save(store, [*make.statuses(status), make.message(topics.LINK_EVENTS, event)])
+    out = lines(shell.ok("status", "ping", "link-1"))
+    assert "went back  refunded 2.34 EUR, remains 10.00 EUR" in out
+    drawn = [line.split(maxsplit=2)[1:] for line in out if line.startswith("22:13:20")]
+    assert drawn == [["REFUND", "callback verified  refund_executed, 2.34 EUR"]]
+    assert "refunded 2.34 EUR, remains 10.00 EUR" in out[-1]
+    disputed = {**status, "version": 2, "disputed_minor": 1000, "net_minor": None}
+    save(store, [make.message(topics.LINK_STATUS, disputed)])
+    out = lines(shell.ok("status", "ping", "link-1"))
+    remains = "refunded 2.34 EUR, disputed 10.00 EUR, remains an unknown amount"
+    assert f"went back  {remains}" in out
+
+
+def test_provider_text_cannot_command_the_terminal(
     shell: Shell, store: Store, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     event = make.event("e1", provider_status="\x1b[2J[red]gone", reason="a\nb")
-    keep(store, [*make.statuses(make.status()), make.message(topics.LINK_EVENTS, event)])
+    save(store, [*make.statuses(make.status()), make.message(topics.LINK_EVENTS, event)])
     out = shell.ok("status", "ping", "link-1")
     assert "\x1b" not in out
     assert "\\x1b[2J[red]gone" in out
 
 
-def test_a_claim_and_an_order_not_named_yet_are_said(
-    shell: Shell, store: Store, make: Make
-) -> None:
+def test_claim_and_unknown_order_are_shown(shell: Shell, store: Store, make: Make) -> None:
     status = make.status(claimed_status="PAID", order_from="AWAITED", amount_minor=None)
-    keep(store, make.statuses(status))
+    save(store, make.statuses(status))
     out = shell.ok("status", "ping", "link-1")
     assert "PAID, not proven" in out
-    assert "not named yet" in out
+    assert "unknown until a lookup or a registration names it" in out
 
 
-def test_an_unknown_link_ends_with_1_and_says_where_to_look(shell: Shell, store: Store) -> None:
+def test_unknown_link_ends_with_1_and_a_hint(shell: Shell, store: Store) -> None:
     ran = shell.run("status", "ping", "nope/ö")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.splitlines() == [
-        "linkstatus: nothing is known of ping link nope/ö",
-        "  `linkstatus links list` shows the newest",
+        "linkstatus: the board does not know ping link nope/ö",
+        "  `linkstatus links list` shows the newest links",
     ]
 
 
 def test_links_are_listed_newest_first(shell: Shell, store: Store, make: Make) -> None:
-    link: Callable[..., Any] = make.status
-    agreed = {"order_id": None, "amount_minor": 500, "currency": "JPY", "expires_at": None}
-    rows = [
-        link("old", changed_at=AT),
-        link("new", changed_at=AT + 1, status="PAID", anomalies=["STALE"]),
-        link("other", changed_at=AT + 2, provider="peach", amount_minor=None,
-             registration={**agreed, "links_in_order": None}),
-    ]  # fmt: skip
-    keep(store, make.statuses(*rows))
-    shown = [line.split()[1:] for line in lines(shell.ok("links", "list"))]
-    assert shown == [
+    registered = {"order_id": None, "amount_minor": 500, "currency": "JPY", "expires_at": None}
+    registered["links_in_order"] = None
+    paid = make.status("new", changed_at=AT + 1, status="PAID", anomalies=["STALE"])
+    peach = {"provider": "peach", "amount_minor": None, "registration": registered}
+    other = make.status("other", changed_at=AT + 2, **peach)
+    save(store, make.statuses(make.status("old", changed_at=AT), paid, other))
+    assert [line.split()[1:] for line in shell.ok("links", "list").splitlines()] == [
         ["provider", "link", "status", "amount"],
         ["peach", "other", "CREATED", "500", "JPY"],
         ["ping", "new", "PAID", "12.34", "EUR"],
         ["STALE"],
         ["ping", "old", "CREATED", "12.34", "EUR"],
     ]
-    listed = shell.ok("links", "list", "--status", "paid", "--json").splitlines()
-    assert [json.loads(line)["link_id"] for line in listed] == ["new"]
-    listed = shell.ok("links", "list", "--provider", "ping", "--limit", "1", "--json").splitlines()
-    assert [json.loads(line)["link_id"] for line in listed] == ["new"]
+    for options in (["--status", "paid"], ["--provider", "ping", "--limit", "1"]):
+        (link,) = shell.rows("links", "list", *options)
+        assert link["link_id"] == "new"
 
 
-def test_more_links_than_a_page_are_listed(
+def test_list_reads_more_than_one_page(
     shell: Shell, store: Store, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.cli.asking._PAGE", 2)
-    keep(store, make.statuses(*(make.status(f"link-{n}", changed_at=AT + n) for n in range(5))))
-    listed = shell.ok("links", "list", "--json", "--limit", "4").splitlines()
-    assert [json.loads(line)["link_id"][-1] for line in listed] == ["4", "3", "2", "1"]
-
-
-def test_a_status_that_is_none_is_a_wrong_option(shell: Shell, store: Store) -> None:
-    ran = shell.run("links", "list", "--status", "payed")
-    assert ran.code == 2
-    assert "status: is not one of UNKNOWN, CREATED" in ran.err
+    monkeypatch.setattr("streams.cli.board_client._PAGE", 2)
+    save(store, make.statuses(*(make.status(f"link-{n}", changed_at=AT + n) for n in range(5))))
+    rows = shell.rows("links", "list", "--limit", "4")
+    assert [row["link_id"][-1] for row in rows] == ["4", "3", "2", "1"]

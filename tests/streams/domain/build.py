@@ -1,11 +1,13 @@
-"""Facts for the tests of the rules, with only what matters said."""
+"""Records for the tests of the rules; only what matters to a test is given."""
 
 from typing import Any
 
 from hypothesis import strategies as st
 
-from connectors.provider import Raw
+from connectors.providers.facts import link_event
+from connectors.providers.raw import Raw
 from schemas.records import LinkEvent, OrderEvent, OrderLink, Status
+from schemas.refund_records import RefundFact, RefundKind, RefundState
 from streams.domain.rules import RANK
 
 STATUSES: list[Status] = list(RANK)
@@ -19,34 +21,36 @@ def event(
     at: int = 1_000,
     source: Any = "callback",
     link_id: str = "L1",
-    **said: Any,
+    **fields: Any,
 ) -> LinkEvent:
-    """A fact about link L1, received at `at` microseconds."""
+    """Return an event of link L1, received at `at` microseconds."""
     raw = Raw("acme", b"", {}, source, verified, at, f"callbacks.acme/0/{at}")
-    return raw.event(link_id, status, word or status.lower(), **said)
+    return link_event(raw, link_id, status, word or status.lower(), **fields)
 
 
-def registration(order_id: str | None = None, at: int = 1, **said: Any) -> LinkEvent:
-    """A registration of link L1."""
-    content = {
-        "order_id": order_id,
-        "amount_minor": said.get("amount_minor"),
-        "currency": said.get("currency"),
-        "expires_at": said.get("expires_at"),
-        "links_in_order": said.get("links_in_order"),
-    }
+def claim(status: Status, *, at: int = 1_000, **fields: Any) -> LinkEvent:
+    """Return an unverified event of link L1."""
+    return event(status, verified=False, at=at, **fields)
+
+
+def registration(order_id: str | None = None, at: int = 1, **fields: Any) -> LinkEvent:
+    """Return the registration of link L1."""
+    names = ("amount_minor", "currency", "expires_at", "links_in_order")
+    content = {"order_id": order_id, **{name: fields.get(name) for name in names}}
     return event("CREATED", "registered", source="registration", at=at, registration=content)
 
 
-def order_link(link_id: str, status: Status = "PAID", **said: Any) -> OrderLink:
+def order_link(link_id: str, status: Status = "PAID", **fields: Any) -> OrderLink:
+    """Return a link of an order. The link waits for its amount if `awaits_details` is set."""
     return {
         "link_id": link_id,
         "status": status,
-        "payment_id": said.get("payment_id", f"pay-{link_id}"),
-        "amount_minor": said.get("amount_minor", 500),
-        "currency": said.get("currency", "EUR"),
+        "payment_id": fields.get("payment_id", f"pay-{link_id}"),
+        "amount_minor": fields.get("amount_minor", 500),
+        "currency": fields.get("currency", "EUR"),
         "paid_at": 7 if status == "PAID" else None,
-        "settled": said.get("settled", False),
+        "settled": fields.get("settled", False),
+        "awaits_details": fields.get("awaits_details", False),
     }
 
 
@@ -59,7 +63,7 @@ def order_event(
     links_in_order: int | None = None,
     at: int = 10,
 ) -> OrderEvent:
-    """A fact about order O1."""
+    """Return an event of order O1."""
     return {
         "provider": "acme",
         "order_id": "O1",
@@ -71,26 +75,78 @@ def order_event(
     }
 
 
+def refund_fact(
+    state: RefundState = "EXECUTED",
+    amount_minor: int | None = None,
+    *,
+    kind: RefundKind = "REFUND",
+    refund_id: str = "r1",
+    payment_id: str | None = "p1",
+    currency: str = "EUR",
+) -> RefundFact:
+    return {
+        "refund_id": refund_id,
+        "kind": kind,
+        "state": state,
+        "payment_id": payment_id,
+        "amount_minor": amount_minor,
+        "currency": None if amount_minor is None else currency,
+    }
+
+
+def refunded(
+    state: RefundState = "EXECUTED",
+    amount_minor: int | None = None,
+    *,
+    at: int = 2_000,
+    reason: str | None = None,
+    **fields: Any,
+) -> LinkEvent:
+    """Return an event about a refund of link L1."""
+    fact = refund_fact(state, amount_minor, **fields)
+    word = f"{fact['kind']}/{fact['refund_id']}/{state}".lower()
+    return event("UNKNOWN", word, at=at, refund=fact, reason=reason, identity=(word, amount_minor))
+
+
+@st.composite
+def refund_facts(draw: st.DrawFn) -> RefundFact:
+    """Draw what any fact about a refund of link L1 may state."""
+
+    def one_of(*values: Any) -> Any:
+        return draw(st.sampled_from(values))
+
+    return refund_fact(
+        one_of("UNKNOWN", "PENDING", "EXECUTED", "FAILED", "RETURNED"),
+        one_of(None, 50, 100, 250),
+        kind=one_of("REFUND", "PAYOUT", "REVERSAL", "DISPUTE", "CHARGEBACK"),
+        refund_id=one_of("r1", "r2", "p1"),
+        payment_id=one_of("p1", "p2", None),
+        currency=one_of("EUR", "SEK"),
+    )
+
+
 @st.composite
 def link_events(draw: st.DrawFn) -> LinkEvent:
-    """Any fact about link L1 that a provider or a claim may bring."""
-    verified = draw(st.booleans())
-    paid = draw(st.sampled_from(["p1", "p2", None]))
+    """Draw any event of link L1 that a provider or a claim can bring."""
+
+    def one_of(*values: Any) -> Any:
+        return draw(st.sampled_from(values))
+
     return event(
-        draw(st.sampled_from(STATUSES)),
-        draw(st.sampled_from(["a", "b"])),
-        verified=verified,
+        one_of(*STATUSES),
+        one_of("a", "b"),
+        verified=draw(st.booleans()),
         at=draw(st.integers(1, 50)),
-        source=draw(st.sampled_from(["callback", "lookup", "poll", "replay"])),
+        source=one_of("callback", "lookup", "poll", "replay"),
         occurred_at=draw(st.one_of(st.none(), st.integers(1, 50))),
-        payment_id=paid,
-        payment_status=draw(
-            st.sampled_from([None, "INITIATED", "EXECUTED", "PAID", "SETTLED", "FAILED"])
-        ),
-        order_id=draw(st.sampled_from([None, "O1", "O2"])),
-        amount_minor=draw(st.sampled_from([None, 100, 200])),
-        currency=draw(st.sampled_from([None, "EUR", "SEK"])),
-        received_minor=draw(st.sampled_from([None, 100, 200])),
-        coverage=draw(st.sampled_from([None, "NONE", "UNKNOWN", "UNDERPAID", "PAID", "OVERPAID"])),
-        denies=draw(st.sampled_from([None, None, "PAID"])),
+        payment_id=one_of("p1", "p2", None),
+        payment_status=one_of(None, "INITIATED", "EXECUTED", "PAID", "SETTLED", "FAILED"),
+        order_id=one_of(None, "O1", "O2"),
+        amount_minor=one_of(None, 100, 200),
+        currency=one_of(None, "EUR", "SEK"),
+        received_minor=one_of(None, 100, 200),
+        coverage=one_of(None, "NONE", "UNKNOWN", "UNDERPAID", "PAID", "OVERPAID"),
+        denies=one_of(None, None, "PAID"),
+        refund=draw(st.one_of(st.none(), refund_facts())),
+        reason=one_of(None, "a reason", "another"),
     )

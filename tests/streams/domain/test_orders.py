@@ -1,45 +1,48 @@
-"""Orders: closed once, when everything known says so."""
+"""Orders: each is closed once, and each kind of settlement is published once."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import MOST_LINKS, OrderEvent, OrderStatus
-from streams.domain.orders import Ordered, order
+from streams.domain.orders import OrderOutcome, update_order
 from streams.domain.rules import ProviderRules
 from tests.streams.domain.build import order_event, order_link
 
-PING = ProviderRules(settlement="by_order")
-TRUELAYER = ProviderRules(settlement="by_payment")
-PEACH = ProviderRules(settlement="elsewhere")
+BY_ORDER = ProviderRules(settlement="by_order")
+BY_PAYMENT = ProviderRules(settlement="by_payment")
+ELSEWHERE = ProviderRules(settlement="elsewhere")
+
+L1, L2 = order_event(order_link("L1")), order_event(order_link("L2"))
+L1_OF_TWO = order_event(order_link("L1"), links_in_order=2)
 
 
-def followed(events: list[OrderEvent], rules: ProviderRules = PEACH) -> list[Ordered]:
+def follow(events: list[OrderEvent], rules: ProviderRules = ELSEWHERE) -> list[OrderOutcome]:
     row: OrderStatus | None = None
     outcomes = []
     for each in events:
-        outcomes.append(order(row, each, rules))
+        outcomes.append(update_order(row, each, rules))
         row = outcomes[-1].row
     return outcomes
 
 
-def kinds(outcomes: list[Ordered]) -> list[str]:
+def kinds(outcomes: list[OrderOutcome]) -> list[str]:
     return [s["kind"] for outcome in outcomes for s in outcome.settlements]
 
 
-def test_one_link_too_many_is_refused_and_those_that_are_there_go_on() -> None:
+def test_order_refuses_a_link_too_many_but_still_updates_the_others() -> None:
     links = [order_event(order_link(f"L{n:03}", "CREATED")) for n in range(MOST_LINKS)]
-    row = followed(links)[-1].row
-    with pytest.raises(ValueError, match="order O1 has 500 links already"):
-        order(row, order_event(order_link("one more")), PEACH)
-    paid = order(row, order_event(order_link("L007")), PEACH).row
+    row = follow(links)[-1].row
+    with pytest.raises(ValueError, match="order O1 already has 500 links"):
+        update_order(row, order_event(order_link("another")), ELSEWHERE)
+    paid = update_order(row, order_event(order_link("L007")), ELSEWHERE).row
     assert [link["link_id"] for link in paid["links"] if link["status"] == "PAID"] == ["L007"]
 
 
 order_events = st.one_of(
     st.builds(
-        lambda link_id, status, settled, declared: order_event(
-            order_link(link_id, status, settled=settled), links_in_order=declared
+        lambda link_id, status, settled, announced: order_event(
+            order_link(link_id, status, settled=settled), links_in_order=announced
         ),
         st.sampled_from(["L1", "L2", "L3"]),
         st.sampled_from(["CREATED", "PROCESSING", "EXPIRED", "CANCELLED", "PAID"]),
@@ -52,66 +55,53 @@ order_events = st.one_of(
     ),
     st.builds(lambda link_id: order_event(left=link_id), st.sampled_from(["L1", "L2"])),
 )
+some_events = st.lists(order_events, min_size=1, max_size=12)
 
 
-@given(
-    events=st.lists(order_events, min_size=1, max_size=12),
-    rules=st.sampled_from([PING, TRUELAYER, PEACH]),
-)
-def test_an_order_closes_at_most_once_and_each_settlement_is_told_once(
+@given(events=some_events, rules=st.sampled_from([BY_ORDER, BY_PAYMENT, ELSEWHERE]))
+def test_order_closes_at_most_once_and_settles_each_kind_once(
     events: list[OrderEvent], rules: ProviderRules
 ) -> None:
-    outcomes = followed(events, rules)
+    outcomes = follow(events, rules)
     closes = [outcome.close for outcome in outcomes if outcome.close]
     assert len(closes) <= 1
-    told = kinds(outcomes)
-    assert len(told) == len(set(told))
-    assert closes or not told
+    settled = kinds(outcomes)
+    assert len(settled) == len(set(settled))
+    assert closes or not settled
 
 
-@given(events=st.lists(order_events, min_size=1, max_size=12))
-def test_a_close_counts_only_paid_links_and_leaves_none_open(events: list[OrderEvent]) -> None:
-    for outcome in followed(events):
+@given(events=some_events)
+def test_close_counts_only_paid_links_and_leaves_no_link_open(events: list[OrderEvent]) -> None:
+    for outcome in follow(events):
         if outcome.close is None:
             continue
         statuses = {link["link_id"]: link["status"] for link in outcome.row["links"]}
-        assert {s for s in statuses.values()} <= {"PAID", "EXPIRED", "CANCELLED", "FAILED"}
+        assert set(statuses.values()) <= {"PAID", "EXPIRED", "CANCELLED", "FAILED"}
         paid = [link_id for link_id, status in statuses.items() if status == "PAID"]
         assert [link["link_id"] for link in outcome.close["links"]] == paid
         assert len(statuses) >= (outcome.row["links_in_order"] or 1)
 
 
-@given(events=st.lists(order_events, min_size=1, max_size=12))
-def test_a_repeat_changes_and_emits_nothing(events: list[OrderEvent]) -> None:
-    row = followed(events)[-1].row
-    assert order(row, events[-1], PEACH) == Ordered(row)
+@given(events=some_events)
+def test_repeated_event_changes_and_emits_nothing(events: list[OrderEvent]) -> None:
+    row = follow(events)[-1].row
+    assert update_order(row, events[-1], ELSEWHERE) == OrderOutcome(row)
 
 
-def test_waits_while_a_link_is_open() -> None:
-    open_one = order_event(order_link("L2", "CREATED"))
-    assert not any(o.close for o in followed([open_one, order_event(order_link("L1"))]))
-    closing = followed(
-        [open_one, order_event(order_link("L1")), order_event(order_link("L2", "EXPIRED"))]
-    )
-    assert closing[-1].close is not None
+def test_order_waits_while_a_link_is_open() -> None:
+    opened, expired = (order_event(order_link("L2", s)) for s in ("CREATED", "EXPIRED"))
+    assert [bool(o.close) for o in follow([opened, L1, expired])] == [False, False, True]
 
 
-def test_waits_for_as_many_links_as_were_announced() -> None:
-    first, second = followed(
-        [order_event(order_link("L1"), links_in_order=2), order_event(order_link("L2"))]
-    )
+def test_order_waits_for_the_announced_number_of_links() -> None:
+    first, second = follow([L1_OF_TWO, L2])
     assert first.close is None
     assert second.close is not None
     assert (second.close["total_minor"], second.close["currency"]) == (1000, "EUR")
 
 
-def test_currencies_are_never_added_up() -> None:
-    outcome = followed(
-        [
-            order_event(order_link("L1"), links_in_order=2),
-            order_event(order_link("L2", currency="SEK")),
-        ]
-    )[-1]
+def test_close_never_adds_up_different_currencies() -> None:
+    outcome = follow([L1_OF_TWO, order_event(order_link("L2", currency="SEK"))])[-1]
     assert outcome.close is not None
     assert outcome.close["total_minor"] is None
     (mismatch,) = outcome.anomalies
@@ -119,78 +109,75 @@ def test_currencies_are_never_added_up() -> None:
     assert mismatch["detail"].endswith("different currencies: L1 5.00 EUR, L2 5.00 SEK")
 
 
-def test_a_link_after_the_close_is_an_anomaly_and_no_second_close() -> None:
-    late = followed([order_event(order_link("L1")), order_event(order_link("L2"))])[1]
+def test_link_after_the_close_raises_an_anomaly_and_no_second_close() -> None:
+    late = follow([L1, L2])[1]
     assert late.close is None
     assert [(a["kind"], a["link_id"]) for a in late.anomalies] == [("LATE_LINK", "L2")]
 
 
-def test_a_late_link_that_is_paid_later_is_a_fact_of_its_own_and_each_is_told_once() -> None:
-    opened, paid = order_link("L2", "OPENED"), order_link("L2")
-    events = [order_event(order_link("L1")), order_event(opened), order_event(paid)]
-    again = [order_event(left="L2"), order_event(paid), order_event(opened), order_event(paid)]
-    told = [a for outcome in followed(events + again) for a in outcome.anomalies]
-    assert {(a["kind"], a["link_id"]) for a in told} == {("LATE_LINK", "L2")}
-    assert len({a["event_id"] for a in told}) == 2
-    assert "order O1 was closed at 1970-01-01T00:00:00Z with L1" in told[0]["detail"]
-    assert told[1]["detail"].endswith("is PAID with 5.00 EUR")
+def test_late_link_raises_one_anomaly_when_it_appears_and_one_when_it_is_paid() -> None:
+    opened = order_event(order_link("L2", "OPENED"))
+    again = [order_event(left="L2"), L2, opened, L2]
+    late = [a for outcome in follow([L1, opened, L2, *again]) for a in outcome.anomalies]
+    assert {(a["kind"], a["link_id"]) for a in late} == {("LATE_LINK", "L2")}
+    assert len({a["event_id"] for a in late}) == 2
+    assert "order O1 was closed at 1970-01-01T00:00:00Z with L1" in late[0]["detail"]
+    assert late[1]["detail"].endswith("is PAID with 5.00 EUR")
 
 
 @given(
-    late=st.permutations(
+    events=st.permutations(
         [order_event(order_link(f"L{n}"), at=n, links_in_order=3) for n in (1, 2, 3)]
     )
 )
-def test_a_close_is_the_same_whichever_link_was_heard_of_last(late: list[OrderEvent]) -> None:
-    closes = [outcome.close for outcome in followed(late) if outcome.close]
-    assert len(closes) == 1
-    assert (closes[0]["decided_at"], [k["link_id"] for k in closes[0]["links"]]) == (
-        3,
-        ["L1", "L2", "L3"],
-    )
+def test_close_does_not_depend_on_which_event_comes_last(events: list[OrderEvent]) -> None:
+    (close,) = (outcome.close for outcome in follow(events) if outcome.close)
+    assert close["decided_at"] == 3
+    assert [link["link_id"] for link in close["links"]] == ["L1", "L2", "L3"]
 
 
-def test_ping_is_asked_to_settle_once_it_is_closed_and_confirms_when_settled() -> None:
+def test_settlement_by_order_is_requested_when_closed_and_confirmed_when_settled() -> None:
     steps = [order_event(step=step) for step in ("CLOSED", "SPLIT", "SETTLED")]
-    outcomes = followed([order_event(order_link("L1")), *steps], PING)
-    assert [[s["kind"] for s in o.settlements] for o in outcomes] == [
-        [],
-        ["REQUESTED"],
-        [],
-        ["CONFIRMED"],
-    ]
+    outcomes = follow([L1, *steps], BY_ORDER)
+    assert [kinds([o]) for o in outcomes] == [[], ["REQUESTED"], [], ["CONFIRMED"]]
     assert [o.row["state"] for o in outcomes] == ["CLOSE_DECIDED", "CLOSED", "SPLIT", "SETTLED"]
 
 
-def test_truelayer_is_expected_at_close_and_confirmed_when_settled() -> None:
+def test_settlement_by_payment_is_expected_at_close_and_confirmed_when_settled() -> None:
     settled = order_event(order_link("L1", settled=True))
-    assert kinds(followed([order_event(order_link("L1")), settled], TRUELAYER)) == [
+    assert kinds(follow([L1, settled], BY_PAYMENT)) == ["EXPECTED", "CONFIRMED"]
+    assert kinds(follow([settled], BY_PAYMENT)) == ["CONFIRMED"]
+
+
+def test_settlement_elsewhere_is_expected_at_close() -> None:
+    assert kinds(follow([L1], ELSEWHERE)) == ["EXPECTED"]
+
+
+def test_settlement_elsewhere_is_confirmed_once_when_it_is_reported() -> None:
+    steps = [order_event(step="SETTLED", at=at) for at in (20, 30)]
+    outcomes = follow([L1, *steps], ELSEWHERE)
+    assert [kinds([o]) for o in outcomes] == [["EXPECTED"], ["CONFIRMED"], []]
+    assert [o.row["state"] for o in outcomes] == ["CLOSE_DECIDED", "SETTLED", "SETTLED"]
+    assert kinds(follow([steps[0], L1], ELSEWHERE)) == ["CONFIRMED"]
+
+
+def test_report_of_a_payout_confirms_a_settlement_by_payment() -> None:
+    settled = order_event(order_link("L1", settled=True))
+    assert kinds(follow([L1, order_event(step="SETTLED"), settled], BY_PAYMENT)) == [
         "EXPECTED",
         "CONFIRMED",
     ]
-    assert kinds(followed([settled], TRUELAYER)) == ["CONFIRMED"]
 
 
-def test_peach_and_ipint_are_expected_at_close() -> None:
-    assert kinds(followed([order_event(order_link("L1"))], PEACH)) == ["EXPECTED"]
-
-
-def test_a_refusal_shows_until_a_later_success() -> None:
-    failed, done = followed(
-        [order_event(step="FAILED", reason="not yours"), order_event(step="SETTLED")], PING
-    )
-    assert (failed.row["state"], failed.row["failure"]) == ("FAILED", "not yours")
-    assert done.row["state"] == "SETTLED"
-
-
-def test_a_step_beyond_the_refusal_makes_it_history_but_a_repeat_of_an_earlier_one_does_not() -> (
-    None
-):
-    steps = [("CLOSED", None), ("FAILED", "not yet"), ("CLOSED", None), ("SPLIT", None)]
-    outcomes = followed([order_event(step=step, reason=reason) for step, reason in steps], PING)
-    assert [(o.row["state"], o.row["failure"]) for o in outcomes[1:]] == [
+def test_refusal_shows_until_a_new_step_succeeds() -> None:
+    steps = ["CLOSED", "FAILED", "CLOSED", "SPLIT", "FAILED", "SETTLED"]
+    outcomes = follow([order_event(step=step, reason="not yet") for step in steps], BY_ORDER)
+    assert [(o.row["state"], o.row["failure"]) for o in outcomes] == [
+        ("CLOSED", None),
         ("FAILED", "not yet"),
         ("FAILED", "not yet"),
         ("SPLIT", None),
+        ("FAILED", "not yet"),
+        ("SETTLED", None),
     ]
-    assert outcomes[-1].row["steps"].keys() == {"CLOSED", "FAILED", "SPLIT"}
+    assert outcomes[-1].row["steps"].keys() == {"CLOSED", "FAILED", "SPLIT", "SETTLED"}

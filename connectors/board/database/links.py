@@ -1,0 +1,83 @@
+"""Queries for links. Blocking: call them in a thread."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import SelectBase, func, select, union
+
+from connectors.board.database import anomalies, paging
+from connectors.board.database import tables as t
+from connectors.board.database.paging import Cursor, Page, begins, records_of
+from connectors.board.database.store import Store
+from connectors.triage import audit
+from connectors.triage.audit import Mark
+from schemas import records as r
+
+
+class Link(NamedTuple):
+    """A link with its timeline, the oldest first. `actions` are the notices of what people did,
+    `marks` the latest mark of each anomaly by its event id.
+    """
+
+    status: r.LinkStatus
+    events: list[r.LinkEvent]
+    anomalies: list[r.Anomaly]
+    actions: list[r.Notice]
+    marks: dict[str, Mark]
+
+
+def find(store: Store, provider: str, link_id: str) -> Link | None:
+    """Return the link with its whole timeline and all that people did about it."""
+    name = {"provider": provider, "link_id": link_id}
+    with store.reading() as connection:
+        statuses = records_of(connection, t.link_status, **name)
+        if not statuses:
+            return None
+        events = records_of(connection, t.link_events, "received_at", "offset", **name)
+        details = records_of(connection, t.anomalies, "at", "event_id", **name)
+        subject = {"provider": provider, "subject_id": link_id}
+        notices = records_of(connection, t.notices, "received_at", "event_id", **subject)
+    actions = [notice for notice in notices if audit.is_link_action(notice)]
+    marks = anomalies.marks(store, [anomaly["event_id"] for anomaly in details])
+    return Link(statuses[0], events, details, actions, marks)
+
+
+def search(
+    store: Store,
+    columns: Mapping[str, str],
+    limit: int,
+    after: Cursor | None = None,
+    *,
+    prefix: str = "",
+    providers: Sequence[str] = (),
+) -> Page:
+    """Return links by provider, status and order. With `prefix`, only links of `providers` whose
+    own id, order id or payment id begins with it.
+    """
+    keys = _keys(providers, prefix) if prefix else None
+    return paging.records(
+        store, t.link_status, paging.equal(t.link_status, columns), limit, after, keys
+    )
+
+
+def _keys(providers: Sequence[str], prefix: str) -> SelectBase:
+    """Return the keys of the links. Each part has its index; one condition for all has none."""
+    links, payments = t.link_status.c, t.link_payments.c
+    return union(
+        select(links.provider, links.link_id).where(
+            links.provider.in_(providers), begins(links.link_id, prefix)
+        ),
+        select(links.provider, links.link_id).where(begins(links.order_id, prefix)),
+        select(payments.provider, payments.link_id).where(begins(payments.payment_id, prefix)),
+    )
+
+
+def counts(store: Store) -> dict[str, dict[str, int]]:
+    """Return the number of links by provider and status."""
+    c = t.link_status.c
+    query = select(c.provider, c.status, func.count()).group_by(c.provider, c.status)
+    by_provider: dict[str, dict[str, int]] = {}
+    with store.reading() as connection:
+        for provider, status, number in connection.execute(query):
+            by_provider.setdefault(provider, {})[status] = number
+    return by_provider

@@ -1,0 +1,122 @@
+"""Queries for orders. Blocking: call them in a thread."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import and_, false, or_, select
+
+from connectors.board.database import paging
+from connectors.board.database import tables as t
+from connectors.board.database.paging import Cursor, Page, begins, records_of
+from connectors.board.database.store import Store
+from schemas import records as r
+
+
+class Order(NamedTuple):
+    """An order with its close, corrections and settlements, the oldest first, and the rows of its
+    links.
+    """
+
+    status: r.OrderStatus
+    close: r.OrderClose | None
+    corrections: list[r.OrderCorrection]
+    settlements: list[r.Settlement]
+    members: list[r.LinkStatus]
+
+
+def find(store: Store, provider: str, order_id: str) -> Order | None:
+    """Return the order. An order that only links know is open, with those links."""
+    name = {"provider": provider, "order_id": order_id}
+    with store.reading() as connection:
+        known = records_of(connection, t.orders, **name)
+        members: list[r.LinkStatus] = [
+            link
+            for link in records_of(connection, t.link_status, **name)
+            if link["order_from"] != "AWAITED"
+        ]
+        closes = records_of(connection, t.order_close, "decided_at", "event_id", **name)
+        corrections = records_of(connection, t.order_corrections, "decided_at", "event_id", **name)
+        settlements = records_of(connection, t.settlements, "decided_at", "event_id", **name)
+    if not known and not members:
+        return None
+    status = known[0] if known else _open_order(provider, order_id, members)
+    close = closes[0] if closes else None
+    return Order(_with_links(status, members), close, corrections, settlements, members)
+
+
+def search(
+    store: Store,
+    columns: Mapping[str, str],
+    limit: int,
+    after: Cursor | None = None,
+    *,
+    prefix: str = "",
+    providers: Sequence[str] = (),
+) -> Page:
+    """Return orders by provider and state. With `prefix`, only those of `providers` whose id begins
+    with it.
+    """
+    c = t.orders.c
+    keys = (
+        select(c.provider, c.order_id).where(c.provider.in_(providers), begins(c.order_id, prefix))
+        if prefix
+        else None
+    )
+    return paging.records(store, t.orders, paging.equal(t.orders, columns), limit, after, keys)
+
+
+def states(store: Store, links: Iterable[r.LinkStatus]) -> dict[tuple[str, str], str]:
+    """Return the states of the known orders of these links, by provider and order id."""
+    c = t.orders.c
+    ids: dict[str, set[str]] = {}
+    for link in links:
+        if link["order_from"] != "AWAITED":
+            ids.setdefault(link["provider"], set()).add(link["order_id"])
+    # One condition per provider: for pairs in one IN, SQLite scans the whole table.
+    of_provider = [and_(c.provider == name, c.order_id.in_(some)) for name, some in ids.items()]
+    query = select(c.provider, c.order_id, c.state).where(or_(false(), *of_provider))
+    with store.reading() as connection:
+        return {(row.provider, row.order_id): row.state for row in connection.execute(query)}
+
+
+def _open_order(provider: str, order_id: str, members: list[r.LinkStatus]) -> r.OrderStatus:
+    announced = [m["registration"]["links_in_order"] for m in members if m["registration"]]
+    return {
+        "state": "OPEN",
+        "provider": provider,
+        "order_id": order_id,
+        "links": [],
+        "links_in_order": max((n for n in announced if n is not None), default=None),
+        "closed_link_ids": [],
+        "details_awaited_since": None,
+        "decided_at": None,
+        "total_minor": None,
+        "currency": None,
+        "correction_number": 0,
+        "settlements": {},
+        "steps": {},
+        "failure": None,
+        "changed_at": max(m["changed_at"] for m in members),
+        "version": 0,
+    }
+
+
+def _with_links(status: r.OrderStatus, members: list[r.LinkStatus]) -> r.OrderStatus:
+    """Add the links that have not reached the order yet. The order's own view of a link wins."""
+    links = {m["link_id"]: _as_order_link(m) for m in members}
+    links |= {link["link_id"]: link for link in status["links"]}
+    return {**status, "links": [links[link_id] for link_id in sorted(links)]}
+
+
+def _as_order_link(status: r.LinkStatus) -> r.OrderLink:
+    settled = {p["payment_id"] for p in status["payments"] if "SETTLED" in p["seen"]}
+    return {
+        "link_id": status["link_id"],
+        "status": status["status"],
+        "payment_id": status["payment_id"],
+        "amount_minor": status["amount_minor"],
+        "currency": status["currency"],
+        "paid_at": status["times"].get("PAID"),
+        "settled": status["payment_id"] in settled,
+        "awaits_details": False,
+    }

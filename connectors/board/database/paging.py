@@ -1,0 +1,101 @@
+"""Lists of rows, page by page, the newest first. Blocking: call them in a thread."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, SelectBase, Table, and_, func, select, tuple_
+
+from connectors.board.database import tables as t
+from connectors.board.database.projection import storable
+from connectors.board.database.store import Store
+
+Cursor = tuple[str | int, ...]
+Conditions = Sequence[ColumnElement[bool]]
+
+
+class Page(NamedTuple):
+    """Rows, the newest first, and the cursor of the next page (None at the end)."""
+
+    rows: list[Any]
+    next: Cursor | None
+
+
+# The sort order of each list. It ends with a unique column, so that a cursor is one position.
+_ORDER: dict[Table, Sequence[str]] = {
+    t.link_status: ("changed_at", "provider", "link_id"),
+    t.orders: ("changed_at", "provider", "order_id"),
+    t.anomalies: ("at", "event_id"),
+    t.dead_letters: ("at", "topic", "partition", "offset"),
+    t.notices: ("received_at", "event_id"),
+}
+_AFTER_ALL_TEXT = "\U0010ffff"
+
+
+def cursor_types(table: Table) -> tuple[type, ...]:
+    """Return the types of the parts of a cursor of this table."""
+    return tuple(table.c[name].type.python_type for name in _ORDER[table])
+
+
+def rows(
+    store: Store,
+    table: Table,
+    conditions: Conditions,
+    limit: int,
+    after: Cursor | None,
+    keys: SelectBase | None = None,
+) -> Page:
+    """Return a page of rows as mappings; with `keys`, only rows that have one of these keys."""
+    order = [table.c[name] for name in _ORDER[table]]
+    query = select(table).where(*conditions)
+    if keys is not None:
+        # A join makes a few keys cheap: for IN, SQLite scans the whole table.
+        subquery = keys.subquery()
+        query = query.join(subquery, and_(*(table.c[key.name] == key for key in subquery.c)))
+    if after is not None:
+        query = query.where(tuple_(*order) < tuple(storable(part) for part in after))
+    query = query.order_by(*(column.desc() for column in order)).limit(limit + 1)
+    with store.reading() as connection:
+        found = [dict(row) for row in connection.execute(query).mappings()]
+    if len(found) <= limit:
+        return Page(found, None)
+    last = found[limit - 1]
+    return Page(found[:limit], tuple(last[column.name] for column in order))
+
+
+def records(
+    store: Store,
+    table: Table,
+    conditions: Conditions,
+    limit: int,
+    after: Cursor | None,
+    keys: SelectBase | None = None,
+) -> Page:
+    """Return a page of whole records."""
+    page = rows(store, table, conditions, limit, after, keys)
+    return Page([json.loads(row["record"]) for row in page.rows], page.next)
+
+
+def records_of(connection: Connection, table: Table, *order: str, **columns: str) -> list[Any]:
+    """Return all records whose columns have these values, in the order of the columns `order`."""
+    query = select(table.c.record).where(*equal(table, columns))
+    query = query.order_by(*(table.c[name] for name in order))
+    return [json.loads(record) for record in connection.scalars(query)]
+
+
+def count(store: Store, table: Table, conditions: Conditions = ()) -> int:
+    """Return the number of rows."""
+    query = select(func.count()).select_from(table).where(*conditions)
+    with store.reading() as connection:
+        return connection.scalar(query) or 0
+
+
+def equal(table: Table, columns: Mapping[str, str]) -> list[ColumnElement[bool]]:
+    """Return the conditions that the columns have these values."""
+    return [table.c[name] == storable(value) for name, value in columns.items()]
+
+
+def begins(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
+    """Return the condition that the column begins with `prefix`. An index answers it."""
+    text = storable(prefix)
+    return and_(column >= text, column < text + _AFTER_ALL_TEXT)

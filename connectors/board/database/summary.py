@@ -1,0 +1,119 @@
+"""Counts for the first page: what came within the last hour, and what needs a person. Blocking."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sqlalchemy import Column, ColumnElement, func, select
+
+from connectors.board.database import anomalies, dead_letters, links
+from connectors.board.database import tables as t
+from connectors.board.database.paging import count
+from connectors.board.database.store import Store
+
+MINUTES = 60
+_MINUTE = 60_000_000
+_DAY = 86_400_000_000
+_MOST_REASONS = 4
+
+
+class Group(NamedTuple):
+    """Rows of one kind: how many, and when the last of them came (microseconds, UTC)."""
+
+    name: str
+    number: int
+    last_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecentEvents:
+    """The events of one provider within the last hour, by minute, the latest minute last."""
+
+    by_minute: list[int] = field(default_factory=lambda: [0] * MINUTES)
+    last_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts of the store at one moment. `links` counts by provider and status, `events` is by
+    provider. Anomalies and dead letters are the open ones, dead letters by their commonest reasons.
+    `unreadable` counts the last day: older records cannot be corrected any more.
+    """
+
+    links: dict[str, dict[str, int]]
+    events: dict[str, RecentEvents]
+    anomalies: list[Group]
+    dead_letters: list[Group]
+    dead_letters_open: int
+    orders_failed: int
+    unreadable: Group | None
+
+
+def summarize(store: Store, now: int) -> Summary:
+    """Count it all; `now` in microseconds."""
+    return Summary(
+        links=links.counts(store),
+        events=_events(store, now),
+        anomalies=_anomalies(store),
+        dead_letters=_dead_letters(store),
+        dead_letters_open=count(store, t.dead_letters, [dead_letters.is_open()]),
+        orders_failed=count(store, t.orders, [t.orders.c.state == "FAILED"]),
+        unreadable=_unreadable(store, now - _DAY),
+    )
+
+
+def _events(store: Store, now: int) -> dict[str, RecentEvents]:
+    c = t.link_events.c
+    first = now // _MINUTE - MINUTES + 1
+    minute = c.received_at // _MINUTE
+    query = (
+        select(c.provider, minute, func.count(), func.max(c.received_at))
+        .where(c.received_at >= first * _MINUTE, c.received_at < (first + MINUTES) * _MINUTE)
+        .group_by(c.provider, minute)
+        .order_by(minute)
+    )
+    events: dict[str, RecentEvents] = {}
+    with store.reading() as connection:
+        for provider, at, number, last_at in connection.execute(query):
+            by_minute = events.get(provider, RecentEvents()).by_minute
+            by_minute[int(at) - first] = number
+            events[provider] = RecentEvents(by_minute, last_at)
+    return events
+
+
+def _anomalies(store: Store) -> list[Group]:
+    """Return the open ones by kind, the latest first."""
+    c = t.anomalies.c
+    return _groups(store, c.kind, c.at, ~anomalies.is_resolved(), func.max(c.at))
+
+
+def _dead_letters(store: Store) -> list[Group]:
+    """Return the open ones by reason, the commonest first."""
+    c = t.dead_letters.c
+    return _groups(store, c.reason, c.at, dead_letters.is_open(), func.count(), _MOST_REASONS)
+
+
+def _groups(
+    store: Store,
+    name: Column[str],
+    at: Column[int],
+    condition: ColumnElement[bool],
+    order: ColumnElement[int],
+    limit: int | None = None,
+) -> list[Group]:
+    query = select(name, func.count(), func.max(at)).where(condition).group_by(name)
+    with store.reading() as connection:
+        return [
+            Group(*row) for row in connection.execute(query.order_by(order.desc()).limit(limit))
+        ]
+
+
+def _unreadable(store: Store, since: int) -> Group | None:
+    """Return those since then, named by the last of them."""
+    c = t.unreadable.c
+    number = count(store, t.unreadable, [c.at >= since])
+    query = select(c.topic, c.partition, c.offset, c.reason, c.at).order_by(c.at.desc()).limit(1)
+    with store.reading() as connection:
+        row = connection.execute(query).first()
+    if not (number and row):
+        return None
+    return Group(f"{row.topic}/{row.partition}/{row.offset}: {row.reason}", number, row.at)

@@ -1,0 +1,1 @@
+"""What the board reads from Kafka: records into SQL, live events, raw records on demand."""

@@ -1,0 +1,1 @@
+"""The board's HTTP: access, parameters, forms, JSON."""

@@ -1,0 +1,167 @@
+"""The answers of the JSON API."""
+
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, create_model
+
+from connectors.board.http.serialize import Model, Time, model_of
+from connectors.board.overview.money_back import MoneyBack
+from connectors.board.overview.order_progress import CloseBlockers, Durations
+from connectors.board.overview.problems import Problem
+from connectors.board.overview.process_health import ProcessHealth
+from connectors.masking import body_json, masked_headers
+from connectors.providers import content
+from connectors.providers.cancel_api import Outcome
+from schemas import codec
+from schemas.records import Status
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Mark(Model):
+    """Who resolved it, and when."""
+
+    by: str
+    at: Time
+    note: str
+
+
+Resolved = Annotated[
+    Mark | None,
+    BeforeValidator(lambda mark: mark if mark and mark.resolved else None),
+    Field(description="The mark that resolved it; null while it is not resolved."),
+]
+
+
+def _many(model: type[BaseModel], description: str | None = None) -> Any:
+    return list[model], Field(description=description)  # type: ignore[valid-type]
+
+
+def _optional(model: type[BaseModel]) -> Any:
+    return model | None, ...
+
+
+def page_of(name: str, model: type[BaseModel]) -> type[BaseModel]:
+    """The answer of a list: its rows by `name`, and the cursor of the next page."""
+    cursor = Field(description="The `cursor` of the next page; null on the last one.")
+    fields: dict[str, Any] = {name: _many(model), "next": (str | None, cursor)}
+    return create_model(f"{model.__name__}Page", __base__=Model, **fields)
+
+
+LinkStatus = model_of(codec.LINK_STATUS)
+OrderStatus = model_of(codec.ORDER_STATUS)
+Notice = model_of(codec.NOTICE)
+NoticeWithAnswer = create_model(
+    "NoticeWithAnswer",
+    __base__=Notice,
+    answer=(
+        str | None,
+        Field(description="What the provider's API answers to a claim (`verified` is false)."),
+    ),
+)
+Anomaly = create_model(
+    "AnomalyWithMark", __base__=model_of(codec.ANOMALY), resolved=(Resolved, ...)
+)
+Link = create_model(
+    "Link",
+    __base__=LinkStatus,
+    timeline=_many(model_of(codec.LINK_EVENT), "All events of the link, the oldest first."),
+    anomaly_details=_many(Anomaly),
+    actions=_many(Notice, "What people did about the link, the oldest first."),
+)
+
+
+LinkRefund = get_args(LinkStatus.model_fields["refunds"].annotation)[0]
+OrderRefund = create_model("OrderRefund", __base__=LinkRefund, link_id=(str, ...))
+Order = create_model(
+    "Order",
+    __base__=OrderStatus,
+    close=_optional(model_of(codec.ORDER_CLOSE)),
+    corrections=_many(model_of(codec.ORDER_CORRECTION), "The highest `number` counts."),
+    settlements=_many(model_of(codec.SETTLEMENT)),
+    money_back=(MoneyBack, ...),
+    refunds=_many(OrderRefund, "What went back, or may go back; the earliest first."),
+    durations=(Durations, ...),
+    close_blockers=(CloseBlockers | None, Field(description="Null once the close is decided.")),
+)
+
+
+class Body(Model):
+    """A body as received, with its secrets masked. One that is not UTF-8 is in base64."""
+
+    size: Count
+    text: str | None = None
+    base64: str | None = None
+
+
+def _shown_body(body: bytes | None, info: ValidationInfo) -> dict[str, Any]:
+    return body_json(content.shown(body, info.data.get("headers", {})))
+
+
+class DeadLetter(Model):
+    """A record that no rule understands."""
+
+    topic: str
+    partition: Count
+    offset: Count
+    at: Time
+    key: Annotated[str | None, BeforeValidator(lambda key: key and key.decode(errors="replace"))]
+    reason: str
+    stage: str = Field(description="The stage that gave up on it.")
+    origin: str = Field(description="Where it came from: topic/partition/offset.")
+    headers: Annotated[dict[str, str], BeforeValidator(masked_headers)]
+    body: Annotated[Body, BeforeValidator(_shown_body)]
+    replays: list[model_of(codec.REPLAY)]  # type: ignore[valid-type]
+    resolved: Resolved
+
+
+class Processes(Model):
+    processes: list[ProcessHealth]
+
+
+class ProviderOverview(Model):
+    """The links of one connection: an account at a provider."""
+
+    provider: str | None = Field(description="Null if the connection is not configured.")
+    links: dict[str, Count] = Field(description="The number of links by status.")
+    events_within_hour: Count
+    last_event_at: Time
+
+
+class Overview(Model):
+    """What flows now, and what is wrong."""
+
+    problems: list[Problem] = Field(description="The urgent ones first.")
+    providers: dict[str, ProviderOverview] = Field(description="By the connection's name.")
+    anomalies_open: Count
+    dead_letters_open: Count
+
+
+class Matches(Model):
+    count: Count
+
+
+class ReplayState(Model):
+    """A replay: done, or under way at a limited rate."""
+
+    chosen: int | None = Field(description="Null until they are counted.")
+    published: Count
+    failed: bool
+    message: str = Field(validation_alias="result")
+
+
+class Cancellable(Model):
+    """Whether the link can be cancelled from here."""
+
+    provider: str
+    link_id: str
+    status: Status
+    reason: str | None = Field(description="Why it cannot be; null if it can.")
+
+
+class Cancelled(Model):
+    """The provider's answer."""
+
+    outcome: Outcome
+    message: str = Field(description="What the provider answered.")
+    recorded: bool = Field(description="Whether `notices` keeps it.")

@@ -1,0 +1,71 @@
+"""The first page, for people and programs: what flows now, and what is wrong."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.board.database.store import Store
+from connectors.board.database.summary import RecentEvents, Summary, summarize
+from connectors.board.overview.problems import Problem, problems
+from connectors.board.overview.process_health import HealthMonitor
+from connectors.clock import micros_now
+
+# Counting a million links takes part of a second. All readers share one summary, which takes at
+# most a tenth of the time.
+_SHARED_SECONDS = 1.0
+_REST = 10
+
+
+@dataclass(slots=True)
+class Overview:
+    """The summary of the store and the problems that follow from it. `kinds` are the providers of
+    the configured connections. `behind` returns why the store is not up to date, or None. Blocking.
+    """
+
+    store: Store
+    configured: Sequence[str]
+    kinds: Mapping[str, str]
+    monitor: HealthMonitor
+    behind: Callable[[], str | None]
+    _summary: Summary | None = None
+    _valid_until: float = 0.0
+
+    def summary(self) -> Summary:
+        """Return a summary that is at most a second old, or ten times what making one takes."""
+        began = time.monotonic()
+        if self._summary is None or began >= self._valid_until:
+            self._summary = summarize(self.store, micros_now())
+            now = time.monotonic()
+            self._valid_until = now + max(_SHARED_SECONDS, _REST * (now - began))
+        return self._summary
+
+    def providers(self) -> list[str]:
+        """Return the configured connections, then those that only stored links know."""
+        return list(dict.fromkeys((*self.configured, *sorted(self.summary().links))))
+
+    def problems(self) -> list[Problem]:
+        """Return all problems, the urgent ones first."""
+        return problems(self.summary(), self.monitor.processes, self.behind())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the answer for programs; times in microseconds, UTC."""
+        summary = self.summary()
+        return {
+            "problems": self.problems(),
+            "providers": {
+                name: {"provider": self.kinds.get(name), **_provider_json(summary, name)}
+                for name in self.providers()
+            },
+            "anomalies_open": sum(group.number for group in summary.anomalies),
+            "dead_letters_open": summary.dead_letters_open,
+        }
+
+
+def _provider_json(summary: Summary, name: str) -> dict[str, Any]:
+    events = summary.events.get(name, RecentEvents())
+    return {
+        "links": summary.links.get(name, {}),
+        "events_within_hour": sum(events.by_minute),
+        "last_event_at": events.last_at,
+    }

@@ -1,0 +1,187 @@
+"""Problems that need a person, and what to do about each: anomalies and all else that keeps links
+from their status.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlencode
+
+from pydantic import Field
+
+from connectors.board.database.summary import Summary
+from connectors.board.http.serialize import Time
+from connectors.board.http.text import plural
+from connectors.board.overview.process_health import ProcessHealth
+from schemas.records import AnomalyKind
+
+# Kind -> what it means, and what a person should do about it: the reviewable table.
+ANOMALIES: dict[AnomalyKind, tuple[str, str]] = {
+    "PAID_AFTER_END": (
+        "Money came after the link had ended.",
+        "The link counts as paid. Check whether its order was sold elsewhere in the meantime; "
+        "deliver, or refund at the provider.",
+    ),
+    "CONFLICTING_END": (
+        "The provider reported two different endings.",
+        "The higher one counts. Compare with the provider's portal; if it is wrong, send both raw "
+        "bodies to their support.",
+    ),
+    "UNDERPAID": (
+        "The payer paid less than requested.",
+        "The link is not paid and its order stays open. Ask the payer for the rest, or refund.",
+    ),
+    "OVERPAID": (
+        "The payer paid more than requested.",
+        "The link is paid. Refund the difference at the provider.",
+    ),
+    "SECOND_PAYMENT": (
+        "The link was paid twice.",
+        "Its order closed once. Refund one of the payments at the provider.",
+    ),
+    "PAYMENT_REVERSED": (
+        "A payment that the link counted was reversed.",
+        "The status stays. Stop the delivery, and settle it with the payer.",
+    ),
+    "CLAIM_DENIED": (
+        "An unsigned callback claimed a status that the provider denies.",
+        "Nothing changed. If the payer says that they paid, check the provider's portal. If there "
+        "are many, a stranger knows your callback URL: give it a token "
+        "(LINKSTATUS_{PROVIDER}__PATH_TOKEN) and change the URL at the provider.",
+    ),
+    "UNKNOWN_STATUS": (
+        "The provider sent a status that no rule knows.",
+        "The callback is among the dead letters. Add the status to the provider's table of "
+        "statuses, then replay it.",
+    ),
+    "AMOUNT_MISMATCH": (
+        "The paid amount differs from the registered one, or cannot be compared with the requested "
+        "one.",
+        "Compare the registration with the provider's portal before you deliver.",
+    ),
+    "STALE": (
+        "The link is open past its expiry and the provider reports nothing.",
+        "Check it at the provider's portal. If many links of one provider are stale, check its "
+        "credentials and the process lookup.",
+    ),
+    "LATE_LINK": (
+        "The link was registered after it had been paid.",
+        "Its payment stays where it was counted. Register links before payers get them.",
+    ),
+    "REFUND_FAILED": (
+        "A refund did not reach the payer.",
+        "Their money is with us. Read the reason, correct it at the provider, and refund again.",
+    ),
+    "REFUND_EXCEEDS_PAYMENT": (
+        "More money went back than was paid.",
+        "Compare the refunds with the provider's portal, and ask the payer for the difference.",
+    ),
+    "DISPUTED": (
+        "The payer disputes a payment.",
+        "Stop the delivery, and answer the dispute at the provider before it expires: then the "
+        "payer gets the money back.",
+    ),
+    "AMOUNT_UNKNOWN": (
+        "The order closed before its amount was known.",
+        "Look the payment up at the provider's portal before you book it. A correction follows by "
+        "itself if the provider tells the amount later. If there are many, check the provider's "
+        "credentials and the process lookup, or register links with their amounts.",
+    ),
+    "UNKNOWN": ("This version does not know the kind.", "Update the board."),
+}
+
+# What cannot wait until the morning: goods leave although the money went back.
+_URGENT: frozenset[AnomalyKind] = frozenset({"PAYMENT_REVERSED", "DISPUTED"})
+_LAG_LIMIT = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem that needs a person."""
+
+    kind: str
+    title: str
+    advice: Annotated[str, Field(description="What to do about it.")]
+    href: Annotated[str, Field(description="The page that leads there.")]
+    urgent: Annotated[bool, Field(description="Whether it cannot wait until the morning.")] = True
+    detail: str = ""
+    last_at: Time = None
+
+
+def problems(
+    summary: Summary, processes: Sequence[ProcessHealth], board_behind: str | None
+) -> list[Problem]:
+    """Return all problems, the urgent ones first."""
+    all_problems = [
+        *_of_board(summary, board_behind),
+        *(problem for process in processes for problem in _of_process(process)),
+        *_of_orders(summary),
+        *_of_dead_letters(summary),
+        *_of_anomalies(summary),
+    ]
+    return sorted(all_problems, key=lambda problem: not problem.urgent)
+
+
+def _of_board(summary: Summary, behind: str | None) -> Iterator[Problem]:
+    if behind:
+        advice = "Check that Kafka runs and that LINKSTATUS_BROKERS is right: `linkstatus doctor`."
+        yield Problem("BEHIND", "This page is behind", advice, "/processes", detail=behind)
+    if records := summary.unreadable:
+        count = plural(records.number, "record")
+        yield Problem(
+            "UNREADABLE",
+            f"The board could not read {count} of its topics within a day",
+            "Another program writes to them, or a version differs. The board's log names each.",
+            "/processes",
+            urgent=False,
+            detail=records.name,
+            last_at=records.last_at,
+        )
+
+
+def _of_process(process: ProcessHealth) -> Iterator[Problem]:
+    name, reason, href = process.name, process.reason, "/processes"
+    if process.state == "unreachable":
+        advice = f"Start `linkstatus {name}` again, and read the end of its log."
+        yield Problem("DOWN", f"{name} does not answer", advice, href, detail=reason)
+    if process.state == "not_ready":
+        advice = "It says why; `linkstatus doctor` names the setting to change."
+        yield Problem("NOT_READY", f"{name} is not ready", advice, href, detail=reason)
+    for provider in process.providers_down:
+        advice = (
+            "Until it does, its unsigned callbacks stay claims. Check the provider's status page, "
+            f"and its credentials (LINKSTATUS_{provider.upper()}__…)."
+        )
+        title = f"{provider} does not answer our lookups"
+        yield Problem("PROVIDER_DOWN", title, advice, href)
+    if process.total_lag > _LAG_LIMIT:
+        title = f"{process.total_lag:,} records wait for {name}"
+        advice = "If the number grows, start one more process, up to the number of partitions."
+        yield Problem("LAG", title, advice, href, urgent=False)
+
+
+def _of_orders(summary: Summary) -> Iterator[Problem]:
+    if summary.orders_failed:
+        title = f"{plural(summary.orders_failed, 'order')} could not be closed or settled"
+        advice = "Read the provider's answer, correct it there, then report on order-updates."
+        yield Problem("ORDER_FAILED", title, advice, "/orders?state=FAILED")
+
+
+def _of_dead_letters(summary: Summary) -> Iterator[Problem]:
+    if groups := summary.dead_letters:
+        yield Problem(
+            "DEAD_LETTERS",
+            plural(summary.dead_letters_open, "open dead letter"),
+            "Correct what the reason names, then replay. Resolve what is junk.",
+            "/dead-letters?show=open",
+            detail=" · ".join(f"{group.name} ({group.number:,})" for group in groups),
+            last_at=max(group.last_at for group in groups),
+        )
+
+
+def _of_anomalies(summary: Summary) -> Iterator[Problem]:
+    for kind, number, last_at in summary.anomalies:
+        meaning, advice = ANOMALIES.get(kind, ANOMALIES["UNKNOWN"])  # type: ignore[call-overload]
+        title = meaning if number == 1 else f"{number:,}× {meaning}"
+        href = f"/anomalies?{urlencode({'kind': kind})}"
+        yield Problem(kind, title, advice, href, urgent=kind in _URGENT, last_at=last_at)

@@ -1,0 +1,149 @@
+"""The content of each page: what its template shows. Blocking: call the functions in a thread.
+
+A page of one thing takes the request and returns None if there is no such thing. A list takes its
+parameters and the text of the search field.
+"""
+
+from typing import Any
+
+from starlette.requests import Request
+
+from connectors.board.board import Board
+from connectors.board.database import anomalies, dead_letters, links, notices, orders
+from connectors.board.database.summary import RecentEvents
+from connectors.board.http import parameters
+from connectors.board.models import DeadLetter
+from connectors.board.overview.money_back import money_back, refunds_of
+from connectors.board.overview.order_progress import close_blockers
+from connectors.board.pages import chart
+from connectors.board.pages.timeline import order_steps, timeline
+from connectors.masking import masked_attributes
+from connectors.triage.filter import Filter
+
+Content = dict[str, Any]
+
+_LATEST = 12
+_MOST_REASONS = 8
+
+
+def of_overview(board: Board, _: Request) -> Content:
+    events = board.overview.summary().events
+    latest = links.search(board.store, {}, _LATEST).rows
+    activity = {name: events.get(name, RecentEvents()) for name in board.providers}
+    return {
+        "links": latest,
+        "kinds": board.overview.kinds,
+        "states": orders.states(board.store, latest),
+        "activity": {name: (e, chart.bars(e.by_minute)) for name, e in activity.items()},
+    }
+
+
+def of_links(board: Board, query: parameters.LinkPage, search: str) -> Content:
+    columns = query.chosen("provider", "status", "order_id")
+    page = links.search(
+        *(board.store, columns, query.limit, query.after()),
+        prefix=search,
+        providers=board.providers,
+    )
+    return {
+        "links": page.rows,
+        "next": page.next,
+        "states": orders.states(board.store, page.rows),
+        "statuses": parameters.STATUSES,
+    }
+
+
+def of_orders(board: Board, query: parameters.OrderPage, search: str) -> Content:
+    page = orders.search(
+        *(board.store, query.chosen("provider", "state"), query.limit, query.after()),
+        prefix=search,
+        providers=board.providers,
+    )
+    return {"orders": page.rows, "next": page.next, "states": parameters.STATES}
+
+
+def of_anomalies(board: Board, query: parameters.AnomalyPage, _: str) -> Content:
+    store, show, filters = board.store, _show(query), query.chosen("provider", "kind")
+    page = anomalies.search(store, filters, show=show, limit=query.limit, after=query.after())
+    return {
+        "anomalies": page.rows,
+        "next": page.next,
+        "count": anomalies.count(store, filters, show=show),
+        "show": show,
+        "filters": filters,
+        "kinds": parameters.KINDS,
+    }
+
+
+def of_notices(board: Board, query: parameters.NoticePage, _: str) -> Content:
+    page = notices.search(board.store, query.chosen("provider"), query.limit, query.after())
+    rows = [{**row, "attributes": masked_attributes(row["attributes"])} for row in page.rows]
+    return {"notices": rows, "next": page.next}
+
+
+def of_dead_letters(board: Board, query: parameters.DeadLetterPage, _: str) -> Content:
+    store, show, filter = board.store, _show(query), query.filter()
+    page = dead_letters.search(store, filter, show=show, limit=query.limit, after=query.after())
+    names = query.model_fields_set - {"show", "limit", "cursor"}
+    return {
+        "dead_letters": page.rows,
+        "next": page.next,
+        "count": dead_letters.count(store, filter, show=show),
+        "show": show,
+        "filters": query.chosen(*names) if names else {},
+        "reasons": dead_letters.count_by_reason(store, filter, show=show)[:_MOST_REASONS],
+    }
+
+
+def of_link(board: Board, request: Request) -> Content | None:
+    provider, link_id = request.path_params["provider"], request.path_params["link_id"]
+    link = links.find(board.store, provider, link_id)
+    if link is None:
+        return None
+    status = link.status
+    # A link whose order is awaited belongs to none, even if one has the awaited id.
+    in_order = status["order_from"] != "AWAITED"
+    order = orders.find(board.store, provider, status["order_id"]) if in_order else None
+    own_dead_letters = Filter(provider=provider, link_id=link_id)
+    return {
+        "link": status,
+        "order": order,
+        "blockers": order and close_blockers(order.status),
+        "dead_letters": dead_letters.count(board.store, own_dead_letters, show="open"),
+        "back": money_back([status]),
+        "refunds": refunds_of([status]),
+        "may_cancel": board.cancellations.why_not(status) is None,
+        "cancellation": board.cancellations.latest(status),
+        **timeline(link, order, board.raw, _number(request.query_params.get("upto", ""))),
+    }
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+def of_order(board: Board, request: Request) -> Content | None:
+    order = orders.find(board.store, **request.path_params)
+    if order is None:
+        return None
+    blockers = close_blockers(order.status)
+    return {
+        "order": order,
+        "blockers": blockers,
+        "back": money_back(order.members),
+        "refunds": refunds_of(order.members),
+        "steps": order_steps(order),
+    }
+
+
+def of_dead_letter(board: Board, request: Request) -> Content | None:
+    row = dead_letters.find(board.store, **request.path_params)
+    if row is None:
+        return None
+    dead_letter = {**DeadLetter.model_validate(row).model_dump(), "micros": row["at"]}
+    return {"dead_letter": dead_letter, "replays": row["replays"], "resolved": row["resolved"]}
+
+
+def _show(query: parameters.AnomalyPage | parameters.DeadLetterPage) -> str:
+    """Return what a page shows: the open rows, unless the person chooses."""
+    return query.show if "show" in query.model_fields_set else "open"

@@ -1,1 +1,0 @@
-"""The parts of the edge: callbacks, registrations, key sets, and who may act."""

@@ -1,0 +1,1 @@
+"""The code that is specific to one provider. No I/O."""

@@ -1,0 +1,1 @@
+"""The edge: callbacks, registrations of links, and the key sets of providers."""

@@ -1,0 +1,1 @@
+"""Administration of an installation: topics, ACLs and the doctor."""

@@ -1,0 +1,102 @@
+"""`linkstatus links`: register your links, list the known ones."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from schemas.records import Status
+from streams.cli import tables
+from streams.cli.arguments import DryRun, Json, Limit, OfProvider, OneJson
+from streams.cli.board_client import Board
+from streams.cli.errors import Failed
+from streams.cli.terminal import harmless, print_json, progress, say
+from streams.local import data_folder
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+links = typer.Typer(
+    name="links", help="Register your links, list the known ones.", no_args_is_help=True
+)
+
+
+@links.command()
+def add(
+    file: Annotated[Path, typer.Argument(help="CSV in UTF-8; its first line names the columns.")],
+    dry_run: DryRun = False,
+    json: OneJson = False,
+) -> None:
+    """Register the links of a CSV file, one a row, as POST /links does.
+
+    Columns: provider, link_id; optional: order_id, amount (major units, with its currency),
+    currency, expires_at (RFC 3339), links_in_order. The command names each wrong row with its line
+    and the reason, registers all others, and then ends with exit code 1.
+
+        linkstatus links add links.csv --dry-run
+    """
+    from connectors.clock import micros_now
+    from connectors.receive import csv_file
+    from streams import wiring
+
+    settings = data_folder.settings()
+    rows = csv_file.read(file, settings.provider_names(), micros_now())
+    good = [row.link for row in rows if row.link is not None]
+    rejected = [{"line": row.line, "reason": row.reason} for row in rows if row.link is None]
+    if not json:
+        for row in rejected:
+            print(harmless(f"line {row['line']}: {row['reason']}"))
+    if not dry_run:
+        codecs = wiring.codecs(settings)
+        with progress("registering", len(good)) as advance:
+            csv_file.publish(settings.cluster(), codecs, good, advance)
+    if json:
+        registered = 0 if dry_run else len(good)
+        print_json({"good": len(good), "registered": registered, "rejected": rejected})
+    say(f"{len(good)} {'good' if dry_run else 'registered'}, {len(rejected)} rejected")
+    if rejected:
+        raise Failed("some rows are not links that can be registered")
+
+
+@links.command("list")
+def list_(
+    provider: OfProvider = None,
+    status: Annotated[
+        Status | None,
+        typer.Option(help="Only this status.", case_sensitive=False, metavar="STATUS"),
+    ] = None,
+    order: Annotated[str | None, typer.Option(help="Only the order of this id.")] = None,
+    limit: Limit = 20,
+    json: Json = False,
+) -> None:
+    """List the links on the board, latest change first.
+
+    A line below a link names its anomalies.
+
+        linkstatus links list --provider ping --status PROCESSING --limit 100
+    """
+    options = {"provider": provider, "status": status, "order_id": order}
+    with Board() as board:
+        parameters = {name: value for name, value in options.items() if value}
+        rows = list(board.rows("links", parameters, limit))
+    tables.print_rows(rows, _table, json=json)
+
+
+def _table(links: list[dict[str, Any]]) -> "Table":
+    table = tables.grid("age", "provider", "link", "status", "amount")
+    for column in table.columns:
+        column.no_wrap = True
+    now = datetime.now(UTC)
+    for link in links:
+        table.add_row(
+            tables.age(link["changed_at"], now),
+            link["provider"],
+            tables.text(link["link_id"]),
+            tables.text(link["status"], tables.status_style(link["status"])),
+            tables.amount(link),
+        )
+        if link["anomalies"]:
+            anomalies = tables.text("! " + " ".join(link["anomalies"]), "bold red")
+            table.add_row("", "", anomalies)
+    return table

@@ -1,0 +1,27 @@
+"""What a link was paid: as far as it is known, and whether more can still come."""
+
+from schemas.records import LinkStatus
+from streams.domain.rules import ProviderRules
+
+
+def amount_of(row: LinkStatus) -> tuple[int | None, str | None]:
+    """Return amount and currency as the provider tells them, else as registered; None for both if
+    one is missing.
+    """
+    amount, currency = row["amount_minor"], row["currency"]
+    if (registration := row["registration"]) is not None:
+        if amount is None:
+            amount, currency = registration["amount_minor"], registration["currency"]
+        elif currency is None:
+            currency = registration["currency"]
+    return (None, None) if amount is None or currency is None else (amount, currency)
+
+
+def awaits_details(row: LinkStatus, rules: ProviderRules) -> bool:
+    """Whether the link is paid, and a lookup has yet to confirm it and to tell its amount.
+
+    A denial ends no wait: the provider's API may be later than its callback.
+    """
+    is_told = row["amount_minor"] is not None and row["currency"] is not None
+    can_be_told = rules.can_look_up and row["judged"].get("PAID") is not True
+    return row["status"] == "PAID" and not is_told and can_be_told

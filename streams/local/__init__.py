@@ -1,0 +1,1 @@
+"""`linkstatus up`: everything on one machine, with an embedded broker."""

@@ -1,0 +1,173 @@
+"""Compares the rebuilt records with those on the cluster."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectors.kafka.cluster import Cluster
+from connectors.kafka.topic_reader import records
+from schemas import topics
+from schemas.codec import ORDER_CORRECTION, BadRecord, Codecs
+from schemas.records import OrderCorrection
+
+# Fields, at any depth, that depend on the order of arrival. Facts of several partitions meet in one
+# order, and a close states what is known of its payments at that moment.
+_OF_ARRIVAL: dict[str, frozenset[str]] = {
+    "links": frozenset({"version", "changed_at"}),
+    "orders": frozenset(
+        {
+            *("version", "changed_at", "decided_at", "settlements"),
+            *("details_awaited_since", "correction_number"),
+        }
+    ),
+    "closes": frozenset({"decided_at", "payment_id", "paid_at"}),
+    "settlements": frozenset({"decided_at", "payment_ids"}),
+    # The sums are those of the link at that moment.
+    "refunds": frozenset({"at", "order_id", "refunded_minor", "disputed_minor", "net_minor"}),
+}
+# What is compared: its kind, its topic, and the field with the time that tells its age.
+_COMPARED: tuple[tuple[str, topics.Topic[Any], str], ...] = (
+    ("links", topics.LINK_STATUS, "first_seen_at"),
+    ("orders", topics.ORDERS, "changed_at"),
+    ("closes", topics.ORDER_CLOSE, "decided_at"),
+    ("settlements", topics.SETTLEMENT, "decided_at"),
+    ("refunds", topics.REFUNDS, "at"),
+    ("link events", topics.LINK_EVENTS, "received_at"),
+    ("anomalies", topics.ANOMALIES, "at"),
+)
+# Only their ids are compared: their texts name the first record that reported them.
+_BY_ID = frozenset({"link events", "anomalies"})
+# Whether a close went out before its amount depends on how long a worker was away, too.
+_ANOMALIES_OF_TIMING = frozenset({"AMOUNT_UNKNOWN"})
+
+# What names a record beside its key. Of a refund the last event counts: which ones came before
+# depends on the order of arrival.
+_NAMED_BY: Mapping[str, tuple[str, ...]] = {"refunds": ("kind", "refund_id")}
+
+# Digest and time of each record, by its name.
+_Contents = dict[str, tuple[bytes, int]]
+# The latest correction of each close and settlement, by their event ids.
+_Corrections = dict[str, OrderCorrection]
+
+
+@dataclass(slots=True)
+class Comparison:
+    """How many records of one kind are the same, and the names of those that are not.
+
+    `older` counts differences from before the inputs that are still kept: they cannot be rebuilt.
+    """
+
+    kind: str
+    same: int = 0
+    older: int = 0
+    missing: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    different: list[str] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        return not (self.missing or self.added or self.different)
+
+
+def compare(
+    source: Cluster, target: Cluster, codecs: Codecs, kept_since: int | None
+) -> list[Comparison]:
+    """Compare the records under both prefixes. `kept_since` (microseconds) as of `Rebuild.run`."""
+    comparisons = []
+    corrections = [_corrections(cluster, codecs) for cluster in (source, target)]
+    for kind, topic, time_field in _COMPARED:
+        before, after = (
+            _contents(cluster, codecs, kind, topic, time_field, corrected)
+            for cluster, corrected in zip((source, target), corrections, strict=True)
+        )
+        comparisons.append(_compare(kind, before, after, kept_since))
+    return comparisons
+
+
+def _corrections(cluster: Cluster, codecs: Codecs) -> _Corrections:
+    latest: _Corrections = {}
+    name = topics.ORDER_CORRECTIONS.name
+    for message in records(cluster, name, from_beginning=True, exit_at_end=True):
+        try:
+            correction = codecs.decode(ORDER_CORRECTION, message.value())
+        except BadRecord:
+            # A foreign record: no agent reads this topic.
+            continue
+        for event_id in correction["corrects"]:
+            if event_id not in latest or latest[event_id]["number"] <= correction["number"]:
+                latest[event_id] = correction
+    return latest
+
+
+def _compare(kind: str, before: _Contents, after: _Contents, kept_since: int | None) -> Comparison:
+    comparison = Comparison(kind)
+    for name in sorted(before.keys() | after.keys()):
+        digest, at = before.get(name, (None, None))
+        rebuilt = after.get(name, (None, None))[0]
+        if digest == rebuilt:
+            comparison.same += 1
+        elif kept_since is not None and at is not None and at < kept_since:
+            comparison.older += 1
+        elif rebuilt is None:
+            comparison.missing.append(name)
+        elif digest is None:
+            comparison.added.append(name)
+        else:
+            comparison.different.append(name)
+    return comparison
+
+
+def _contents(
+    cluster: Cluster,
+    codecs: Codecs,
+    kind: str,
+    topic: topics.Topic[Any],
+    time_field: str,
+    corrections: _Corrections,
+) -> _Contents:
+    """Read a topic. Of a compacted topic the last record of each key counts, of a close and a
+    settlement the amounts as last corrected: when they became known depends on arrival.
+    """
+    schema: Any = topic.schema
+    contents: _Contents = {}
+    for message in records(cluster, topic.name, from_beginning=True, exit_at_end=True):
+        name = (message.key() or b"").decode(errors="replace")
+        if message.value() is None:
+            contents.pop(name, None)
+            continue
+        try:
+            record = codecs.decode(schema, message.value())
+        except BadRecord:
+            # A foreign record that the next stage has dead-lettered.
+            continue
+        if record.get("kind") in _ANOMALIES_OF_TIMING:
+            continue
+        if topic.keep_ms is not None:
+            name += "".join(f" {record[field]}" for field in _NAMED_BY.get(kind, ("event_id",)))
+            record |= _corrected(record, corrections.get(record["event_id"]))
+        digest = b"" if kind in _BY_ID else _digest(record, _OF_ARRIVAL[kind])
+        contents[name] = digest, record[time_field]
+    return contents
+
+
+def _corrected(record: Mapping[str, Any], correction: OrderCorrection | None) -> dict[str, Any]:
+    """Return the fields of a close or a settlement that the correction replaces."""
+    if correction is None:
+        return {}
+    if "links" in record:
+        total = {"total_minor": correction["total_minor"], "currency": correction["currency"]}
+        return {"links": correction["links"], **total}
+    return {"amount_minor": correction["total_minor"], "currency": correction["currency"]}
+
+
+def _digest(record: Mapping[str, Any], of_arrival: frozenset[str]) -> bytes:
+    content = _without(record, of_arrival)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+
+
+def _without(value: Any, names: frozenset[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without(v, names) for name, v in value.items() if name not in names}
+    return [_without(item, names) for item in value] if isinstance(value, list) else value

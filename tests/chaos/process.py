@@ -1,0 +1,34 @@
+"""A process of the system under test."""
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.chaos.schedule import EXTRA_WORKER, WORKERS
+from tests.support.processes import PORT, is_ready, spawn
+
+_COMMANDS = {"edge": "receive"} | dict.fromkeys((*WORKERS, EXTRA_WORKER), "work")
+
+
+@dataclass(slots=True)
+class Process:
+    """`start_at` is the time of the next start (monotonic), None while none is planned.
+    `stopping_since` is the time of its stop signal. It starts again `restart_after` seconds after
+    its end, or not at all if that is None.
+    """
+
+    name: str
+    env: Mapping[str, str]
+    log: Path
+    start_at: float | None = None
+    child: subprocess.Popen[bytes] | None = None
+    stopping_since: float | None = None
+    restart_after: float | None = 0.0
+
+    def start(self) -> None:
+        self.child = spawn(_COMMANDS.get(self.name, self.name), self.log, self.env)
+        self.start_at = self.stopping_since = None
+
+    def is_ready(self) -> bool:
+        return is_ready(int(self.env[PORT]))

@@ -1,0 +1,123 @@
+"""The first page: what flows, what is wrong and what to do about it."""
+
+import re
+import time
+
+import pytest
+
+from connectors.board.board import Board
+from connectors.board.database.projection import Message
+from connectors.board.database.summary import summarize
+from connectors.board.http.parameters import KINDS
+from connectors.board.http.serialize import rfc3339
+from connectors.board.overview.problems import ANOMALIES, problems
+from connectors.board.overview.process_health import ProcessHealth
+from connectors.triage import audit
+from connectors.triage.audit import Mark
+from connectors.triage.dead_letter import DeadLetter, Place
+from schemas import topics
+from tests.connectors.board.conftest import Site
+from tests.connectors.board.samples import AT, save
+
+MINUTE = 60_000_000
+
+
+async def test_page_and_json_report_the_same_problems(site: Site) -> None:
+    at, make = time.time_ns() // 1000, site.make
+    site.put(topics.LINK_STATUS, make.status("l1", status="PAID"), make.status("l2"))
+    # Unreadable for years: no person can correct it now.
+    site.put(topics.LINK_EVENTS, make.event("e1", "l1", received_at=at), b"?")
+    site.put(topics.ANOMALIES, make.anomaly("a1", "l1"))
+    site.put_dead_letters("unknown status")
+    save(site.store, [Message("orders", 0, 7, at // 1000, b"ping:o1", b"?")])
+    answer = await site.get("/")
+    assert [(problem["kind"], problem["urgent"]) for problem in answer["problems"]] == [
+        ("BEHIND", True),
+        ("DEAD_LETTERS", True),
+        ("UNREADABLE", False),
+        ("UNDERPAID", False),
+    ]
+    assert answer["problems"][1]["href"] == "/dead-letters?show=open"
+    assert answer["providers"]["ping"] == {
+        "provider": None,
+        "links": {"PAID": 1, "CREATED": 1},
+        "events_within_hour": 1,
+        "last_event_at": rfc3339(at),
+    }
+    assert answer["providers"]["truelayer"]["links"] == {}
+    assert (answer["anomalies_open"], answer["dead_letters_open"]) == (1, 1)
+    page = await site.page("/")
+    for text in (
+        *("4 problems need you", "not connected to Kafka yet", "linkstatus doctor"),
+        *("1 open dead letter", "unknown status (1)", "The payer paid less than requested."),
+        *("The board could not read 1 record of its topics within a day", "orders/0/7: "),
+    ):
+        assert text in page
+
+
+def test_events_are_counted_by_the_minute(site: Site) -> None:
+    at = AT + 30 * MINUTE
+    ages = {"e0": 0, "e1": 0, "e2": 5, "e3": 59, "e4": 61}
+    events = [site.make.event(name, received_at=at - age * MINUTE) for name, age in ages.items()]
+    site.put(topics.LINK_EVENTS, *events)
+    recent = summarize(site.store, at).events["ping"]
+    assert {n: count for n, count in enumerate(recent.by_minute) if count} == {0: 1, 54: 1, 59: 2}
+    assert recent.last_at == at
+
+
+def test_every_anomaly_has_meaning_and_advice() -> None:
+    assert set(ANOMALIES) == set(KINDS)
+    assert all(text.endswith(".") for texts in ANOMALIES.values() for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("health", "kind", "text"),
+    [
+        (ProcessHealth("work", "unreachable", "refused"), "DOWN", "work does not answer"),
+        (ProcessHealth("work", "not_ready", "no partitions"), "NOT_READY", "no partitions"),
+        (
+            ProcessHealth("lookup", "ready", providers_down=("ping",)),
+            *("PROVIDER_DOWN", "LINKSTATUS_PING__"),
+        ),
+        (ProcessHealth("work", "ready", lag={"track": 9000}), "LAG", "9,000 records wait"),
+    ],
+)
+async def test_unhealthy_process_is_a_problem_with_advice(
+    site: Site, board: Board, health: ProcessHealth, kind: str, text: str
+) -> None:
+    board.monitor.processes = [health, ProcessHealth("settle", "ready", started_at=AT)]
+    (problem,) = problems(summarize(site.store, AT), board.monitor.processes, None)
+    assert problem.kind == kind
+    assert re.search(text, f"{problem.title} {problem.detail} {problem.advice}")
+    listed = (await site.get("/processes"))["processes"]
+    assert (listed[0]["state"], listed[0]["lag"]) == (health.state, health.lag)
+    healthy = {"name": "settle", "state": "ready", "reason": "", "lag": {}, "providers_down": []}
+    assert listed[1] == {**healthy, "started_at": "2023-11-14T22:13:20.000000Z"}
+
+
+async def test_only_open_rows_are_problems_however_old_and_urgent_ones_come_first(
+    site: Site,
+) -> None:
+    def kinds() -> list[str]:
+        found = problems(summarize(site.store, AT + 10**15), [], "cannot read from Kafka")
+        return [problem.kind for problem in found]
+
+    make, mark = site.make, Mark(True, "ada", AT + 5000)
+    assert problems(summarize(site.store, AT), [ProcessHealth("work", "ready")], None) == []
+    site.put(topics.ORDERS, make.order("o", state="FAILED"))
+    reversed_payment = make.anomaly("a2") | {"kind": "PAYMENT_REVERSED"}
+    site.put(topics.ANOMALIES, make.anomaly("a1"), reversed_payment)
+    site.put_dead_letters("forged", "unknown status")
+    urgent = ["BEHIND", "ORDER_FAILED", "DEAD_LETTERS"]
+    assert kinds() == [*urgent, "PAYMENT_REVERSED", "UNDERPAID"]
+    letters = [DeadLetter(Place(0, n), AT, None, (), b"x") for n in range(2)]
+    marks = [audit.dead_letter_marked(letter, mark) for letter in letters]
+    site.put(topics.NOTICES, audit.anomaly_marked(reversed_payment, mark), marks[0])
+    assert kinds() == [*urgent, "UNDERPAID"]
+    shown = await site.page("/")
+    for text in ("The payer paid less", "1 open dead letter", "unknown status (1)"):
+        assert text in shown
+    for text in ("was reversed", "forged"):
+        assert text not in shown
+    site.put(topics.NOTICES, marks[1])
+    assert kinds() == ["BEHIND", "ORDER_FAILED", "UNDERPAID"]

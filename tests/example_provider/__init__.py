@@ -1,0 +1,1 @@
+"""An invented fifth provider: exactly what connectors/providers/README.md requires."""

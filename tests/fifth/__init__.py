@@ -1,1 +1,0 @@
-"""A fifth provider, invented: what connectors/README.md asks for and nothing more."""
