@@ -23,8 +23,8 @@ def rebuild(
     """Process all inputs (callbacks, links, order-updates) into new topics and compare.
 
     The same inputs give the same links, orders, closes, settlements and event ids; the command
-    names each difference and ends with exit code 1. Run it while no callbacks arrive. It calls no
-    provider and settles nothing; delete the topics under the new prefix afterwards.
+    names each difference and ends with exit code 1. What changes while it runs is counted apart. It
+    calls no provider and settles nothing; delete the topics under the new prefix afterwards.
 
         linkstatus rebuild rebuilt.
     """
@@ -44,9 +44,10 @@ def rebuild(
     rebuilding = wiring.rebuild(settings, target, codecs)
     topics.create(target, all_topics, rebuilding.partitions, settings.replication)
     noted_ids.note(target, codecs.texts())
+    now = micros_now()
     with progress("replaying", rebuilding.total) as advance:
-        kept_since = rebuilding.run(micros_now(), advance)
-    comparisons = compare(source, target, codecs, kept_since)
+        kept_since = rebuilding.run(now, advance)
+    comparisons = compare(source, target, codecs, now, kept_since)
     for one in comparisons:
         output(json, {**asdict(one), "agrees": one.agrees}, _line(one))
     if not all(one.agrees for one in comparisons):
@@ -57,6 +58,8 @@ def _line(comparison: "Comparison") -> str:
     parts = [f"{comparison.kind:12} {comparison.same} the same"]
     if comparison.older:
         parts.append(f"{comparison.older} older than the inputs that Kafka keeps")
+    if comparison.newer:
+        parts.append(f"{comparison.newer} changed since the start")
     for difference in ("missing", "added", "different"):
         names: list[str] = getattr(comparison, difference)
         if names:

@@ -4,8 +4,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from connectors.clock import micros_of
 from connectors.kafka.cluster import Cluster
 from connectors.kafka.topic_reader import records
 from schemas import topics
@@ -46,8 +47,19 @@ _ANOMALIES_OF_TIMING = frozenset({"AMOUNT_UNKNOWN"})
 # depends on the order of arrival.
 _NAMED_BY: Mapping[str, tuple[str, ...]] = {"refunds": ("kind", "refund_id")}
 
-# Digest and time of each record, by its name.
-_Contents = dict[str, tuple[bytes, int]]
+
+class _Content(NamedTuple):
+    """What is compared of a record: no digest for none, what tells its age, and when the record was
+    written (microseconds).
+    """
+
+    digest: bytes | None = None
+    at: int | None = None
+    written_at: int = 0
+
+
+# By the names of the records.
+_Contents = dict[str, _Content]
 # The latest correction of each close and settlement, by their event ids.
 _Corrections = dict[str, OrderCorrection]
 
@@ -57,11 +69,13 @@ class Comparison:
     """How many records of one kind are the same, and the names of those that are not.
 
     `older` counts differences from before the inputs that are still kept: they cannot be rebuilt.
+    `newer` counts differences of records that were written while the inputs were replayed.
     """
 
     kind: str
     same: int = 0
     older: int = 0
+    newer: int = 0
     missing: list[str] = field(default_factory=list)
     added: list[str] = field(default_factory=list)
     different: list[str] = field(default_factory=list)
@@ -72,9 +86,11 @@ class Comparison:
 
 
 def compare(
-    source: Cluster, target: Cluster, codecs: Codecs, kept_since: int | None
+    source: Cluster, target: Cluster, codecs: Codecs, now: int, kept_since: int | None
 ) -> list[Comparison]:
-    """Compare the records under both prefixes. `kept_since` (microseconds) as of `Rebuild.run`."""
+    """Compare the records under both prefixes. `now` and `kept_since` (microseconds) as of
+    `Rebuild.run`.
+    """
     comparisons = []
     corrections = [_corrections(cluster, codecs) for cluster in (source, target)]
     for kind, topic, time_field in _COMPARED:
@@ -82,7 +98,7 @@ def compare(
             _contents(cluster, codecs, kind, topic, time_field, corrected)
             for cluster, corrected in zip((source, target), corrections, strict=True)
         )
-        comparisons.append(_compare(kind, before, after, kept_since))
+        comparisons.append(_compare(kind, before, after, now, kept_since))
     return comparisons
 
 
@@ -101,18 +117,21 @@ def _corrections(cluster: Cluster, codecs: Codecs) -> _Corrections:
     return latest
 
 
-def _compare(kind: str, before: _Contents, after: _Contents, kept_since: int | None) -> Comparison:
+def _compare(
+    kind: str, before: _Contents, after: _Contents, now: int, kept_since: int | None
+) -> Comparison:
     comparison = Comparison(kind)
     for name in sorted(before.keys() | after.keys()):
-        digest, at = before.get(name, (None, None))
-        rebuilt = after.get(name, (None, None))[0]
-        if digest == rebuilt:
-            comparison.same += 1
-        elif kept_since is not None and at is not None and at < kept_since:
+        existing, rebuilt = before.get(name, _Content()), after.get(name, _Content()).digest
+        if existing.digest == rebuilt:
+            comparison.same += rebuilt is not None
+        elif existing.written_at >= now:
+            comparison.newer += 1
+        elif kept_since is not None and existing.at is not None and existing.at < kept_since:
             comparison.older += 1
         elif rebuilt is None:
             comparison.missing.append(name)
-        elif digest is None:
+        elif existing.digest is None:
             comparison.added.append(name)
         else:
             comparison.different.append(name)
@@ -135,7 +154,7 @@ def _contents(
     for message in records(cluster, topic.name, from_beginning=True, exit_at_end=True):
         name = (message.key() or b"").decode(errors="replace")
         if message.value() is None:
-            contents.pop(name, None)
+            contents[name] = _Content(written_at=micros_of(message.timestamp()[1]))
             continue
         try:
             record = codecs.decode(schema, message.value())
@@ -148,7 +167,8 @@ def _contents(
             name += "".join(f" {record[field]}" for field in _NAMED_BY.get(kind, ("event_id",)))
             record |= _corrected(record, corrections.get(record["event_id"]))
         digest = b"" if kind in _BY_ID else _digest(record, _OF_ARRIVAL[kind])
-        contents[name] = digest, record[time_field]
+        written_at = micros_of(message.timestamp()[1])
+        contents[name] = _Content(digest, record[time_field], written_at)
     return contents
 
 

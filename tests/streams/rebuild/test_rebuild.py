@@ -33,6 +33,8 @@ RULES = {name: ProviderRules() for name in PROVIDERS}
 INTERVALS = Intervals()
 # An hour ago, in milliseconds: Kafka refuses records of the future and deletes old ones.
 NOW = int(time.time() - 3600) * 1000
+# In an hour, in microseconds: all records were written before.
+LATER = (NOW + 7_200_000) * 1000
 
 
 def publish(cluster: Cluster, records: Iterable[Record]) -> None:
@@ -159,7 +161,7 @@ def test_two_rebuilds_are_equal_byte_for_byte(kafka: Cluster) -> None:
         contents = [sorted(content(each, topic)) for each in (first, second)]
         assert contents[0] == contents[1], topic
         assert contents[0], topic
-    assert all(each.agrees for each in compare.compare(first, second, CODECS, None))
+    assert all(each.agrees for each in compare.compare(first, second, CODECS, LATER, None))
 
 
 def test_g1_rebuild_agrees_whether_the_amount_came_with_the_close_or_later(
@@ -183,7 +185,7 @@ def test_g1_rebuild_agrees_whether_the_amount_came_with_the_close_or_later(
         *(("L1", 150, 1), ("O2", 250, 1)),
     }
     assert values(patient, topics.ORDER_CORRECTIONS) == []
-    comparisons = compare.compare(impatient, patient, CODECS, None)
+    comparisons = compare.compare(impatient, patient, CODECS, LATER, None)
     assert [each.kind for each in comparisons if not each.agrees] == []
     assert sum(each.same for each in comparisons if each.kind in ("closes", "settlements")) == 6
 
@@ -262,7 +264,7 @@ def test_closes_may_differ_in_what_was_known_of_a_payment(
     close["links"][0].update(changes)  # type: ignore[typeddict-item]
     other = CODECS.encode(codec.ORDER_CLOSE, close)
     write_all(kafka, "order-close", [(message.key(), other)])
-    comparisons = {each.kind: each for each in compare.compare(kafka, model, CODECS, None)}
+    comparisons = {each.kind: each for each in compare.compare(kafka, model, CODECS, LATER, None)}
     assert comparisons["closes"].agrees is not differs
 
 
@@ -277,7 +279,21 @@ def test_record_older_than_the_kept_inputs_is_no_difference(kafka: Cluster) -> N
     whole = rebuilt(kafka, "whole.")
     empty = replace(kafka, prefix=f"{kafka.prefix}empty.")
     admin.create(empty, topics.all_topics(PROVIDERS), partitions=2, replication=1)
-    comparisons = compare.compare(whole, empty, CODECS, (NOW + 5) * 1000)
+    comparisons = compare.compare(whole, empty, CODECS, LATER, (NOW + 5) * 1000)
     (closes,) = (each for each in comparisons if each.kind == "closes")
     assert (closes.older, len(closes.missing)) == (1, 1)
     assert not closes.agrees
+
+
+def test_record_changed_since_the_start_is_no_difference(kafka: Cluster) -> None:
+    publish(kafka, [callback("L1", "completed", NOW), callback("L2", "completed", NOW)])
+    model = rebuilt(kafka, "model.")
+    for message in read_all(model, "link-status"):
+        value = message.value() if message.key() == b"peach:L1" else None
+        write_all(kafka, "link-status", [(message.key(), value)])
+    written_at = max(m.timestamp()[1] for m in read_all(kafka, "link-status")) * 1000
+    counts = []
+    for now in (0, written_at, written_at + 1):
+        links = compare.compare(kafka, model, CODECS, now, None)[0]
+        counts.append((links.same, links.newer, links.added))
+    assert counts == [(1, 1, []), (1, 1, []), (1, 0, ["peach:L2"])]
