@@ -12,6 +12,7 @@ from connectors.board.database.store import Store
 from connectors.board.feed.live_events import Hub
 from connectors.board.feed.materializer import Materializer
 from connectors.board.feed.raw_records import RawRecords
+from connectors.board.lookups import Lookups, publisher
 from connectors.board.overview.overview import Overview
 from connectors.board.overview.process_health import HealthMonitor
 from connectors.board.replays import Replays
@@ -77,6 +78,7 @@ class Board:
             config.answer_seconds,
             lambda notice: self.publish([notice], _CANCEL_NOTICE_SECONDS),
         )
+        self.lookups = Lookups(config.apis, publisher(config.cluster, config.codecs))
 
     async def follow(self, end_process: bool = True) -> None:
         """Keep the store up to date and check the processes, forever. At a stall end the process,

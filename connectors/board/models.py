@@ -159,6 +159,13 @@ class Cancellable(Model):
     reason: str | None = Field(description="Why it cannot be; null if it can.")
 
 
+class LookupRequested(Model):
+    """The link will be looked up."""
+
+    provider: str
+    link_id: str
+
+
 class Cancelled(Model):
     """The provider's answer."""
 

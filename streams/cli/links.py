@@ -3,12 +3,13 @@
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from schemas.records import Status
 from streams.cli import tables
-from streams.cli.arguments import DryRun, Json, Limit, OfProvider, OneJson
+from streams.cli.arguments import DryRun, Json, Limit, OfProvider, OneJson, Provider
 from streams.cli.board_client import Board
 from streams.cli.errors import Failed
 from streams.cli.terminal import harmless, print_json, progress, say
@@ -57,6 +58,25 @@ def add(
     say(f"{len(good)} {'good' if dry_run else 'registered'}, {len(rejected)} rejected")
     if rejected:
         raise Failed("some rows are not links that can be registered")
+
+
+@links.command("lookup")
+def look_up(
+    provider: Provider,
+    link_id: Annotated[str, typer.Argument(help="The provider's id of the link.")],
+    json: OneJson = False,
+) -> None:
+    """Request a lookup of a link that the board knows, and do not wait for its answer.
+
+    No callback reports a refund at Ping, for example. Needs LINKSTATUS_BOARD__TOKEN.
+
+        linkstatus links lookup ping a25cdd3b-f95f-4861-87e4-1ca0a6be748e
+    """
+    with Board() as board:
+        answer = board.post(f"/links/{provider}/{quote(link_id, safe='')}/lookup", {})
+    if json:
+        print_json(answer)
+    say(f"requested a lookup of {harmless(link_id)} at {provider}")
 
 
 @links.command("list")

@@ -151,6 +151,8 @@ class Sender:
             "coverage": "NONE",
             "order_id": None,
             "anomalies": ["CLAIM_DENIED"],
+            "refunded_minor": 0,
+            "disputed_minor": 0,
         }
         self.expected += [*links, unknown]
         self.orders += play.planned["orders"]

@@ -115,9 +115,12 @@ def _difference(want: Mapping[str, Any], have: Mapping[str, Any]) -> str:
 def differences_from_plan(planned: Iterable[Doc], rows: Rows) -> Iterator[str]:
     for link in planned:
         row = rows.get((link["provider"], link["link_id"]))
+        money = row and (row["refunded_minor"], row["disputed_minor"])
         seen = row and (row["status"], row["coverage"], sorted(row["anomalies"]))
         order_id = link["order_id"] and row and row["order_id"]
         expected = [(s, link["coverage"], sorted(link["anomalies"])) for s in link["status"]]
+        if money not in (None, (link["refunded_minor"], link["disputed_minor"])):
+            yield f"{link['provider']} {link['link_id']}: refunded and disputed are {money}"
         if seen not in expected or order_id != link["order_id"]:
             name = f"{link['provider']} {link['link_id']} ({link['outcome']})"
             yield f"{name}: is {seen} in {order_id}, must be {expected} in {link['order_id']}"

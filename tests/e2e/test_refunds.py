@@ -183,6 +183,17 @@ def test_ping_shows_a_refund_in_the_answer_to_a_lookup(
     assert of_link(cluster, "G1")[0]["order_id"] == "g1"
 
 
+def test_refund_that_is_made_at_ping_is_seen_by_a_lookup_on_request(
+    providers: Providers, system: System, cluster: Cluster
+) -> None:
+    providers.move("ping", providers.create("ping", "G2", order_id="g2"), "COMPLETED")
+    system.wait_for("/orders/ping/g2", lambda order: order["state"] == "SETTLED")
+    providers.move("ping", "G2", "REFUNDED")
+    assert system.run("links", "lookup", "ping", "G2") == ""
+    system.wait_for("/links/ping/G2", lambda row: row["refunded_minor"] == 10_000)
+    until_sync(lambda: states(cluster, "G2") == [("REFUND", "EXECUTED", 10_000, 0)], "the event")
+
+
 def test_repeated_inputs_publish_nothing_again(system: System, cluster: Cluster) -> None:
     await_idle(system, cluster)
     before = Counter(refund["event_id"] for refund in values(cluster, REFUNDS))

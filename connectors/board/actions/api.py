@@ -28,6 +28,7 @@ _STATUSES: dict[Outcome, HTTPStatus] = {
     "LATER": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _CANCEL = "/links/{provider}/{link_id:path}/cancel"
+_LOOKUP = "/links/{provider}/{link_id:path}/lookup"
 
 router = APIRouter(tags=["board"], responses=errors(503))
 _actions = APIRouter(
@@ -134,6 +135,19 @@ async def cancel_link(
     error = {} if status == HTTPStatus.OK else {"error": answer.meaning}
     parts = {"outcome": answer.outcome, "message": answer.message, "recorded": answer.recorded}
     return JSONResponse({**error, **parts}, status)
+
+
+@_actions.post(
+    _LOOKUP, status_code=202, response_model=models.LookupRequested, responses=errors(404, 409)
+)
+async def look_up_link(board: TheBoard, provider: str, link_id: str) -> Any:
+    """Request a lookup of the link. No callback reports a refund at Ping, for example.
+
+    The link changes when the provider answers. 409: a lookup is not possible.
+    """
+    link = await asyncio.to_thread(_find, board, provider, link_id)
+    await board.lookups.request(link)
+    return {"provider": provider, "link_id": link_id}
 
 
 def _find(board: Board, provider: str, link_id: str) -> LinkStatus:

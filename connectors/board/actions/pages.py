@@ -26,6 +26,7 @@ from connectors.clock import micros_now
 from schemas.records import LinkStatus
 
 _CANCEL = "/links/{provider}/{link_id:path}/cancel"
+_LOOKUP = "/links/{provider}/{link_id:path}/lookup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ def routes(pages: Pages) -> Iterator[Route]:
     yield post("/dead-letters/replay", _replay)
     yield Route(_CANCEL, pages.page("cancel.html", _what_to_cancel))
     yield post(_CANCEL, _cancel)
+    yield post(_LOOKUP, _look_up)
 
 
 def _what_to_resolve(kind: _Marking, board: Board, request: Request) -> Content:
@@ -127,12 +129,24 @@ async def _cancel(board: Board, request: Request) -> Response:
     link = await asyncio.to_thread(_find, board, request)
     if link is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
-    page = f"/links/{quote(link['provider'], safe='')}/{quote(link['link_id'], safe='')}"
+    page = _page(link)
     if board.cancellations.why_not(link):
         return _see(f"{page}/cancel")
     form = parse(parameters.Actor, await fields(request))
     await board.cancellations.cancel(link, form.who(request))
     return _see(page)
+
+
+async def _look_up(board: Board, request: Request) -> Response:
+    link = await asyncio.to_thread(_find, board, request)
+    if link is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    await board.lookups.request(link)
+    return _see(_page(link))
+
+
+def _page(link: LinkStatus) -> str:
+    return f"/links/{quote(link['provider'], safe='')}/{quote(link['link_id'], safe='')}"
 
 
 def _find(board: Board, request: Request) -> LinkStatus | None:

@@ -113,6 +113,7 @@ def of_link(board: Board, request: Request) -> Content | None:
         "back": money_back([status]),
         "refunds": refunds_of([status]),
         "may_cancel": board.cancellations.why_not(status) is None,
+        "may_look_up": board.lookups.why_not(status) is None,
         "cancellation": board.cancellations.latest(status),
         **timeline(link, order, board.raw, _number(request.query_params.get("upto", ""))),
     }

@@ -37,7 +37,7 @@ PATHS = [
 ACTIONS = [
     *("/anomalies/resolve", "/anomalies/reopen"),
     *("/dead-letters/resolve", "/dead-letters/reopen", "/dead-letters/replay"),
-    "/links/ping/link-1/cancel",
+    *("/links/ping/link-1/cancel", "/links/ping/link-1/lookup"),
 ]
 
 

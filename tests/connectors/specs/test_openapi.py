@@ -77,6 +77,7 @@ def test_document_names_every_operation() -> None:
         "POST /callbacks/{provider}/{token}",
         *("GET /links", "POST /links", "GET /links/{provider}/{link_id}"),
         *(f"{method} /links/{{provider}}/{{link_id}}/cancel" for method in ("GET", "POST")),
+        "POST /links/{provider}/{link_id}/lookup",
         *("GET /orders", "GET /orders/{provider}/{order_id}"),
         *("GET /anomalies", "GET /notices", "GET /processes", "GET /stream"),
         *("GET /anomalies/resolve", "POST /anomalies/resolve", "POST /anomalies/reopen"),

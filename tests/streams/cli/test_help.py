@@ -95,7 +95,7 @@ def completions(*words: str) -> list[str]:
     ("words", "offered"),
     [
         (("st",), {"status"}),
-        (("links", ""), {"add", "list"}),
+        (("links", ""), {"add", "list", "lookup"}),
         (("status", "p"), {"ping", "peach"}),
         (
             ("send", "ping", "--example", ""),
