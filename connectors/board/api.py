@@ -11,7 +11,14 @@ from starlette.responses import Response
 
 from connectors.board import models
 from connectors.board.board import Board
-from connectors.board.database import anomalies, dead_letters, links, notices, orders
+from connectors.board.database import (
+    anomalies,
+    dead_letters,
+    links,
+    notices,
+    orders,
+    reconciliations,
+)
 from connectors.board.feed.live_events import EventStream
 from connectors.board.http import parameters
 from connectors.board.http.parameters import format_cursor
@@ -120,6 +127,30 @@ def list_notices(board: TheBoard, query: Annotated[parameters.NoticePage, Query(
     """What does not concern a link's status, and what people did; the newest first."""
     page = notices.search(board.store, query.chosen("provider"), query.limit, query.after())
     return {"notices": page.rows, "next": format_cursor(page.next)}
+
+
+@_lists.get(
+    "/reconciliations", response_model=models.page_of("reconciliations", models.ReconciledDay)
+)
+def list_reconciliations(
+    board: TheBoard, query: Annotated[parameters.ReconciliationPage, Query()]
+) -> Any:
+    """What each provider paid out on a day, against what was closed; the latest day first."""
+    page = reconciliations.search(board.store, query.chosen("provider"), query.limit, query.after())
+    return {"reconciliations": page.rows, "next": format_cursor(page.next)}
+
+
+@router.get(
+    "/reconciliations/{provider}/{day:path}",
+    response_model=models.ReconciledDay,
+    responses=errors(404),
+)
+def reconciliation(board: TheBoard, provider: str, day: str) -> Any:
+    """One day of a provider, with its differences."""
+    row = reconciliations.find(board.store, provider, day)
+    if row is None:
+        raise HTTPException(404, "no such day")
+    return row
 
 
 @_lists.get("/dead-letters", response_model=models.page_of("dead_letters", models.DeadLetter))

@@ -86,6 +86,13 @@ Order = create_model(
 )
 
 
+ReconciledDay = create_model(
+    "ReconciledDay",
+    __base__=model_of(codec.RECONCILIATION),
+    reconciled_at=(Time, Field(description="When it was reconciled last.")),
+)
+
+
 class Body(Model):
     """A body as received, with its secrets masked. One that is not UTF-8 is in base64."""
 

@@ -3,8 +3,8 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -35,7 +35,9 @@ class PlayResult:
     """The result of a scenario.
 
     `undelivered` is the number of callbacks without an acknowledgement. `scenario` is the sandbox's
-    answer. If the callbacks go to an `external` receiver, there is no board to compare.
+    answer. If the callbacks go to an `external` receiver, there is no board to compare. If all
+    agrees, the providers pay out what was closed: `payouts` is what a reconciliation must find out
+    about each order, `files` has the payouts of each provider as CSV.
     """
 
     rows: tuple[Row, ...]
@@ -43,6 +45,8 @@ class PlayResult:
     seconds: float
     scenario: Doc
     external: bool = False
+    payouts: Sequence[Doc] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
@@ -101,7 +105,16 @@ async def play(
         await sandbox.release()
         rows = await board.watch(expected, sandbox)
         undelivered = await sandbox.undelivered()
-        return PlayResult(tuple(rows), undelivered, time.monotonic() - started, scenario)
+        result = PlayResult(tuple(rows), undelivered, time.monotonic() - started, scenario)
+        return await _paid_out(sandbox, result) if result.agrees else result
+
+
+async def _paid_out(sandbox: "_Sandbox", result: PlayResult) -> PlayResult:
+    """Let the providers pay out the closed orders."""
+    payouts = await sandbox.pay_out(result.scenario["orders"])
+    names = {order["provider"] for order in payouts}
+    files = {name: await sandbox.payout_file(name) for name in sorted(names)}
+    return replace(result, payouts=payouts, files=files)
 
 
 async def _post(client: httpx.AsyncClient, url: str, doc: Doc) -> Doc:
@@ -124,6 +137,24 @@ class _Sandbox:
 
     async def release(self) -> None:
         await _post(self._client, f"{self._url}/scenarios/{self._run}/release", {})
+
+    async def pay_out(self, orders: Iterable[Doc]) -> Sequence[Doc]:
+        """Pay out the closed orders. Return what a reconciliation must find out about each."""
+        forms = [
+            {
+                "provider": order["provider"],
+                "order_id": order["order_id"],
+                "links": order["closed_links"],
+            }
+            for order in orders
+            if order["closed_links"]
+        ]
+        answer = await _post(self._client, f"{self._url}/payouts", {"orders": forms})
+        return tuple(answer["orders"])
+
+    async def payout_file(self, name: str) -> bytes:
+        response = await self._client.get(f"{self._url}/{name}/payouts.csv")
+        return response.raise_for_status().content
 
     async def undelivered(self) -> int:
         params = {"run": self._run}

@@ -1,12 +1,15 @@
 """`linkstatus sandbox`: the simulated providers."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streams.cli import played_payouts
 from streams.cli.arguments import OneJson
 from streams.cli.errors import Failed
 from streams.cli.tables import console, grid, text
@@ -14,7 +17,7 @@ from streams.cli.terminal import print_json, say
 from streams.local import data_folder
 
 if TYPE_CHECKING:
-    from connectors.sandbox.play import PlayResult
+    from connectors.sandbox.play import PlayResult, Row
 
 sandbox = typer.Typer(name="sandbox")
 
@@ -73,38 +76,54 @@ def play(
     `linkstatus sandbox --callbacks-to URL`, for your own receiver, it prints what the receiver must
     know in the end, and whether it acknowledged all callbacks.
 
+    Then each provider pays out what was closed, but for one order and with one wrong amount, and
+    the play reconciles that.
+
         linkstatus sandbox play --links 200 --seed 7
     """
     from streams import wiring
 
     say(f"playing {links} links with seed {seed} …")
-    result = wiring.play(data_folder.settings(), links, seed, wait)
+    settings, first = data_folder.settings(), datetime.now(UTC).date()
+    result = wiring.play(settings, links, seed, wait)
+    payouts: list[Row] = []
+    if result.payouts and not settings.brokers:
+        say("LINKSTATUS_BROKERS is not set, so the payouts are not reconciled")
+    elif result.payouts:
+        say("reconciling what the providers paid out …")
+        payouts = [*played_payouts.rows(settings, result, first)]
+    payouts_agree = all(row.agrees for row in payouts)
     if json:
         report = {
-            "agrees": result.agrees,
+            "agrees": result.agrees and payouts_agree,
             "undelivered": result.undelivered,
             "seconds": round(result.seconds, 3),
             "rows": [asdict(row) for row in result.rows],
+            "payouts": [asdict(row) for row in payouts],
             "expected": {kind: result.scenario[kind] for kind in ("links", "orders")},
         }
         print_json(report)
     else:
-        _draw(result)
+        _draw(result, payouts)
     agreeing = sum(row.agrees for row in result.rows)
     if not result.external:
         say(f"{agreeing} of {len(result.rows)} agree after {result.seconds:.1f} s")
     elif not result.undelivered:
         say(f"all callbacks acknowledged after {result.seconds:.1f} s")
+    if payouts:
+        say(f"{sum(row.agrees for row in payouts)} of {len(payouts)} orders reconcile as expected")
+    if not payouts_agree:
+        raise Failed("the reconciliation does not find what the providers paid out")
     if not result.agrees:
         disagrees = "" if result.external else "the board does not agree; "
         raise Failed(f"{disagrees}{result.undelivered} callbacks are not delivered")
 
 
-def _draw(result: "PlayResult") -> None:
+def _draw(result: "PlayResult", payouts: Sequence["Row"]) -> None:
     columns = ("", "provider", "link or order", "expected", "actual")
     table = grid(*columns[:4] if result.external else columns)
     table.columns[1].no_wrap = True
-    for row in result.rows:
+    for row in (*result.rows, *payouts):
         cells = [text(row.provider), text(f"{row.kind[:-1]} {row.id}"), text(row.expected)]
         if result.external:
             table.add_row("", *cells)

@@ -117,6 +117,7 @@ def test_rebuild_of_all_accounts_gives_the_same(system: System) -> None:
 def test_play_includes_every_account(system: System) -> None:
     play = json.loads(system.run("sandbox", "play", "--links", "16", "--seed", "5", "--json"))
     assert play["agrees"]
+    assert {row["provider"] for row in play["payouts"]} == {SE, NO, "peach", "peach_ke"}
     links = play["expected"]["links"]
     assert {link["provider"] for link in links} == {SE, NO, "peach", "peach_ke"}
     assert len(links) == 16

@@ -27,6 +27,7 @@ TOPICS = {topic.name: topic for topic in all_topics(PROVIDERS)}
 SETTLE = {"order-close", "settlement"}
 DEAD_LETTERED = {topic for topics in GROUPS.values() for topic in topics}
 BOARD = {"link-status", "link-events", "orders", "anomalies", "notices", *SETTLE}
+BOARD |= {"reconciliations"}
 
 
 def unreadable(system: System) -> Counter[str]:
@@ -124,7 +125,15 @@ def test_b2_commands_and_pages_read_odd_dead_letters(
     written: dict[str, int], system: System
 ) -> None:
     assert system.run("dead-letters", "list", "--json")
-    for path in ("/links", "/orders", "/anomalies", "/dead-letters", "/notices", "/"):
+    for path in (
+        "/links",
+        "/orders",
+        "/anomalies",
+        "/dead-letters",
+        "/notices",
+        "/reconciliations",
+        "/",
+    ):
         system.get(path)
 
 

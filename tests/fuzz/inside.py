@@ -148,6 +148,7 @@ _LISTS: dict[str, tuple[str, ...]] = {
     "dead-letters": ("partition", "offset"),
     "anomalies": (),
     "notices": (),
+    "reconciliations": ("provider", "day"),
 }
 _ROWS = 20
 

@@ -141,6 +141,7 @@ _PAGES = (
     *(b"/", b"/links", b"/orders", b"/anomalies", b"/notices", b"/dead-letters", b"/processes"),
     *(b"/metrics", b"/healthz", b"/readyz", b"/readyz/board", b"/docs", b"/openapi.json"),
     *(b"/registry/subjects", b"/links/ping/odd", b"/orders/ping/odd", b"/dead-letters/0/0"),
+    *(b"/reconciliations", b"/reconciliations/ping/2025-11-01"),
     *(b"/callbacks/ping", b"/callbacks/other", b"/static/", b"/sign-in"),
 )
 _LOCAL: Headers = ((b"host", b"127.0.0.1"),)

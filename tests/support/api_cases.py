@@ -20,6 +20,7 @@ KNOWN = {
     "provider": "ping",
     "link_id": "link-1",
     "order_id": "order-1",
+    "day": "2025-11-01",
     "subject": "link-status-value",
     "version": "latest",
     "id": str(LINK_STATUS.fingerprint),

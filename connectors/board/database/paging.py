@@ -28,6 +28,7 @@ _ORDER: dict[Table, Sequence[str]] = {
     t.anomalies: ("at", "event_id"),
     t.dead_letters: ("at", "topic", "partition", "offset"),
     t.notices: ("received_at", "event_id"),
+    t.reconciliations: ("day", "provider"),
 }
 _AFTER_ALL_TEXT = "\U0010ffff"
 

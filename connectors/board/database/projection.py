@@ -90,6 +90,7 @@ _TARGETS: dict[str, tuple[Table, Schema[Any]]] = {
     topics.ANOMALIES.name: (t.anomalies, codec.ANOMALY),
     topics.NOTICES.name: (t.notices, codec.NOTICE),
     topics.REPLAYS.name: (t.replays, codec.REPLAY),
+    topics.RECONCILIATIONS.name: (t.reconciliations, codec.RECONCILIATION),
 }
 
 # The tables with the rows of a link that is forgotten, and the columns with their times.
@@ -140,6 +141,10 @@ def _projected(codecs: Codecs, message: Message) -> Batch:
     elif table is t.replays:
         _topic, partition, offset = record["dead_letter"].rsplit("/", 2)
         row |= {"partition": int(partition), "offset": int(offset)}
+    elif table is t.reconciliations:
+        differences = sum(record[n] for n in ("missing", "amount_differs", "unknown_to_us"))
+        row |= {"differences": differences, "at": micros_of(message.timestamp)}
+        row |= {"version": message.offset + 1}
     batch.add(table, row)
     if table is t.link_status:
         batch.changes.append((message, record))

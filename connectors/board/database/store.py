@@ -111,7 +111,7 @@ class Store:
         versions are reset: they must not keep newer rows out.
         """
         with self._errors(), self.engine.begin() as connection:
-            for table in (t.link_status, t.orders):
+            for table in (t.link_status, t.orders, t.reconciliations):
                 connection.execute(update(table).values(version=0))
             self._set_positions(connection, positions, topic_ids)
 

@@ -36,7 +36,8 @@ class RecentEvents:
 class Summary:
     """Counts of the store at one moment. `links` counts by provider and status, `events` is by
     provider. Anomalies and dead letters are the open ones, dead letters by their commonest reasons.
-    `unreadable` counts the last day: older records cannot be corrected any more.
+    `unreadable` counts the last day: older records cannot be corrected any more. `differing` are
+    the days with differences that were reconciled within the last week, by provider.
     """
 
     links: dict[str, dict[str, int]]
@@ -46,6 +47,7 @@ class Summary:
     dead_letters_open: int
     orders_failed: int
     unreadable: Group | None
+    differing: list[Group]
 
 
 def summarize(store: Store, now: int) -> Summary:
@@ -58,6 +60,7 @@ def summarize(store: Store, now: int) -> Summary:
         dead_letters_open=count(store, t.dead_letters, [dead_letters.is_open()]),
         orders_failed=count(store, t.orders, [t.orders.c.state == "FAILED"]),
         unreadable=_unreadable(store, now - _DAY),
+        differing=_differing(store, now - 7 * _DAY),
     )
 
 
@@ -90,6 +93,13 @@ def _dead_letters(store: Store) -> list[Group]:
     """Return the open ones by reason, the commonest first."""
     c = t.dead_letters.c
     return _groups(store, c.reason, c.at, dead_letters.is_open(), func.count(), _MOST_REASONS)
+
+
+def _differing(store: Store, since: int) -> list[Group]:
+    """Return the days with differences since then, by provider."""
+    c = t.reconciliations.c
+    condition = (c.at >= since) & (c.differences > 0)
+    return _groups(store, c.provider, c.at, condition, func.max(c.at))
 
 
 def _groups(

@@ -123,6 +123,18 @@ replays = Table(
     Index("replays_dead_letter", "partition", "offset"),
 )
 
+# One day of a provider. `version` counts the records of its partition, `at` is
+# when it was reconciled.
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    *keys("provider", "day"),
+    *longs("differences", "at", "version"),
+    *texts("record"),
+    Index("reconciliations_newest", "day", "provider"),
+    Index("reconciliations_differing", "at", "differences"),
+)
+
 # Records of the topics above that the board could not decode or store.
 unreadable = Table(
     "unreadable",

@@ -136,6 +136,11 @@ class NoticePage(Page):
     provider: _Provider | None = None
 
 
+class ReconciliationPage(Page):
+    table: ClassVar = t.reconciliations
+    provider: _Provider | None = None
+
+
 class AnomalyPage(Page):
     table: ClassVar = t.anomalies
     provider: _Provider | None = None

@@ -118,6 +118,7 @@ def problems(
         *_of_orders(summary),
         *_of_dead_letters(summary),
         *_of_anomalies(summary),
+        *_of_payouts(summary),
     ]
     return sorted(all_problems, key=lambda problem: not problem.urgent)
 
@@ -185,3 +186,15 @@ def _of_anomalies(summary: Summary) -> Iterator[Problem]:
         title = meaning if number == 1 else f"{number:,}× {meaning}"
         href = f"/anomalies?{urlencode({'kind': kind})}"
         yield Problem(kind, title, advice, href, urgent=kind in _URGENT, last_at=last_at)
+
+
+def _of_payouts(summary: Summary) -> Iterator[Problem]:
+    for provider, days, last_at in summary.differing:
+        yield Problem(
+            "PAYOUTS_DIFFER",
+            f"Payouts of {provider} differ from what was closed on {plural(days, 'day')}",
+            "Compare the named orders with the provider's portal, then reconcile the day again.",
+            f"/reconciliations?{urlencode({'provider': provider})}",
+            urgent=False,
+            last_at=last_at,
+        )

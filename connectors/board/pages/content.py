@@ -9,7 +9,14 @@ from typing import Any
 from starlette.requests import Request
 
 from connectors.board.board import Board
-from connectors.board.database import anomalies, dead_letters, links, notices, orders
+from connectors.board.database import (
+    anomalies,
+    dead_letters,
+    links,
+    notices,
+    orders,
+    reconciliations,
+)
 from connectors.board.database.summary import RecentEvents
 from connectors.board.http import parameters
 from connectors.board.models import DeadLetter
@@ -79,6 +86,17 @@ def of_notices(board: Board, query: parameters.NoticePage, _: str) -> Content:
     page = notices.search(board.store, query.chosen("provider"), query.limit, query.after())
     rows = [{**row, "attributes": masked_attributes(row["attributes"])} for row in page.rows]
     return {"notices": rows, "next": page.next}
+
+
+def of_reconciliations(board: Board, query: parameters.ReconciliationPage, _: str) -> Content:
+    columns = query.chosen("provider")
+    page = reconciliations.search(board.store, columns, query.limit, query.after())
+    return {"days": page.rows, "next": page.next}
+
+
+def of_reconciliation(board: Board, request: Request) -> Content | None:
+    day = reconciliations.find(board.store, **request.path_params)
+    return None if day is None else {"day": day}
 
 
 def of_dead_letters(board: Board, query: parameters.DeadLetterPage, _: str) -> Content:

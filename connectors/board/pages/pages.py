@@ -50,6 +50,14 @@ class Pages:
             "/dead-letters/{partition:nr}/{offset:nr}": page(
                 "dead_letter.html", content.of_dead_letter
             ),
+            "/reconciliations": page_of_list(
+                "reconciliations.html",
+                parameters.ReconciliationPage,
+                content.of_reconciliations,
+            ),
+            "/reconciliations/{provider}/{day:path}": page(
+                "reconciliation.html", content.of_reconciliation
+            ),
             "/processes": page("processes.html", lambda _, __: {}),
         }
 

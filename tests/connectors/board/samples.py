@@ -10,6 +10,7 @@ from connectors.board.feed import writer
 from schemas import codec, topics
 from schemas import records as r
 from schemas.codec import Schema
+from schemas.payouts import Reconciliation
 from schemas.refund_records import LinkRefund
 from schemas.topics import Topic
 from tests.support.codecs import CODECS
@@ -118,6 +119,26 @@ class Make:
     def replay(self, event_id: str, dead_letter: str = "dead-letters/0/0") -> r.Replay:
         name = {"event_id": event_id, "dead_letter": dead_letter, "target": "callbacks.ping"}
         return record(codec.REPLAY, **name, reason="no JSON", by="ada")
+
+    def reconciled(
+        self, day: str = "2025-11-01", *, differences: Sequence[str] = (), **changes: Any
+    ) -> Reconciliation:
+        """A day with a missing order for each of `differences`."""
+        amounts = {"closed_minor": 1234, "gross_minor": 1200, "fee_minor": 24, "net_minor": 1176}
+        sums = {"currency": "EUR", "refunded_minor": 0, **amounts}
+        rows = [
+            {
+                **{"outcome": "MISSING", "subject": order_id, "order_id": order_id, **sums},
+                **{"payout_ids": [order_id], "detail": f"no known payout has {order_id}"},
+            }
+            for order_id in differences
+        ]
+        fields = {
+            **{"event_id": f"{day}-{len(rows)}", "provider": "ping", "day": day, "matched": 3},
+            **{"missing": len(rows), "differences": rows, "sums": [sums]},
+            "payouts": [{"payout_id": "B1", "currency": "EUR", "lines": 3, "net_minor": 1176}],
+        }
+        return record(codec.RECONCILIATION, **fields | changes)
 
     def message(self, topic: Topic[Any], record: Any) -> Message:
         """`record` on `topic`: a record is encoded, bytes stay as they are."""

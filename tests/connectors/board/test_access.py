@@ -31,6 +31,7 @@ EVIL = {"Origin": "https://evil.example"}
 PATHS = [
     *("/", "/links", "/links/ping/x", "/links/ping/x/cancel", "/orders/ping/x"),
     *("/anomalies", "/anomalies/resolve", "/dead-letters", "/dead-letters/resolve"),
+    *("/reconciliations", "/reconciliations/ping/2025-11-01"),
     *("/notices", "/processes", "/stream", "/registry/subjects", "/openapi.json"),
     *("/static/board.js", "/nothing"),
 ]

@@ -361,6 +361,7 @@ async def test_every_page_fits_a_narrow_screen_light_and_dark(world: World, page
     world.put(topics.LINK_EVENTS, world.make.event("e1", long, reason=long))
     world.put(topics.ORDERS, world.make.order(long, failure=long, state="FAILED"))
     world.put(topics.ANOMALIES, world.make.anomaly("a1", long))
+    world.put(topics.RECONCILIATIONS, world.make.reconciled(differences=[long]))
     world.dead_letter(long)
     await until(lambda: count(world.board.store, t.dead_letters) == 1, "the board to have it")
     paths = ["/", "/links", "/orders", "/anomalies", "/dead-letters", "/processes", "/sign-in"]
@@ -370,6 +371,8 @@ async def test_every_page_fits_a_narrow_screen_light_and_dark(world: World, page
         "/dead-letters/resolve",
         "/anomalies/resolve",
         "/notices",
+        "/reconciliations",
+        "/reconciliations/ping/2025-11-01",
         "/nothing",
     ]
     grounds = set()

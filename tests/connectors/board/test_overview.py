@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -53,6 +54,16 @@ async def test_page_and_json_report_the_same_problems(site: Site) -> None:
         *("The board could not read 1 record of its topics within a day", "orders/0/7: "),
     ):
         assert text in page
+
+
+async def test_payouts_that_differ_are_a_problem_of_their_provider(site: Site) -> None:
+    at = time.time_ns() // 1000
+    differing = [site.make.reconciled(day, differences=["o1"]) for day in ("2025-11-01", "x")]
+    messages = [site.make.message(topics.RECONCILIATIONS, one) for one in differing]
+    save(site.store, [replace(message, timestamp=at // 1000) for message in messages])
+    (problem,) = (p for p in (await site.get("/"))["problems"] if p["kind"] == "PAYOUTS_DIFFER")
+    assert problem["title"] == "Payouts of ping differ from what was closed on 2 days"
+    assert (problem["href"], problem["urgent"]) == ("/reconciliations?provider=ping", False)
 
 
 def test_events_are_counted_by_the_minute(site: Site) -> None:

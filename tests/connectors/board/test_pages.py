@@ -24,8 +24,10 @@ from tests.connectors.board.samples import AT
 
 HOSTILE = "<script>alert(1)</script>"
 LISTS = ["/", "/links", "/orders", "/anomalies", "/dead-letters", "/notices", "/processes"]
+LISTS += ["/reconciliations"]
 FORMS = ["/dead-letters/replay", "/dead-letters/resolve", "/anomalies/resolve"]
 DETAILS = ["/links/ping/l1", "/orders/ping/o1", "/dead-letters/0/0"]
+DETAILS += ["/reconciliations/ping/2025-11-01"]
 PATHS = [*LISTS, *FORMS, *DETAILS, "/sign-in"]
 WITHOUT_TABLES = ("/processes", "/notices", "/links/ping/l1", "/dead-letters/0/0", "/sign-in")
 TABLE_ROLES = {
@@ -51,6 +53,7 @@ def fill(site: Site) -> None:
     site.put(topics.LINK_EVENTS, make.event("e1", "l1", reason=HOSTILE), b"?")
     site.put(topics.ORDERS, make.order("o1", state="SETTLED", failure=HOSTILE))
     site.put(topics.ANOMALIES, make.anomaly("a1", "l1"))
+    site.put(topics.RECONCILIATIONS, make.reconciled(differences=[HOSTILE]))
     site.put_dead_letters(HOSTILE, body=b"x" + HOSTILE.encode())
 
 
@@ -131,6 +134,7 @@ async def test_empty_board_has_all_lists(site: Site) -> None:
         *((f"/links/{name}", "no such link") for name in ("ping/no", "acme/x")),
         ("/orders/ping/no", "no such order"),
         ("/dead-letters/7/7", "no such dead letter"),
+        ("/reconciliations/ping/2025-11-02", "no such day"),
     ],
 )
 async def test_missing_page_is_404_with_the_navigation(site: Site, path: str, error: str) -> None:

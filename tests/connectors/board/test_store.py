@@ -56,6 +56,8 @@ def one_of_everything() -> list[Message]:
         make.message(topics.NOTICES, make.notice("n1")),
         *marks(make),
         make.message(topics.REPLAYS, make.replay("r1")),
+        make.message(topics.RECONCILIATIONS, make.reconciled()),
+        make.message(topics.RECONCILIATIONS, make.reconciled(differences=["o1"])),
         make.raw(topics.DEAD_LETTERS, b"no json", {"reason": "no JSON", "stage": "normalize"}),
         make.raw(topics.LINK_EVENTS, b"\x00broken"),
     ]
@@ -114,6 +116,7 @@ def test_every_topic_makes_rows_that_outlive_a_restart(database_url: str) -> Non
         "dead_letters": 1,
         "link_payments": 2,
         "replays": 1,
+        "reconciliations": 1,
         "unreadable": 1,
     }
     assert {message.topic for message in EVERYTHING} == set(projection.TOPICS)

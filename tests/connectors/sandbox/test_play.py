@@ -90,6 +90,15 @@ async def test_play_ends_when_the_board_agrees(tmp_path: Path) -> None:
     assert web.registered == web.to_register
     assert web.tokens == {"Bearer t0ken"}
     assert {row.expected for row in result.rows if row.kind == "orders"} >= {"not closed"}
+    assert result.payouts
+    closed = {(o.provider, o.order_id) for o in web.orders.values() if o.closed_links}
+    paid_out = {(o["provider"], o["order_id"]): o["outcome"] for o in result.payouts}
+    assert paid_out.keys() == closed
+    assert set(paid_out.values()) == {"MATCHED", "MISSING"}, "too few for a wrong amount"
+    assert result.files.keys() == {provider for provider, _ in closed}
+    for file in result.files.values():
+        assert file.startswith(b"payout_id,settled_at,kind,")
+        assert b"stranger-" in file
 
 
 @pytest.mark.parametrize(
@@ -100,6 +109,7 @@ async def test_play_reports_where_the_board_disagrees(
 ) -> None:
     result = await FakeWeb(wrong).play(tmp_path, 0.0)
     assert not result.agrees
+    assert result.payouts == (), "nothing is paid out before the board agrees"
     first = next(row for row in result.rows if row.kind == "links")
     (value,) = wrong.values()
     assert (value if isinstance(value, str) else value[0]) in first.actual

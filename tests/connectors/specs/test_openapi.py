@@ -81,6 +81,7 @@ def test_document_names_every_operation() -> None:
         *("GET /orders", "GET /orders/{provider}/{order_id}"),
         *("GET /anomalies", "GET /notices", "GET /processes", "GET /stream"),
         *("GET /anomalies/resolve", "POST /anomalies/resolve", "POST /anomalies/reopen"),
+        *("GET /reconciliations", "GET /reconciliations/{provider}/{day}"),
         *("GET /dead-letters", "GET /dead-letters/{partition}/{offset}"),
         *("GET /dead-letters/resolve", "POST /dead-letters/resolve", "POST /dead-letters/reopen"),
         *("GET /dead-letters/replay", "POST /dead-letters/replay"),

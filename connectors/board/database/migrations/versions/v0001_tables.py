@@ -116,6 +116,16 @@ Table(
 )
 
 Table(
+    "reconciliations",
+    metadata,
+    *keys("provider", "day"),
+    *longs("differences", "at", "version"),
+    *texts("record"),
+    Index("reconciliations_newest", "day", "provider"),
+    Index("reconciliations_differing", "at", "differences"),
+)
+
+Table(
     "unreadable",
     metadata,
     *keys("topic"),
