@@ -1,20 +1,21 @@
 """Reads and writes the topics of a reconciliation."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
 
 from confluent_kafka import Message
 
 from connectors.kafka import sync_producer, topic_reader
 from connectors.kafka.cluster import Cluster
 from connectors.payouts.raw import Assembler, Payload, records
-from schemas import codec
-from schemas.codec import BadRecord, Codecs
+from schemas.codec import BadRecord, Codecs, Schema
 from schemas.headers import headers_of, with_event_id
 from schemas.payouts import Payout, Reconciliation
-from schemas.records import OrderClose, OrderStatus, OrderUpdate
+from schemas.records import OrderClose, OrderCorrection, OrderStatus, OrderUpdate
 from schemas.topics import (
     ORDER_CLOSE,
+    ORDER_CORRECTIONS,
     ORDER_UPDATES,
     ORDERS,
     PAYOUTS,
@@ -54,40 +55,55 @@ def read_closes(cluster: Cluster, codecs: Codecs, provider: str) -> Closes:
     """Return the closes of a provider, with all that is known of their payments by now.
 
     The table `orders` is kept for ever, and knows payments and amounts that came after the close;
-    `order-close` has the orders of another producer, too. Raises NoSuchTopic, KafkaException,
-    SchemaAway.
+    `order-close` and `order-corrections` have the orders of another producer, too. Raises
+    NoSuchTopic, KafkaException, SchemaAway.
     """
-    found: dict[str, OrderClose] = {}
-    unreadable = 0
-    for topic in (ORDER_CLOSE, ORDERS):
-        for value in _values(cluster, topic.name, provider):
+    reader = _Reader(cluster, codecs, provider)
+    closes: dict[str, OrderClose] = {one["order_id"]: one for one in reader.records(ORDER_CLOSE)}
+    corrections: Iterable[OrderCorrection] = reader.records(ORDER_CORRECTIONS)
+    for correction in sorted(corrections, key=lambda one: one["number"]):
+        close = closes.get(correction["order_id"])
+        if close is not None:
+            closes[close["order_id"]] = _corrected(close, correction)
+    for row in reader.records(ORDERS):
+        if row["decided_at"] is not None:
+            own = closes.get(row["order_id"])
+            event_id = own["event_id"] if own else ""
+            closes[row["order_id"]] = _close_of(row, row["decided_at"], event_id)
+    return Closes(closes, reader.unreadable)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads the records of a provider. `unreadable` counts those that cannot be decoded."""
+
+    cluster: Cluster
+    codecs: Codecs
+    provider: str
+    unreadable: int = 0
+
+    def records(self, topic: Topic[Any]) -> Iterator[Any]:
+        """Yield the records of a topic."""
+        prefix, schema = message_key(self.provider, ""), cast("Schema[Any]", topic.schema)
+        for message in _messages(self.cluster, topic.name):
+            value = message.value()
+            if value is None or not (message.key() or b"").startswith(prefix):
+                continue
             try:
-                close = _close(codecs, topic, value, found)
+                record = self.codecs.decode(schema, value)
             except BadRecord:
-                unreadable += 1
+                self.unreadable += 1
             else:
-                found |= {close["order_id"]: close} if close else {}
-    return Closes(found, unreadable)
+                yield record
 
 
-def _close(
-    codecs: Codecs, topic: Topic[Any], value: bytes, known: Mapping[str, OrderClose]
-) -> OrderClose | None:
-    if topic is ORDER_CLOSE:
-        return codecs.decode(codec.ORDER_CLOSE, value)
-    row = codecs.decode(codec.ORDER_STATUS, value)
-    if row["decided_at"] is None:
-        return None
-    own = known.get(row["order_id"])
-    return _close_of(row, row["decided_at"], own["event_id"] if own else "")
-
-
-def _values(cluster: Cluster, topic: str, provider: str) -> Iterator[bytes]:
-    prefix = message_key(provider, "")
-    for message in _messages(cluster, topic):
-        value = message.value()
-        if value is not None and (message.key() or b"").startswith(prefix):
-            yield value
+def _corrected(close: OrderClose, correction: OrderCorrection) -> OrderClose:
+    return {
+        **close,
+        "links": correction["links"],
+        "total_minor": correction["total_minor"],
+        "currency": correction["currency"],
+    }
 
 
 def _close_of(row: OrderStatus, decided_at: int, event_id: str) -> OrderClose:

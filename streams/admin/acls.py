@@ -121,7 +121,7 @@ def _settle() -> Iterator[Acl]:
 
 
 def _reconcile() -> Iterator[Acl]:
-    read = (t.PAYOUTS_RAW, t.ORDER_CLOSE, t.ORDERS)
+    read = (t.PAYOUTS_RAW, t.ORDER_CLOSE, t.ORDER_CORRECTIONS, t.ORDERS)
     yield from _topics("reconcile", "READ", *(topic.name for topic in read))
     written = (t.PAYOUTS_RAW, t.PAYOUTS, t.RECONCILIATIONS, t.ORDER_UPDATES)
     yield from _topics("reconcile", "WRITE", *(topic.name for topic in written))

@@ -12,6 +12,7 @@ from schemas import codec
 from schemas.limits import PAYOUT_FILE_BYTES, RECONCILIATION_DAYS
 from schemas.topics import (
     ORDER_CLOSE,
+    ORDER_CORRECTIONS,
     ORDER_UPDATES,
     PAYOUTS,
     PAYOUTS_RAW,
@@ -169,6 +170,31 @@ def test_files_of_other_days_count_and_a_newer_file_replaces_an_older_one(
     whole = run(linkstatus, *command, early, *PERIOD)
     assert "3 matched" in whole.err
     assert run(linkstatus, *command, early, *PERIOD, "--differences").out.count("MATCHED") == 0
+
+
+@pytest.mark.kafka
+def test_correction_of_a_close_without_an_amount_counts_and_the_same_again(
+    linkstatus: Shell, kafka: Cluster, tmp_path: Path
+) -> None:
+    def write(topic: Topic[Any], record: Any) -> None:
+        write_all(kafka, topic.name, [(b"ipint:O1", CODECS.encode(topic.schema, record))])
+
+    path = file(tmp_path, "B1,2025-11-01,O1-P0,EUR,10.00,0,10.00")
+    command = ("reconcile", "--provider", "ipint", *PERIOD, "--file", path)
+    write(ORDER_CLOSE, close("O1", None, provider="ipint"))
+    unknown = run(linkstatus, *command, code=Exit.FAILED)
+    assert "closed without an amount" in unknown.out
+    # The last one counts, even if an earlier one comes again.
+    for number, amount in ((1, 900), (2, 1000), (1, 900)):
+        fields = {"event_id": f"correction-{number}", "number": number, "corrects": ["close-O1"]}
+        write(ORDER_CORRECTIONS, {**close("O1", amount, provider="ipint"), **fields})
+    first = run(linkstatus, *command)
+    assert "MATCHED        O1     10.00" in first.out
+    before = published(kafka)
+    again = run(linkstatus, *command)
+    assert (again.out, again.err) == (first.out, first.err)
+    assert published(kafka) == before
+    assert {update["order_id"] for update in values(kafka, ORDER_UPDATES)} == {"O1"}
 
 
 TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
