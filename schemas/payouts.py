@@ -16,7 +16,8 @@ class PayoutLine:
     """A line of a payout.
 
     Amounts are signed, in minor units of `currency`, as the merchant sees them: a payment is
-    positive, a refund negative. `at` is when the provider lists the line, in microseconds, UTC.
+    positive, a refund negative, or positive where money of a chargeback comes back. `at` is when
+    the provider lists the line, in microseconds, UTC.
     `payout_id` is "" if the provider names no payout. The ids are None where the provider does not
     state them. `reference` is for people.
     """

@@ -2,7 +2,9 @@
 
 from typing import Literal, TypedDict
 
-RefundKind = Literal["UNKNOWN", "REFUND", "PAYOUT", "REVERSAL", "DISPUTE", "CHARGEBACK"]
+RefundKind = Literal[
+    "UNKNOWN", "REFUND", "PAYOUT", "REVERSAL", "DISPUTE", "CHARGEBACK", "CHARGEBACK_REVERSAL"
+]
 RefundState = Literal["UNKNOWN", "PENDING", "EXECUTED", "FAILED", "RETURNED"]
 
 

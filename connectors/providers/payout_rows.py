@@ -51,6 +51,8 @@ _KINDS: Mapping[str, PayoutKind] = {
     **dict.fromkeys(("payout", "withdrawal", "transfer", "sweep"), "TRANSFER"),
     **dict.fromkeys(("correction", "adjustment", "manualcorrection"), "CORRECTION"),
 }
+# Money of a chargeback comes back: less was refunded.
+_TAKEN_BACK = frozenset({"cr", "chargebackreversal"})
 # A pre-authorisation moves no money.
 _NO_MONEY = frozenset({"pa", "preauthorisation", "preauthorization"})
 _DONE = frozenset(
@@ -198,16 +200,24 @@ class _Row:
             gross = self._debit_less_credit(currency)
         fee = self._either("fee", "fee_minor", currency)
         net = self._either("net", "net_minor", currency)
+        if letters(word) in _TAKEN_BACK:
+            gross, net = (None if value is None else abs(value) for value in (gross, net))
+            return "REFUND", self._complete("PAYMENT", gross, fee, net)
         kind = _KINDS.get(letters(word))
         if kind is None:
             if word:
                 raise Unreadable(f"{self._columns['kind']}: unknown kind {word[:50]!r}")
             stated = gross if gross is not None else net
             kind = "REFUND" if stated is not None and stated < 0 else "PAYMENT"
+        return kind, self._complete(kind, gross, fee, net)
+
+    def _complete(
+        self, kind: PayoutKind, gross: int | None, fee: int | None, net: int | None
+    ) -> PayoutAmounts:
         amounts = complete(kind, gross, fee, net)
         if amounts is None:
             raise Unreadable("the row has no amount")
-        return kind, amounts
+        return amounts
 
     def _either(self, major: PayoutField, in_minor: PayoutField, currency: str) -> int | None:
         if text := self.text(in_minor):

@@ -208,7 +208,7 @@ def _remarks(outcome: "Outcome") -> None:
     if outcome.outside:
         say(f"{len(outcome.outside)} lines of the file are outside the period and not counted")
     if outcome.unreadable:
-        say(f"{outcome.unreadable} records of order-close, order-corrections or orders cannot be read")
+        say(f"{outcome.unreadable} records of closes and their corrections cannot be read")
     counts = [(outcome.result.count(name), name) for name in OUTCOMES]
     texts = [f"{count} {name.replace('_', ' ').lower()}" for count, name in counts if count]
     say(", ".join(texts) or "nothing was closed, and nothing was paid out")

@@ -21,8 +21,10 @@ RANK: Mapping[RefundState, int] = {
     "FAILED": 3,
     "RETURNED": 4,
 }
-# The payer's bank or the payer takes these: without an amount of its own, one is the whole payment.
-_TAKEN: frozenset[RefundKind] = frozenset({"REVERSAL", "DISPUTE", "CHARGEBACK"})
+# The payer or the bank decides these: without an amount of its own, one is the whole payment.
+_TAKEN: frozenset[RefundKind] = frozenset(
+    {"REVERSAL", "DISPUTE", "CHARGEBACK", "CHARGEBACK_REVERSAL"}
+)
 _DISPUTES: frozenset[RefundKind] = frozenset({"DISPUTE", "CHARGEBACK"})
 _NO_ANSWER: frozenset[RefundState] = frozenset({"UNKNOWN"})
 
@@ -120,10 +122,21 @@ def derive_money(row: LinkStatus) -> None:
     if not refunds:
         row["refunded_minor"], row["disputed_minor"], row["net_minor"] = 0, 0, paid
         return
-    refunded = _sum(row, [refund for refund in refunds if refund["state"] == "EXECUTED"])
     row["disputed_minor"] = _sum(row, _open_disputes(refunds))
-    row["refunded_minor"] = refunded
+    row["refunded_minor"] = refunded = _refunded(row)
     row["net_minor"] = None if paid is None or refunded is None else paid - refunded
+
+
+def _refunded(row: LinkStatus) -> int | None:
+    """Return what went back to the payer, less what came back of chargebacks, whole or in part."""
+    executed = [refund for refund in row["refunds"] if refund["state"] == "EXECUTED"]
+    charged_back = _sum(row, [r for r in executed if r["kind"] == "CHARGEBACK"])
+    came_back = _sum(row, [r for r in executed if r["kind"] == "CHARGEBACK_REVERSAL"])
+    others = _sum(row, [r for r in executed if not r["kind"].startswith("CHARGEBACK")])
+    if charged_back is None or came_back is None or others is None:
+        return None
+    # A reversal may come before its chargeback.
+    return others + max(0, charged_back - came_back)
 
 
 def _paid(row: LinkStatus) -> int | None:

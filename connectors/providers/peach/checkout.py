@@ -26,9 +26,12 @@ OUTCOMES = (
     (re.compile(r"100\.396\.104"), "uncertain"),
 )
 # `paymentType` -> how money goes back. Other types bring money.
-REFUNDS: Mapping[str, RefundKind] = {"RF": "REFUND", "RV": "REVERSAL", "CB": "CHARGEBACK"}
-# A chargeback reversal gives the money of a chargeback back to the merchant.
-CHARGEBACK_REVERSAL = "CR"
+REFUNDS: Mapping[str, RefundKind] = {
+    "RF": "REFUND",
+    "RV": "REVERSAL",
+    "CB": "CHARGEBACK",
+    "CR": "CHARGEBACK_REVERSAL",
+}
 _STATES: Mapping[str, RefundState] = {
     "successful": "EXECUTED",
     "pending": "PENDING",
@@ -89,8 +92,7 @@ def checkout_notice(raw: Raw) -> Notice:
     subject_id = form.get("checkoutId") or form.get("id")
     if not ids.is_identifier(subject_id):
         raise Unreadable("checkoutId: missing or not an identifier")
-    goes_back = form.get("paymentType", "") in (*REFUNDS, CHARGEBACK_REVERSAL)
-    kind = "refund" if goes_back else "checkout"
+    kind = "refund" if form.get("paymentType", "") in REFUNDS else "checkout"
     return facts.notice(raw, kind, subject_id, outcome(form["result.code"]), _attributes(form))
 
 
@@ -140,16 +142,12 @@ def _time(attributes: dict[str, str]) -> int | None:
 
 
 def _refund(attributes: dict[str, str], outcome: str) -> RefundFact | None:
-    """Return what the event states about money that goes back, or None.
-
-    A chargeback reversal is the end of the chargeback that it names. One that names none is only in
-    the timeline.
-    """
-    payment_type, state = attributes.get("paymentType", ""), _STATES[outcome]
+    """Return what the event states about money that goes back, or None."""
     refund_id, referenced = attributes.get("id"), attributes.get("referencedId")
-    kind = REFUNDS.get(payment_type)
-    if payment_type == CHARGEBACK_REVERSAL and state == "EXECUTED":
-        kind, refund_id, referenced, state = "CHARGEBACK", referenced, None, "RETURNED"
+    kind = REFUNDS.get(attributes.get("paymentType", ""))
+    if kind == "CHARGEBACK_REVERSAL":
+        # It names the chargeback, not the payment.
+        referenced = None
     if kind is None or not ids.is_identifier(refund_id):
         return None
     currency = attributes.get("currency")
@@ -157,7 +155,7 @@ def _refund(attributes: dict[str, str], outcome: str) -> RefundFact | None:
     return {
         "refund_id": refund_id,
         "kind": kind,
-        "state": state,
+        "state": _STATES[outcome],
         "payment_id": referenced if ids.is_identifier(referenced) else None,
         "amount_minor": amount,
         "currency": None if amount is None else currency,

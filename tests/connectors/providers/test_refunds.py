@@ -43,7 +43,7 @@ def test_ping_asks_for_a_payment_that_its_order_does_not_show(
 
 
 def test_every_payment_type_that_takes_money_back_is_named() -> None:
-    assert checkout.REFUNDS.keys() == {"RF", "RV", "CB"}
+    assert checkout.REFUNDS.keys() == {"RF", "RV", "CB", "CR"}
     outcomes = {word for _, word in checkout.OUTCOMES} | {"rejected"}
     assert outcomes <= checkout._STATES.keys()
 

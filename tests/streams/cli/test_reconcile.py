@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -177,7 +177,8 @@ def test_correction_of_a_close_without_an_amount_counts_and_the_same_again(
     linkstatus: Shell, kafka: Cluster, tmp_path: Path
 ) -> None:
     def write(topic: Topic[Any], record: Any) -> None:
-        write_all(kafka, topic.name, [(b"ipint:O1", CODECS.encode(topic.schema, record))])
+        value = CODECS.encode(cast("codec.Schema[Any]", topic.schema), record)
+        write_all(kafka, topic.name, [(b"ipint:O1", value)])
 
     path = file(tmp_path, "B1,2025-11-01,O1-P0,EUR,10.00,0,10.00")
     command = ("reconcile", "--provider", "ipint", *PERIOD, "--file", path)

@@ -1,6 +1,6 @@
 """Records for the tests of the rules; only what matters to a test is given."""
 
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import strategies as st
 
@@ -118,7 +118,7 @@ def refund_facts(draw: st.DrawFn) -> RefundFact:
     return refund_fact(
         one_of("UNKNOWN", "PENDING", "EXECUTED", "FAILED", "RETURNED"),
         one_of(None, 50, 100, 250),
-        kind=one_of("REFUND", "PAYOUT", "REVERSAL", "DISPUTE", "CHARGEBACK"),
+        kind=one_of(*(kind for kind in get_args(RefundKind) if kind != "UNKNOWN")),
         refund_id=one_of("r1", "r2", "p1"),
         payment_id=one_of("p1", "p2", None),
         currency=one_of("EUR", "SEK"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.limits import REFUNDS
 from schemas.records import LinkEvent, LinkStatus
-from schemas.refund_records import Refund
+from schemas.refund_records import Refund, RefundState
 from streams.domain.link_status import fold
 from streams.domain.rules import ProviderRules
 from streams.domain.track import TrackOutcome, track
@@ -22,6 +22,16 @@ PAID = event("PAID", amount_minor=500, currency="EUR", payment_id="p1", payment_
 OPEN = event("PROCESSING", amount_minor=500, currency="EUR")
 DISPUTED = refunded("PENDING", kind="DISPUTE", refund_id="p1", reason="not me")
 REVERSED = refunded("EXECUTED", kind="REVERSAL", refund_id="p1")
+
+CHARGED_BACK = refunded("EXECUTED", 200, kind="CHARGEBACK")
+
+
+def taken_back(
+    amount: int | None, refund_id: str = "r2", state: RefundState = "EXECUTED"
+) -> LinkEvent:
+    """The bank gives money of a chargeback back to the merchant."""
+    return refunded(state, amount, kind="CHARGEBACK_REVERSAL", refund_id=refund_id, payment_id=None)
+
 
 facts = refund_facts().map(lambda fact: event("UNKNOWN", "refund", refund=fact, at=2_000))
 some_facts = st.lists(facts, min_size=1, max_size=8)
@@ -139,6 +149,11 @@ CASES: list[tuple[list[LinkEvent], str, tuple[int | None, int | None, int | None
         (0, 0, 500),
         ["DISPUTED"],
     ),
+    ([CHARGED_BACK, taken_back(80)], "EXECUTED", (120, 0, 380), ["DISPUTED"]),
+    ([taken_back(80), CHARGED_BACK, taken_back(70, "r3")], "EXECUTED", (50, 0, 450), ["DISPUTED"]),
+    ([CHARGED_BACK, taken_back(None)], "EXECUTED", (0, 0, 500), ["DISPUTED"]),
+    ([CHARGED_BACK, taken_back(80, state="PENDING")], "EXECUTED", (200, 0, 300), ["DISPUTED"]),
+    ([taken_back(80)], "EXECUTED", (0, 0, 500), []),
     ([refunded("FAILED", 200, kind="CHARGEBACK")], "FAILED", (0, 0, 500), []),
     (
         [event("UNKNOWN", payment_id="p1", payment_status="FAILED", occurred_at=1_500)],
