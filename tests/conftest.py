@@ -2,7 +2,8 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hypothesis
@@ -18,7 +19,7 @@ from tests.support.shell import Shell
 # No deadline: how long an example takes says more of the machine than of the code.
 # HYPOTHESIS_PROFILE=thorough is for a long look at the rules.
 hypothesis.settings.register_profile("quick", max_examples=8, deadline=None)
-hypothesis.settings.register_profile("usual", max_examples=50, deadline=None)
+hypothesis.settings.register_profile("usual", max_examples=30, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
@@ -56,17 +57,42 @@ def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     broker.stop()
 
 
-@pytest.fixture
-def bare_kafka(brokers: str) -> Cluster:
-    """The broker under a topic prefix of the test's own, without topics."""
+def _without_topics(brokers: str) -> Cluster:
     return Cluster(brokers=brokers, prefix=f"{uuid.uuid4().hex[:10]}.")
 
 
+def _with_topics(brokers: str) -> Cluster:
+    cluster = _without_topics(brokers)
+    topics.create(cluster, all_topics(PROVIDERS), partitions=2, replication=1)
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def take_topics(brokers: str) -> Iterator[Callable[[], Cluster]]:
+    """What returns a new prefix with all topics. A test runs while those of the next are created:
+    it takes a second until every partition has its leader.
+    """
+    with ThreadPoolExecutor(1) as background:
+        prepared = background.submit(_with_topics, brokers)
+
+        def take() -> Cluster:
+            nonlocal prepared
+            taken, prepared = prepared, background.submit(_with_topics, brokers)
+            return taken.result()
+
+        yield take
+
+
 @pytest.fixture
-def kafka(bare_kafka: Cluster) -> Cluster:
+def bare_kafka(brokers: str) -> Cluster:
+    """The broker under a topic prefix of the test's own, without topics."""
+    return _without_topics(brokers)
+
+
+@pytest.fixture
+def kafka(take_topics: Callable[[], Cluster]) -> Cluster:
     """The broker under a topic prefix of the test's own, with all topics, two partitions each."""
-    topics.create(bare_kafka, all_topics(PROVIDERS), partitions=2, replication=1)
-    return bare_kafka
+    return take_topics()
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tests.support.reading import write_all
 from tests.support.shell import Shell
 from tests.support.waiting import until, until_sync
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 # Half of it is the time to see it.
 _STALL_SECONDS = 12.0

@@ -28,20 +28,20 @@ def read_all(cluster: Cluster, topic: str) -> list[Message]:
     read until then.
     """
     consumer = topic_reader.reader(cluster, "tests", **{"fetch.wait.max.ms": 10})
+    admin = AdminClient(cluster.librdkafka())
     try:
         name = cluster.topic(topic)
         numbers = topic_reader.partitions(consumer, name)
-        until_sync(lambda: _all_stable(cluster, name, numbers), f"the transactions in {name}")
+        until_sync(lambda: _all_stable(admin, name, numbers), f"the transactions in {name}")
         return list(topic_reader.read(consumer, name, numbers, seconds=PATIENCE))
     finally:
         consumer.close()
 
 
-def _all_stable(cluster: Cluster, name: str, numbers: Iterable[int]) -> bool:
+def _all_stable(admin: AdminClient, name: str, numbers: Iterable[int]) -> bool:
     """Return whether the last stable offset of each partition is its end. A topic that is new has
     no leader for a moment.
     """
-    admin = AdminClient(cluster.librdkafka())
     try:
         last_stable, end = (
             {
