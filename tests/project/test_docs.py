@@ -207,13 +207,16 @@ def test_consumer_program_books_refunds_and_takes_back_returned_ones(
     known = {"refund_id": "r1", "kind": "REFUND", "amount_minor": 500, "currency": "SEK"}
     refund = link | known | dict.fromkeys(("payment_id", "reason", "refunded_minor"))
     refund |= {"disputed_minor": 0, "occurred_at": 1, "at": 1}
+    reversal = {"refund_id": "r2", "kind": "CHARGEBACK_REVERSAL", "amount_minor": 100}
     events: list[Any] = [
         refund | {"event_id": "one", "state": "EXECUTED", "net_minor": 700},
         refund | {"event_id": "two", "state": "RETURNED", "net_minor": 1200},
+        refund | reversal | {"event_id": "three", "state": "EXECUTED", "net_minor": 1300},
     ]
     records = [(b"ping:L1", CODECS.encode(REFUND, event)) for event in events]
     write_all(kafka, "refunds", records)
     printed = "book r1 500 SEK\nO1 has 700 left\ntake back r1\nO1 has 1200 left\n"
+    printed += "receive r2 100 SEK\nO1 has 1300 left\n"
     prints(kafka, tmp_path, code, printed)
 
 
