@@ -99,6 +99,7 @@ class LinkStatus(TypedDict):
     provider: str
     link_id: str
     claimed_status: Status | None
+    reason: str | None
     verified: bool
     order_id: str
     order_from: OrderFrom

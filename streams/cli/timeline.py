@@ -135,7 +135,9 @@ def _facts(link: Doc) -> Table:
 
 
 def _known(link: Doc) -> Iterator[tuple[str, Text]]:
-    if link["claimed_status"]:
+    if link["reason"]:
+        yield "reason", text(link["reason"], "magenta")
+    elif link["claimed_status"]:
         yield "claimed", text(f"{link['claimed_status']}, not proven", "magenta")
     if amounts := _amounts(link):
         yield "amount", text(amounts)

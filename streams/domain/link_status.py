@@ -61,6 +61,7 @@ def _blank(event: LinkEvent) -> LinkStatus:
         "provider": event["provider"],
         "link_id": event["link_id"],
         "claimed_status": None,
+        "reason": None,
         "verified": False,
         "order_id": event["link_id"],
         "order_from": "AWAITED",
@@ -125,6 +126,9 @@ def _add_status(row: LinkStatus, event: LinkEvent) -> None:
         return
     if not event["verified"]:
         _add_claimed_at(row, event)
+    elif status == "PROCESSING" and event["reason"] is not None:
+        # As everywhere in the row, the larger one wins: so their order does not matter.
+        row["reason"] = max(row["reason"] or "", event["reason"])
     at = event["occurred_at"]
     if at is None:
         at = event["received_at"]
@@ -219,6 +223,8 @@ def _report(row: LinkStatus, kind: AnomalyKind) -> None:
 def _derive(row: LinkStatus, rules: ProviderRules, was_paid: bool) -> None:
     row["verified"] = bool(row["times"])
     row["claimed_status"] = _unconfirmed_claim(row)
+    if row["status"] != "PROCESSING":
+        row["reason"] = None
     if row["status"] in ENDED:
         # Nothing is left to ask, whatever is claimed again.
         row["claimed_at"] = None

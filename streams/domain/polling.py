@@ -141,4 +141,5 @@ def stale_evidence(row: LinkStatus) -> str:
     lookup = "no lookup was answered"
     if looked_up_at is not None:
         lookup = f"last lookup answered {utc_text(looked_up_at)}"
-    return f"expired at {utc_text(_expires_at(row) or 0)} and still {row['status']}; {lookup}"
+    status = row["status"] if row["reason"] is None else f"{row['status']} ({row['reason']})"
+    return f"expired at {utc_text(_expires_at(row) or 0)} and still {status}; {lookup}"

@@ -87,6 +87,7 @@ def _row(rng: random.Random, open_part: float) -> LinkStatus:
         "disputed_minor": 0,
         "net_minor": 14_000,
         "anomalies": [],
+        "reason": None,
         "first_seen_at": _AT,
         "changed_at": _AT,
         "times": {"CREATED": _AT, "PAID": _AT},

@@ -226,8 +226,8 @@ async def test_timeline_goes_from_first_callback_to_settlement(site: Site) -> No
     site.put(topics.SETTLEMENT, make.settlement("s1", "l1", "CONFIRMED", at[4]))
     timeline = (await site.page("/links/ping/l1")).split('id="timeline"')[1]
     texts = (
-        "unsigned",
-        "verified",
+        ", not verified",
+        ", verified",
         "order-close",
         "order closed",
         "order-correction",
@@ -263,6 +263,15 @@ async def test_times_show_their_day_in_utc(site: Site) -> None:
     assert re.findall(r'<li class="day">([^<]+)', shown) == ["2023-11-16", "2023-11-17"]
     site.put_dead_letters("odd")
     assert "2023-11-14 22:13:20 UTC" in await site.page("/dead-letters/0/0")
+
+
+async def test_g2_link_that_is_only_authorised_says_so(site: Site) -> None:
+    fields: dict[str, Any] = {"status": "PROCESSING", "claimed_status": "PAID"}
+    site.put(topics.LINK_STATUS, site.make.status(reason="authorised only", **fields))
+    for path in ("/", "/links", "/links/ping/link-1"):
+        shown = text_of(await site.page(path))
+        assert "processing authorised only" in shown
+        assert "claims paid" not in shown
 
 
 async def test_unpaid_link_shows_its_registered_amount(site: Site) -> None:

@@ -147,6 +147,11 @@ def test_open_order_names_its_blockers(
     assert blockers in shell.ok("status", "ping", "link-1")
 
 
+def test_g2_link_that_is_only_authorised_says_so(shell: Shell, store: Store, make: Make) -> None:
+    save(store, make.statuses(make.status(status="PROCESSING", reason="authorised only")))
+    assert "reason  authorised only" in shell.ok("status", "ping", "link-1")
+
+
 def test_failed_step_shows_its_reason(shell: Shell, store: Store, make: Make) -> None:
     order = make.order("link-1", state="FAILED", steps={"FAILED": AT}, failure="no such order")
     save(store, [*make.statuses(make.status()), make.message(topics.ORDERS, order)])

@@ -76,6 +76,19 @@ def test_status_is_the_highest_verified_rank_and_never_falls(events: list[LinkEv
 
 
 @given(events=some_events)
+def test_reason_is_one_of_a_verified_event_and_only_of_a_link_that_is_processing(
+    events: list[LinkEvent],
+) -> None:
+    row = fold_all(events)
+    reasons = {e["reason"] for e in events if e["verified"] and e["status"] == "PROCESSING"}
+    if row["status"] == "PROCESSING":
+        assert row["reason"] in reasons
+        assert (row["reason"] is None) == (reasons == {None})
+    else:
+        assert row["reason"] is None
+
+
+@given(events=some_events)
 def test_claims_alone_never_end_or_pay_a_link(events: list[LinkEvent]) -> None:
     for each in events:
         each["verified"] = False
@@ -100,6 +113,7 @@ CLAIM, LOOKED_UP = claim("PAID"), event("PAID", source="lookup", order_id="P1")
 UNDERPAID = event("PROCESSING", coverage="UNDERPAID", received_minor=90)
 OVERPAID = event("PAID", coverage="OVERPAID", received_minor=110)
 UNCOMPARABLE = event("PROCESSING", coverage="UNKNOWN")
+AUTHORISED = event("PROCESSING", reason="authorised only")
 DENIAL = event("EXPIRED", source="lookup", denies="PAID")
 TWO_PAID = [payment("p2", "PAID", "PAID"), payment("p1", "PAID", "PAID")]
 FAILED_THEN_PAID = [payment("p1", "FAILED", "UNKNOWN"), payment("p2", "SETTLED", "PAID")]
@@ -121,6 +135,8 @@ CASES: list[tuple[list[LinkEvent], ProviderRules, str, list[str], dict[str, obje
     ([FAILED, EXPIRED], SELF, "FAILED", ["CONFLICTING_END"], {}),
     ([UNDERPAID], SELF, "PROCESSING", ["UNDERPAID"], {"coverage": "UNDERPAID"}),
     ([OVERPAID], SELF, "PAID", ["OVERPAID"], {"coverage": "OVERPAID"}),
+    ([AUTHORISED, claim("PAID")], SELF, "PROCESSING", [], {"reason": "authorised only"}),
+    ([PAID, AUTHORISED], SELF, "PAID", [], {"reason": None}),
     ([UNCOMPARABLE], SELF, "PROCESSING", MISMATCH, {"coverage": "UNKNOWN"}),
     (TWO_PAID, SELF, "PAID", ["SECOND_PAYMENT"], {"payment_ids": ["p1", "p2"]}),
     (FAILED_THEN_PAID, SELF, "PAID", [], {"payment_id": "p2"}),

@@ -136,6 +136,11 @@ def test_ended_link_is_never_stale(status: Status) -> None:
     assert stale_at(row(status, expires_at=DAY), INTERVALS) is None
 
 
+def test_stale_evidence_tells_why_the_link_is_not_paid() -> None:
+    stale = row(status="PROCESSING", reason="authorised only", expires_at=DAY)
+    assert "and still PROCESSING (authorised only); " in stale_evidence(stale)
+
+
 def test_stale_evidence_tells_when_the_provider_last_answered() -> None:
     assert stale_evidence(row(looked_up_at=2 * DAY, expires_at=DAY)) == (
         "expired at 1970-01-02T00:00:00Z and still CREATED; "
