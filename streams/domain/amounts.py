@@ -6,9 +6,11 @@ from streams.domain.rules import ProviderRules
 
 def amount_of(row: LinkStatus) -> tuple[int | None, str | None]:
     """Return amount and currency as the provider tells them, else as registered; None for both if
-    one is missing.
+    one is missing. Where the payment took only a part, the part counts.
     """
     amount, currency = row["amount_minor"], row["currency"]
+    if amount is not None and row["received_minor"] is not None:
+        amount = min(amount, row["received_minor"])
     if (registration := row["registration"]) is not None:
         if amount is None:
             amount, currency = registration["amount_minor"], registration["currency"]

@@ -325,6 +325,10 @@ def _payment_anomalies(payments: list[Payment]) -> list[AnomalyKind]:
 
 
 def _amounts_differ(row: LinkStatus) -> bool:
+    """Whether the payment has another amount than its registration, or took only a part."""
+    received = row["received_minor"]
+    if row["amount_minor"] is not None and received is not None and received < row["amount_minor"]:
+        return True
     registration = row["registration"]
     if registration is None or registration["amount_minor"] is None or row["amount_minor"] is None:
         return False

@@ -108,6 +108,8 @@ def _detail(kind: AnomalyKind, row: LinkStatus, event: LinkEvent) -> str:
             return _denial(row, event)
         case "AMOUNT_MISMATCH" if row["coverage"] == "UNKNOWN" and event["reason"]:
             return event["reason"]
+        case "AMOUNT_MISMATCH" if _registered_amount(row) in (None, amount):
+            return f"asked {amount}, received {in_words(row['received_minor'], row['currency'])}"
         case "AMOUNT_MISMATCH":
             return f"registered {_registered_amount(row)}, paid {amount}"
         case "LATE_LINK":
