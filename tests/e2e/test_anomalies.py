@@ -126,9 +126,13 @@ def late_registration(providers: Providers, system: System) -> None:
 
 
 def amount_unknown(providers: Providers, system: System) -> None:
-    providers.create("peach", "A16", amount_minor=1250)
-    providers.go_down("peach", 3 * DETAILS_SECONDS)
-    providers.move("peach", "A16", "completed")
+    providers.register("truelayer", providers.create("truelayer", "A16", amount_minor=1250))
+    providers.move("truelayer", "A16", "payment_created")
+    system.wait_for(
+        "/links/truelayer/A16", lambda row: row["registration"] and row["status"] == "PROCESSING"
+    )
+    providers.go_down("truelayer", 3 * DETAILS_SECONDS)
+    providers.move("truelayer", "A16", "executed", "settled")
 
 
 def anomalies(system: System, link_id: str) -> list[dict[str, Any]]:
@@ -203,11 +207,11 @@ def test_late_link_causes_no_second_close(system: System) -> None:
 
 
 def test_g1_amount_that_comes_after_the_close_corrects_it(system: System, cluster: Cluster) -> None:
-    order = system.wait_for("/orders/peach/A16", lambda order: bool(order["corrections"]))
+    order = system.wait_for("/orders/truelayer/A16", lambda order: bool(order["corrections"]))
     (correction,), close = order["corrections"], order["close"]
     (settlement,) = order["settlements"]
     assert (close["total_minor"], settlement["amount_minor"]) == (None, None)
-    assert (correction["total_minor"], correction["currency"]) == (1250, "ZAR")
+    assert (correction["total_minor"], correction["currency"]) == (1250, "GBP")
     assert correction["corrects"] == [close["event_id"], settlement["event_id"]]
     assert order["total_minor"] == 1250
     closes = [c["event_id"] for c in values(cluster, ORDER_CLOSES) if c["order_id"] == "A16"]

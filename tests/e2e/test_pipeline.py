@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 
 from connectors.kafka.cluster import Cluster
 from schemas.headers import headers_of
-from schemas.topics import NOTICES, SHARED
+from schemas.topics import NOTICES, ORDER_CLOSE, SHARED
 from tests.e2e.system import System
 from tests.support.codecs import CODECS
 from tests.support.confluent import deserialized
@@ -201,6 +201,24 @@ def test_kcat_reads_our_topics(system: System, line: str) -> None:
         assert PEACH in {close["order_id"] for close in closes}
     else:
         assert re.search(rf"^peach:{PEACH} event-id=[0-9a-f-]{{36}}", printed, re.MULTILINE)
+
+
+def test_g2_authorised_link_is_paid_and_closes_its_order_once_it_is_captured(
+    system: System, cluster: Cluster
+) -> None:
+    providers = Providers(system)
+    providers.move("peach", providers.create("peach", "G2"), "opened", "processing", "authorised")
+    row = system.wait_for("/links/peach/G2", lambda row: bool(row["reason"]))
+    assert (row["status"], row["reason"]) == ("PROCESSING", "authorised only, not captured yet")
+    assert "authorised only, not captured yet" in system.run("status", "peach", "G2")
+    assert system.get("/orders/peach/G2")["close"] is None
+    providers.move("peach", "G2", "captured")
+    order = system.wait_for("/orders/peach/G2", lambda order: bool(order["close"]))
+    assert order["close"]["total_minor"] == 10_000
+    row = system.wait_for("/links/peach/G2", is_paid)
+    assert (row["reason"], row["anomalies"]) == (None, [])
+    closes = [close for close in values(cluster, ORDER_CLOSE) if close["order_id"] == "G2"]
+    assert [close["event_id"] for close in closes] == [order["close"]["event_id"]]
 
 
 @pytest.mark.parametrize("provider", ["ping", "peach"])

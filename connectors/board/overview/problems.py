@@ -44,7 +44,7 @@ ANOMALIES: dict[AnomalyKind, tuple[str, str]] = {
         "The status stays. Stop the delivery, and settle it with the payer.",
     ),
     "CLAIM_DENIED": (
-        "An unsigned callback claimed a status that the provider denies.",
+        "A callback claimed a status that the provider denies.",
         "Nothing changed. If the payer says that they paid, check the provider's portal. If there "
         "are many, a stranger knows your callback URL: give it a token "
         "(LINKSTATUS_{PROVIDER}__PATH_TOKEN) and change the URL at the provider.",

@@ -17,9 +17,11 @@ Quirks: the `completed` example in the documents has a trailing comma and is not
     dead-letter it. Webhooks report `opened`, the query never does. The query nests the status at
     `payment.payment.status` and writes amounts as decimal numbers of major units. The values of
     `paymentBrand` differ between documents, so it is free text. For Checkout, `cancelled` and
-    `uncertain` are not final, and a refund (`paymentType` RF) succeeds like a sale, so a Checkout
-    event never says that a link is paid. The `checkoutId` in a query joins such events to their
-    link, for its timeline and its refunds.
+    `uncertain` are not final, and a refund (`paymentType` RF) succeeds like a sale, so only the
+    Checkout event of a capture (CP) says that a link is paid. The `checkoutId` in a query joins
+    such events to their link, for its timeline and its refunds. A link that only authorises money
+    (PA), or only stores a card (amount 0), ends as `completed`, too: its webhook does not tell, the
+    query does. What the query shows after a capture is not documented.
 """
 
 import json
@@ -34,6 +36,7 @@ from connectors.providers.raw import Raw
 from schemas import ids
 from schemas.records import LookupRequest, Status
 
+_LIVE_URL = "https://links.peachpayments.com"
 STATUS: dict[str, Status] = {
     "initiated": "CREATED",
     "opened": "OPENED",
@@ -45,7 +48,7 @@ STATUS: dict[str, Status] = {
 
 
 class PeachConfig(base.ProviderConfig):
-    links_url: api.Url = "https://links.peachpayments.com"
+    links_url: api.Url = _LIVE_URL
     auth_url: api.Url = "https://dashboard.peachpayments.com"
     recon_url: api.Url = "https://reconciliation.peachpayments.com"
     client_id: str | None = None
@@ -54,6 +57,11 @@ class PeachConfig(base.ProviderConfig):
     webhook_secrets: tuple[SecretStr, ...] = ()
     # Exactly the URL that is configured at Peach: it is part of the signed text.
     webhook_url: str | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the API charges real money. Peach's test API has another address."""
+        return self.links_url == _LIVE_URL
 
     @model_validator(mode="after")
     def _signed_url_is_known(self) -> "PeachConfig":
@@ -101,16 +109,17 @@ class Peach(base.Provider):
 
     def read(self, raw: Raw) -> base.Facts:
         if raw.link_id is not None:
-            return _answer_facts(raw, raw.link_id)
+            return self._answer_facts(raw, raw.link_id)
         if checkout.is_form(raw.body, raw.headers.get("content-type", "")):
             notice = checkout.checkout_notice(raw)
-            return base.Facts(payments=checkout.timeline_events(raw, notice), notices=(notice,))
+            payments = checkout.timeline_events(raw, notice, self.config.is_live)
+            return base.Facts(payments=payments, notices=(notice,))
         document = payload.json_object(raw.body)
         if "paymentId" in document:
-            event = links.callback_event(raw, document, STATUS)
-            if batches.batch_id_of(event["link_id"]) is not None:
+            events = links.callback_events(raw, document, STATUS, self.can_look_up())
+            if batches.batch_id_of(events[0]["link_id"]) is not None:
                 raise base.Unreadable("paymentId: is the name of a batch")
-            return base.Facts(events=(event,))
+            return base.Facts(events)
         notice = batches.callback_notice(raw, document)
         lookups = batches.lookups(raw, notice) if self.can_look_up() else ()
         return base.Facts(notices=(notice,), lookups=lookups)
@@ -123,7 +132,18 @@ class Peach(base.Provider):
         status = payload.member(document, "payment", "payment", "status")
         stated_id = payload.member(document, "payment", "id")
         ended = lookup_answer.has_ended(STATUS, request, stated_id, status)
+        if ended and links.is_unpaid(document, STATUS, self.config.is_live):
+            ended = False
         return base.Answer(response.status, response.body, ended)
+
+    def _answer_facts(self, raw: Raw, subject_id: str) -> base.Facts:
+        if batch_id := batches.batch_id_of(subject_id):
+            return base.Facts(notices=(batches.answer_notice(raw, batch_id),))
+        if not_found := lookup_answer.not_found_facts(raw):
+            return not_found
+        event = links.answer_event(raw, STATUS, self.config.is_live)
+        checkout_id = event["attributes"].get("checkoutId")
+        return base.Facts((event,), checkout.link_of_checkout(raw, checkout_id, event["link_id"]))
 
     def cancel(self, link_id: str, now: int) -> cancel_api.Cancellation:
         """Peach cancels only an unpaid link, `initiated` and not expired; it is permanent."""
@@ -158,16 +178,6 @@ class Peach(base.Provider):
         body = json.dumps(credentials).encode()
         url = f"{c.auth_url}/api/oauth/token"
         return base.ApiRequest("POST", url, {"content-type": "application/json"}, body)
-
-
-def _answer_facts(raw: Raw, subject_id: str) -> base.Facts:
-    if batch_id := batches.batch_id_of(subject_id):
-        return base.Facts(notices=(batches.answer_notice(raw, batch_id),))
-    if not_found := lookup_answer.not_found_facts(raw):
-        return not_found
-    event = links.answer_event(raw, STATUS)
-    checkout_id = event["attributes"].get("checkoutId")
-    return base.Facts((event,), checkout.link_of_checkout(raw, checkout_id, event["link_id"]))
 
 
 def _is_sent_unsigned(body: bytes) -> bool:

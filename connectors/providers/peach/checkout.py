@@ -13,7 +13,7 @@ from connectors.providers.base import Unreadable
 from connectors.providers.peach import links
 from connectors.providers.raw import Raw
 from schemas import ids
-from schemas.records import Notice, PaymentEvent
+from schemas.records import Notice, PaymentEvent, Status
 from schemas.refund_records import RefundFact, RefundKind, RefundState
 
 # Outcome by result code, in order, from "Response codes"; a code that matches nothing is rejected.
@@ -39,7 +39,6 @@ _STATES: Mapping[str, RefundState] = {
     "cancelled": "FAILED",
     "rejected": "FAILED",
 }
-TEST_MODE = "000.100.110"
 MANUAL_REVIEW = "000.400.0"
 
 _CODE = re.compile(r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}")
@@ -83,9 +82,7 @@ def outcome(code: str) -> str:
 
 
 def checkout_notice(raw: Raw) -> Notice:
-    """Return the notice of a Checkout event, which never says that a link is paid. Raises
-    Unreadable.
-    """
+    """Return the notice of a Checkout event. Raises Unreadable."""
     form: dict[str, str] = payload.clean(form_fields(raw.body))
     if "result.code" not in form:
         raise Unreadable("result.code: missing")
@@ -100,18 +97,18 @@ def _attributes(form: dict[str, str]) -> dict[str, str]:
     attributes = {name: form[name] for name in _KEPT if name in form}
     if "registrationId" in form:
         attributes["registrationId"] = payload.masked(form["registrationId"])
-    if form["result.code"] == TEST_MODE:
+    if form["result.code"] == links.TEST_MODE:
         attributes["mode"] = "test"
     if form["result.code"].startswith(MANUAL_REVIEW):
         attributes["review"] = "manual"
     return attributes
 
 
-def timeline_events(raw: Raw, notice: Notice) -> tuple[PaymentEvent, ...]:
+def timeline_events(raw: Raw, notice: Notice, is_live: bool) -> tuple[PaymentEvent, ...]:
     """Return the event for the timeline of the Checkout's link, to be joined by the Checkout's id.
 
-    Its status is UNKNOWN: it changes no status. It may state a refund. An unverified event is not
-    joined, because anyone can send it.
+    Only a capture says that the link is paid; all others have the status UNKNOWN, and change none.
+    It may state a refund. An unverified event is not joined, because anyone can send it.
     """
     attributes = notice["attributes"]
     checkout_id = attributes.get("checkoutId")
@@ -119,17 +116,18 @@ def timeline_events(raw: Raw, notice: Notice) -> tuple[PaymentEvent, ...]:
         return ()
     name = f"{notice['kind']}/{notice['status']}"
     refund, succeeded = _refund(attributes, notice["status"]), notice["status"] == "successful"
-    event = facts.link_event(
-        raw,
-        "",
-        "UNKNOWN",
-        name,
-        identity=(name, checkout_id, attributes.get("id"), attributes["result.code"]),
-        occurred_at=_time(attributes) if refund else None,
-        reason=None if refund and succeeded else attributes.get("result.description"),
-        refund=refund,
-        attributes=attributes | links.brand(attributes.get("paymentBrand")),
-    )
+    capture = _capture(attributes, is_live) if succeeded else {}
+    is_fact = bool(refund or capture)
+    details: facts.Details = {
+        "occurred_at": _time(attributes) if is_fact else None,
+        "reason": None if is_fact and succeeded else attributes.get("result.description"),
+        "refund": refund,
+        "attributes": attributes | links.brand(attributes.get("paymentBrand")),
+        **capture,
+    }
+    status: Status = "PAID" if capture else "UNKNOWN"
+    identity = (name, checkout_id, attributes.get("id"), attributes["result.code"])
+    event = facts.link_event(raw, "", status, name, identity, **details)
     return (facts.event_of_payment(event, checkout_id),)
 
 
@@ -139,6 +137,26 @@ class _Times(payload.Payload):
 
 def _time(attributes: dict[str, str]) -> int | None:
     return payload.micros(payload.validate(_Times, attributes).timestamp)
+
+
+def _capture(attributes: dict[str, str], is_live: bool) -> facts.Details:
+    """Return the payment in a successful capture of authorised money; nothing for another event.
+
+    A capture can take a part of what was authorised.
+    """
+    payment_id, currency = attributes.get("id"), attributes.get("currency")
+    if attributes.get("paymentType") != links.CAPTURE or not ids.is_identifier(payment_id):
+        return {}
+    if is_live and attributes["result.code"] == links.TEST_MODE:
+        return {}
+    amount, _ = payload.amount("amount", attributes.get("amount"), currency)
+    return {
+        "payment_id": payment_id,
+        "payment_status": "PAID",
+        "amount_minor": amount,
+        "received_minor": amount,
+        "currency": None if amount is None else currency,
+    }
 
 
 def _refund(attributes: dict[str, str], outcome: str) -> RefundFact | None:

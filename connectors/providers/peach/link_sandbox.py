@@ -15,18 +15,23 @@ from connectors.providers.simulator import DAY, SECOND, Callback, Doc, rfc3339
 from schemas.money import major_units, minor_units
 
 # Step of a link -> result of its Checkout. Only the Checkout reports those from "uncertain" on: the
-# link can still be paid after "uncertain" and "abandoned", and a refund succeeds like a sale.
+# link can still be paid after "uncertain" and "abandoned", and a refund succeeds like a sale. At
+# "authorised" the link reports that it is completed, as if it were paid.
 RESULTS = {
     "processing": ("000.200.000", "transaction pending", "DB"),
     "completed": ("000.100.110", "Request successfully processed", "DB"),
+    "authorised": ("000.100.110", "Request successfully processed", "PA"),
     "uncertain": ("100.396.104", "Uncertain status - probably cancelled by user", "DB"),
     "abandoned": ("100.396.101", "Cancelled by user", "DB"),
     "refunded": ("000.100.110", "Request successfully processed", "RF"),
     "refunded_in_part": ("000.100.110", "Request successfully processed", "RF"),
     "refund_rejected": ("800.100.152", "transaction declined by authorization system", "RF"),
     "charged_back": ("000.100.110", "Request successfully processed", "CB"),
+    "captured": ("000.100.110", "Request successfully processed", "CP"),
 }
-CHECKOUT_ONLY = tuple(RESULTS)[2:]
+CHECKOUT_ONLY = tuple(RESULTS)[3:]
+# Payment type -> the transaction of the link that it refers to.
+_REFERS_TO = {"RF": "transactionId", "CB": "transactionId", "CP": "authorisationId"}
 
 CARDS = frozenset({"VISA", "MASTERCARD", "DINERS CLUB", "AMERICAN EXPRESS"})
 # The Checkout spells two brands differently.
@@ -45,6 +50,8 @@ def new(link_id: str, amount: str, currency: str, now: int) -> Doc:
         "notificationUrl": None,
         "checkoutId": uuid4().hex,
         "transactionId": uuid4().hex,
+        "authorisationId": None,
+        "paymentType": "DB",
         "registrationId": None,
         "paymentBrand": BRANDS[crc32(link_id.encode()) % len(BRANDS)],
         "createdAt": rfc3339(now),
@@ -72,10 +79,21 @@ def with_status(link: Doc, status: str, now: int) -> Doc:
     return link | {"status": status, "updatedAt": rfc3339(now), "audit": [*link["audit"], change]}
 
 
+def authorised(link: Doc) -> Doc:
+    """Return the link with a payment that only reserves its money."""
+    return link | {"paymentType": "PA"}
+
+
+def captured(link: Doc) -> Doc:
+    """Return the link with its money taken, in a transaction of its own."""
+    transactions = {"transactionId": uuid4().hex, "authorisationId": link["transactionId"]}
+    return link | transactions | {"paymentType": "CP"}
+
+
 def checkout_webhook(link: Doc, step: str, secret: str, now: int) -> Callback:
     """Return the webhook of the Checkout for a step of its link, one of RESULTS."""
     code, description, payment_type = RESULTS[step]
-    goes_back = payment_type != "DB"
+    goes_back = payment_type in ("RF", "CB")
     params = {
         "amount": _half(link) if step == "refunded_in_part" else link["amount"],
         "checkoutId": link["checkoutId"],
@@ -89,8 +107,8 @@ def checkout_webhook(link: Doc, step: str, secret: str, now: int) -> Callback:
         "result.description": description,
         "timestamp": rfc3339(now),
     }
-    if goes_back:
-        params["referencedId"] = link["transactionId"]
+    if payment_type in _REFERS_TO:
+        params["referencedId"] = link[_REFERS_TO[payment_type]]
     params["signature"] = signature(params, secret)
     form = "application/x-www-form-urlencoded"
     return Callback(urlencode(params).encode(), form, link["notificationUrl"])
@@ -129,6 +147,7 @@ def _shown_checkout(link: Doc) -> Doc:
     checkout = {
         "checkoutId": link["checkoutId"],
         "transactionUniqueId": link["transactionId"],
+        "paymentType": link["paymentType"],
         "resultCode": RESULTS["completed" if paid else "processing"][0],
         "paymentBrand": _checkout_brand(link),
     }

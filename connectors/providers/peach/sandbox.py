@@ -21,6 +21,7 @@ from schemas.money import major_units, minor_units
 
 STATUSES = ("opened", "processing", "completed", "cancelled", "expired")
 PAID = ("opened", "processing", "completed")
+AUTHORISED = ("opened", "processing", "authorised")
 UNPAID = ("initiated", "opened", "processing")
 CREDENTIALS = dict(clientId="client_id", clientSecret="client_secret", merchantId="merchant_id")
 TOKEN_SECONDS = 14_400
@@ -50,6 +51,8 @@ class Sandbox(sim.Simulator):
         "paid, then charged back": Lifecycle(
             (*PAID, "charged_back"), ("PAID",), "PAID", ("DISPUTED",), refunded_halves=2
         ),
+        "authorised only": Lifecycle(AUTHORISED, ("PROCESSING",)),
+        "authorised, then captured": Lifecycle((*AUTHORISED, "captured"), ("PAID",), "PAID"),
         "expired": Lifecycle(("opened", "expired"), ("EXPIRED",)),
         "cancelled": Lifecycle(("cancelled",), ("CANCELLED",)),
         "paid after expiry": Lifecycle(
@@ -59,7 +62,7 @@ class Sandbox(sim.Simulator):
         "left processing": Lifecycle(("opened", "processing"), ("PROCESSING",)),
     }
     CURRENCY = "ZAR"
-    STEPS = (*STATUSES, *links.CHECKOUT_ONLY)
+    STEPS = (*STATUSES, "authorised", *links.CHECKOUT_ONLY)
     EXAMPLE_LINK = "00d886d6-4754-4bcc-b88f-74a53d5220e5"
 
     @staticmethod
@@ -94,14 +97,22 @@ class Sandbox(sim.Simulator):
         self._start(links.new(link.link_id, amount, link.currency, now))
 
     def take_step(self, link: Doc, step: str, now: int) -> None:
+        if step == "captured":
+            link = links.captured(link)
+            self.state.put("link", link["id"], link)
+        if step == "authorised":
+            self._report(links.authorised(link), "completed", now)
         if step in STATUSES:
-            self.state.put("link", link["id"], links.with_status(link, step, now))
-            event = {"status": step, "paymentId": link["id"]}
-            event |= links.payment_fields(link) if step == "completed" else {}
-            self.state.enqueue(sim.json_callback(event, link["notificationUrl"]))
+            self._report(link, step, now)
         if step in links.RESULTS:
             secret = self.site.secrets["checkout_secret"]
             self.state.enqueue(links.checkout_webhook(link, step, secret, now))
+
+    def _report(self, link: Doc, status: str, now: int) -> None:
+        self.state.put("link", link["id"], links.with_status(link, status, now))
+        event = {"status": status, "paymentId": link["id"]}
+        event |= links.payment_fields(link) if status == "completed" else {}
+        self.state.enqueue(sim.json_callback(event, link["notificationUrl"]))
 
     def payment_of(self, link: Doc) -> sim.PaidPayment:
         amount = minor_units(link["amount"], link["currency"])
