@@ -10,7 +10,7 @@ from typing import Any, TypedDict, Unpack, cast
 
 from connectors.providers.base import Facts, Refusal, Unreadable
 from connectors.providers.raw import Raw
-from schemas.ids import event_id
+from schemas.ids import event_id, is_identifier
 from schemas.records import (
     Coverage,
     LinkEvent,
@@ -26,6 +26,8 @@ from schemas.refund_records import RefundFact
 
 # The kind of a notice of what the provider's API answers about a notice's subject ends so.
 LOOKED_UP = "_lookup"
+# The kind of a notice of a proven callback of a type that no rule knows.
+UNKNOWN_EVENT = "unknown_event"
 
 
 def of_items(raw: Raw, place: str, items: Any, read: Callable[[Any], Facts]) -> Facts:
@@ -155,6 +157,16 @@ def notice(
         "received_at": raw.received_at,
         "origin": raw.origin,
     }
+
+
+def unknown_event(raw: Raw, event_type: str, subject_id: Any, attributes: dict[str, str]) -> Notice:
+    """Return the notice of a callback of a type that no rule knows, and that names no link. Raises
+    Unreadable if it is not proven: anyone can invent a type.
+    """
+    if not raw.verified:
+        raise Unreadable(f"{event_type!r} is not a known event")
+    subject = subject_id if is_identifier(subject_id) else None
+    return notice(raw, UNKNOWN_EVENT, subject, event_type[:200], attributes)
 
 
 def lookup_request(raw: Raw, subject_id: str) -> LookupRequest:

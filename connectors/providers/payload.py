@@ -296,6 +296,14 @@ def _text(value: object) -> str:
     return str(value) if isinstance(value, Decimal) else json.dumps(value, default=str)
 
 
+def flat_attributes(values: Document) -> dict[str, str]:
+    """Return the values as text, without nested ones: these can contain personal data, and stay in
+    the raw record only.
+    """
+    flat = {name: v for name, v in values.items() if not isinstance(v, dict | list)}
+    return attributes(flat)
+
+
 def amount(name: str, value: Any, currency: str | None) -> tuple[int | None, dict[str, str]]:
     """Return an amount of major units in minor units and no attributes, or None and its text as the
     attribute `name` if it is not an amount of its currency.

@@ -5,12 +5,17 @@ from functools import partial
 from prometheus_client import Counter, Histogram
 
 from connectors.clock import micros_now
-from schemas.records import Anomaly, LinkStatus, OrderClose, OrderStatus
+from schemas.records import Anomaly, LinkStatus, Notice, OrderClose, OrderStatus
 from schemas.refund_records import Refund
 from streams.engine.batch import Batch
 
 _ANOMALIES = Counter(
     "linkstatus_anomalies_total", "Anomalies raised by the worker.", ["provider", "kind"]
+)
+_UNKNOWN_EVENTS = Counter(
+    "linkstatus_unknown_events_total",
+    "Proven callbacks of a type that no rule knows, and that name no link.",
+    ["provider"],
 )
 _REPAIRS = Counter(
     "linkstatus_repairs_total",
@@ -39,6 +44,10 @@ _CLOSE_SECONDS = Histogram(
 
 def count_anomaly(batch: Batch, anomaly: Anomaly) -> None:
     batch.on_commit(_ANOMALIES.labels(anomaly["provider"], anomaly["kind"]).inc)
+
+
+def count_unknown_event(batch: Batch, notice: Notice) -> None:
+    batch.on_commit(_UNKNOWN_EVENTS.labels(notice["provider"]).inc)
 
 
 def count_repair(batch: Batch, row: LinkStatus) -> None:

@@ -9,7 +9,7 @@ from connectors import tracing
 from connectors.clock import micros_of
 from connectors.providers import raw
 from connectors.providers.base import Facts, Provider, Refusal, UnknownStatus, Unreadable
-from connectors.providers.facts import link_event
+from connectors.providers.facts import UNKNOWN_EVENT, link_event
 from connectors.providers.raw import Raw
 from schemas import link_form, times
 from schemas.codec import Codecs
@@ -32,6 +32,7 @@ from streams.agents.agent import (
     trace_in,
     trace_of,
 )
+from streams.agents.metrics import count_unknown_event
 from streams.domain.anomaly import anomaly
 from streams.engine.batch import Batch, Fact
 
@@ -102,6 +103,8 @@ class Normalize(Agent):
         for notice in facts.notices:
             key = message_key(notice["provider"], notice["subject_id"] or notice["kind"])
             self.send(batch, NOTICES, key, notice, trace)
+            if notice["kind"] == UNKNOWN_EVENT:
+                count_unknown_event(batch, notice)
         for lookup in facts.lookups:
             key = message_key(lookup["provider"], lookup["link_id"])
             self.send(batch, LOOKUPS, key, lookup, trace)

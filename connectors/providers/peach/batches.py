@@ -15,6 +15,8 @@ PREFIX = "batches/"
 STATUSES = frozenset({"initiated", "processing", "completed", "error", "expired"})
 # Fields of the batch query, which the undocumented batch event may have too.
 _BATCH_FIELDS = ("batchId", "totalRows", "successfulRows")
+# Fields that name the type of an event in the webhooks of other products. A probe has none.
+_TYPES = ("type", "event")
 _ANSWERED = "batch" + facts.LOOKED_UP
 _ANSWER_FIELDS = ("filename", "totalRows", "successfulRows", "errorCode")
 
@@ -41,7 +43,11 @@ def is_probe(document: payload.Document) -> bool:
 
 
 def callback_notice(raw: Raw, document: payload.Document) -> Notice:
-    """Return the notice of a batch event or a probe. Raises Unreadable for other JSON."""
+    """Return the notice of a batch event, of a probe, or of a signed event of an unknown type.
+    Raises Unreadable for other JSON.
+    """
+    if raw.verified and _is_unknown(document):
+        return _unknown_event(raw, document)
     if is_probe(document):
         return facts.notice(raw, "configuration", attributes=payload.attributes(document))
     if not is_batch(document):
@@ -53,6 +59,22 @@ def callback_notice(raw: Raw, document: payload.Document) -> Notice:
     known = ("batchId" if "batchId" in document else "id", "status")
     rest = {name: value for name, value in document.items() if name not in known}
     return facts.notice(raw, "batch", batch_id, status, payload.attributes(rest))
+
+
+def _is_unknown(document: payload.Document) -> bool:
+    """Return whether it is neither a probe nor an event of a batch that we know."""
+    if is_probe(document):
+        return not document.keys().isdisjoint(_TYPES)
+    status = document.get("status")
+    return not (is_batch(document) and isinstance(status, str) and status in STATUSES)
+
+
+def _unknown_event(raw: Raw, document: payload.Document) -> Notice:
+    word = next((str(document[name]) for name in (*_TYPES, "status") if name in document), "")
+    attributes = payload.flat_attributes(document)
+    if token := attributes.get("registrationId"):
+        attributes["registrationId"] = payload.masked(token)
+    return facts.unknown_event(raw, word, document.get("batchId", document.get("id")), attributes)
 
 
 def answer_notice(raw: Raw, batch_id: str) -> Notice:

@@ -82,11 +82,13 @@ def outcome(code: str) -> str:
 
 
 def checkout_notice(raw: Raw) -> Notice:
-    """Return the notice of a Checkout event. Raises Unreadable."""
+    """Return the notice of a Checkout event, known or not. Raises Unreadable."""
     form: dict[str, str] = payload.clean(form_fields(raw.body))
+    code, subject_id = form.get("result.code", ""), form.get("checkoutId") or form.get("id")
+    if raw.verified and not (_CODE.fullmatch(code) and ids.is_identifier(subject_id)):
+        return facts.unknown_event(raw, f"checkout {code}".strip(), subject_id, _attributes(form))
     if "result.code" not in form:
         raise Unreadable("result.code: missing")
-    subject_id = form.get("checkoutId") or form.get("id")
     if not ids.is_identifier(subject_id):
         raise Unreadable("checkoutId: missing or not an identifier")
     kind = "refund" if form.get("paymentType", "") in REFUNDS else "checkout"
@@ -97,9 +99,10 @@ def _attributes(form: dict[str, str]) -> dict[str, str]:
     attributes = {name: form[name] for name in _KEPT if name in form}
     if "registrationId" in form:
         attributes["registrationId"] = payload.masked(form["registrationId"])
-    if form["result.code"] == links.TEST_MODE:
+    code = form.get("result.code", "")
+    if code == links.TEST_MODE:
         attributes["mode"] = "test"
-    if form["result.code"].startswith(MANUAL_REVIEW):
+    if code.startswith(MANUAL_REVIEW):
         attributes["review"] = "manual"
     return attributes
 
@@ -112,7 +115,8 @@ def timeline_events(raw: Raw, notice: Notice, is_live: bool) -> tuple[PaymentEve
     """
     attributes = notice["attributes"]
     checkout_id = attributes.get("checkoutId")
-    if not raw.verified or not ids.is_identifier(checkout_id):
+    is_known = notice["kind"] != facts.UNKNOWN_EVENT
+    if not (raw.verified and is_known and ids.is_identifier(checkout_id)):
         return ()
     name = f"{notice['kind']}/{notice['status']}"
     refund, succeeded = _refund(attributes, notice["status"]), notice["status"] == "successful"

@@ -7,18 +7,29 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from connectors.kafka.partitioner import partition_of
 from connectors.providers import raw
 from connectors.providers.base import Provider
 from connectors.providers.ipint import IPint, IPintConfig
 from connectors.providers.peach import Peach, PeachConfig
+from connectors.providers.ping import Ping, PingConfig
+from connectors.providers.truelayer import TrueLayer, TrueLayerConfig
 from connectors.triage.dead_letter import DeadLetter, Place
 from schemas.codec import ANOMALY, LINK_EVENT, LOOKUP_REQUEST, NOTICE
 from schemas.headers import Headers
 from schemas.limits import ITEM_DEAD_LETTERS
 from schemas.records import LinkEvent, LookupRequest
-from schemas.topics import DEAD_LETTERS, LINK_FACTS, LOOKUPS, NOTICES, ORDER_CLOSE, message_key
+from schemas.topics import (
+    ANOMALIES,
+    DEAD_LETTERS,
+    LINK_FACTS,
+    LOOKUPS,
+    NOTICES,
+    ORDER_CLOSE,
+    message_key,
+)
 from streams.agents.normalize import Normalize
 from streams.agents.stages import stage_spec
 from streams.domain import track as domain
@@ -38,6 +49,7 @@ def normalize(provider: Provider, key: bytes, body: bytes, headers: Headers) -> 
     record: Any = Record(f"callbacks.{provider.name}", key, body, headers, 0, partition)
     batch = Batch(stage_spec(CODECS, [provider.name]), [record], {}, "", 2)
     Normalize(CODECS, {provider.name: provider}).handle(batch)
+    batch.committed()
     return batch.outputs
 
 
@@ -78,6 +90,43 @@ def test_batch_event_is_a_notice_and_looked_up_if_there_are_credentials(credenti
         assert (lookup.topic, lookup.key) == (LOOKUPS.name, b"peach:batches/b1")
         request = CODECS.decode(LOOKUP_REQUEST, lookup.value)
         assert (request["link_id"], request["reason"]) == ("batches/b1", "CLAIM")
+
+
+# Of a type, or with a word, that no rule knows. Only the last one names a link.
+OF_TRUELAYER = b'{"type": "moon_phase_changed", "payment_id": "p1"}'
+OF_PEACH = b'{"type": "moon_phase_changed", "status": "full"}'
+OF_A_LINK = b'{"paymentId": "L1", "status": "levitating"}'
+
+
+@pytest.mark.parametrize(
+    ("provider", "body", "verified", "topics"),
+    [
+        (TrueLayer(TrueLayerConfig()), OF_TRUELAYER, True, {NOTICES.name}),
+        (Peach(PeachConfig(), "peach_ke"), OF_PEACH, True, {NOTICES.name}),
+        (Peach(PeachConfig()), OF_PEACH, False, {DEAD_LETTERS.name}),
+        (Peach(PeachConfig()), OF_A_LINK, True, {DEAD_LETTERS.name, ANOMALIES.name}),
+        (Ping(PingConfig()), OF_PEACH, False, {DEAD_LETTERS.name}),
+        (IPint(IPintConfig()), OF_PEACH, False, {DEAD_LETTERS.name}),
+    ],
+    ids=["truelayer", "account of peach", "unsigned", "of a link", "ping", "ipint"],
+)
+def test_g3_proven_event_of_an_unknown_type_is_a_notice_and_counted(
+    provider: Provider, body: bytes, verified: bool, topics: set[str]
+) -> None:
+    before = unknown_events(provider)
+    headers = raw.headers(provider.name, "callback", verified, "application/json")
+    outputs = normalize(provider, message_key(provider.name, "x"), body, headers)
+    assert {output.topic for output in outputs} == topics
+    is_notice = topics == {NOTICES.name}
+    assert unknown_events(provider) == before + is_notice
+    if is_notice:
+        notice = CODECS.decode(NOTICE, outputs[0].value)
+        assert (notice["kind"], notice["status"]) == ("unknown_event", "moon_phase_changed")
+
+
+def unknown_events(provider: Provider) -> float:
+    labels = {"provider": provider.name}
+    return REGISTRY.get_sample_value("linkstatus_unknown_events_total", labels) or 0.0
 
 
 IPINT_BODY = b'{"invoice_id": "i1", "status": "PROCESSING"}'
