@@ -47,7 +47,7 @@ def fold(row: LinkStatus | None, event: LinkEvent, rules: ProviderRules) -> Link
             for held in after["held"]:
                 _add(after, held)
             after["held"] = []
-    _derive(after, rules, was_paid=before["status"] == "PAID")
+    _derive(after, rules, before)
     if row is not None and after == row:
         return row
     after["version"] = before["version"] + 1
@@ -220,7 +220,7 @@ def _report(row: LinkStatus, kind: AnomalyKind) -> None:
         row["anomalies"] = sorted([*row["anomalies"], kind])
 
 
-def _derive(row: LinkStatus, rules: ProviderRules, was_paid: bool) -> None:
+def _derive(row: LinkStatus, rules: ProviderRules, before: LinkStatus) -> None:
     row["verified"] = bool(row["times"])
     row["claimed_status"] = _unconfirmed_claim(row)
     if row["status"] != "PROCESSING":
@@ -232,7 +232,7 @@ def _derive(row: LinkStatus, rules: ProviderRules, was_paid: bool) -> None:
         row["coverage"] = "PAID"
     if row["payment_ids"]:
         row["payment_id"] = _paying_payment(row)
-    _derive_order(row, rules, was_paid)
+    _derive_order(row, rules, before)
     kinds = _derived_anomalies(row, rules)
     if "PAYMENT_REVERSED" in kinds:
         refunds.add_reversals(row)
@@ -266,13 +266,26 @@ def _paying_payment(row: LinkStatus) -> str | None:
     return row["payment_ids"][0] if len(row["payment_ids"]) == 1 else None
 
 
-def _derive_order(row: LinkStatus, rules: ProviderRules, was_paid: bool) -> None:
+def _derive_order(row: LinkStatus, rules: ProviderRules, before: LinkStatus) -> None:
     order_id, order_from = _order_of(row, rules)
-    if was_paid and row["order_from"] != "AWAITED" and order_id != row["order_id"]:
+    if before["status"] == "PAID" and row["order_from"] != "AWAITED":
         # The close of the link's order may already count the link: no other order may count it.
-        _report(row, "LATE_LINK")
-        return
+        is_moved = order_id != row["order_id"]
+        if (is_moved and order_from == "LOOKUP") or _is_registered_elsewhere(row, before):
+            _report(row, "LATE_LINK")
+        if is_moved:
+            return
     row["order_id"], row["order_from"] = order_id, order_from
+
+
+def _is_registered_elsewhere(row: LinkStatus, before: LinkStatus) -> bool:
+    """Whether a registration has just named another order than the one that counts the link."""
+    known, new = _registered_order(before), _registered_order(row)
+    return new not in (None, known, row["order_id"])
+
+
+def _registered_order(row: LinkStatus) -> str | None:
+    return row["registration"] and row["registration"]["order_id"]
 
 
 def _order_of(row: LinkStatus, rules: ProviderRules) -> tuple[str, OrderFrom]:

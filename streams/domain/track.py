@@ -113,12 +113,15 @@ def _detail(kind: AnomalyKind, row: LinkStatus, event: LinkEvent) -> str:
         case "AMOUNT_MISMATCH":
             return f"registered {_registered_amount(row)}, paid {amount}"
         case "LATE_LINK":
-            registered = row["registration"] and row["registration"]["order_id"]
-            return (
-                f"paid in order {row['order_id']}, then named for another: "
-                f"registered {registered}, provider {row['provider_order_id']}"
-            )
+            return f"paid in order {row['order_id']}, then {_other_orders(row)}"
     return ""
+
+
+def _other_orders(row: LinkStatus) -> str:
+    registered = row["registration"] and row["registration"]["order_id"]
+    names = (("registered", registered), ("named by the provider", row["provider_order_id"]))
+    others = (f"{how} for {name}" for how, name in names if name not in (None, row["order_id"]))
+    return " and ".join(others)
 
 
 def _registered_amount(row: LinkStatus) -> str | None:

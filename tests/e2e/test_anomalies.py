@@ -125,6 +125,13 @@ def late_registration(providers: Providers, system: System) -> None:
     providers.register("peach", "A15", order_id="elsewhere")
 
 
+def late_registration_at_ping(providers: Providers, system: System) -> None:
+    """Ping's order counts, and the merchant still learns of the mistake."""
+    providers.move("ping", providers.create("ping", "A29", order_id="O29"), "COMPLETED")
+    system.wait_for("/orders/ping/O29", lambda order: bool(order["close"]))
+    providers.register("ping", "A29", order_id="elsewhere")
+
+
 def amount_unknown(providers: Providers, system: System) -> None:
     providers.register("truelayer", providers.create("truelayer", "A16", amount_minor=1250))
     providers.move("truelayer", "A16", "payment_created")
@@ -168,7 +175,11 @@ CASES: list[tuple[Provoke, AnomalyKind, str, list[str]]] = [
         "A14",
         ["order late was closed at ", " with A13", "PAID with 5.00 ZAR"],
     ),
-    (late_registration, "LATE_LINK", "A15", ["in order A15", "registered elsewhere"]),
+    (late_registration, "LATE_LINK", "A15", ["in order A15", "registered for elsewhere"]),
+    (
+        *(late_registration_at_ping, "LATE_LINK", "A29"),
+        ["paid in order O29, then registered for elsewhere ["],
+    ),
     (
         *(amount_unknown, "AMOUNT_UNKNOWN", "A16"),
         ["order A16 was closed without the amount of A16: it was asked for"],

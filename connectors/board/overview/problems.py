@@ -65,7 +65,7 @@ ANOMALIES: dict[AnomalyKind, tuple[str, str]] = {
         "credentials and the process lookup.",
     ),
     "LATE_LINK": (
-        "The link was registered after it had been paid.",
+        "The registration came after the payment, or the link after the close of its order.",
         "Its payment stays where it was counted. Register links before payers get them.",
     ),
     "REFUND_FAILED": (

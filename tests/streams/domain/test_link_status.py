@@ -122,7 +122,8 @@ ACCEPTED_THEN_FAILED = [
     payment("p1", "EXECUTED", "PROCESSING"),
 ]
 REGISTERED = registration(amount_minor=100, currency="EUR")
-FOR_O9 = registration("O9")
+FOR_O9, FOR_O10 = registration("O9"), registration("O10", at=2)
+AGAIN_FOR_O9 = registration("O9", at=2, expires_at=9)
 MISMATCH = ["AMOUNT_MISMATCH"]
 
 # Events in their order; the rules; the status, the anomalies and other fields of the row.
@@ -149,6 +150,14 @@ CASES: list[tuple[list[LinkEvent], ProviderRules, str, list[str], dict[str, obje
     ([FOR_O9, PAID], SELF, "PAID", [], {"order_id": "O9", "order_from": "REGISTRATION"}),
     # A registration after the payment does not move the link.
     ([PAID, FOR_O9], SELF, "PAID", ["LATE_LINK"], {"order_id": "L1"}),
+    ([LOOKED_UP, FOR_O9], LOOKUP, "PAID", ["LATE_LINK"], {"order_id": "P1"}),
+    ([PAID, FOR_O9, FOR_O10], REGISTRATION, "PAID", ["LATE_LINK"], {"order_id": "O9"}),
+    # It names the order that counts the link, or none.
+    ([LOOKED_UP, registration("P1")], LOOKUP, "PAID", [], {"order_id": "P1"}),
+    ([FOR_O9, PAID, REGISTERED], SELF, "PAID", [], {"order_id": "O9"}),
+    ([LOOKED_UP, REGISTERED], LOOKUP, "PAID", [], {"order_id": "P1"}),
+    # It named the other order before the payment already.
+    ([FOR_O9, LOOKED_UP, AGAIN_FOR_O9], LOOKUP, "PAID", [], {"order_id": "P1"}),
     ([CLAIM], LOOKUP, "UNKNOWN", [], {"order_from": "AWAITED"}),
     ([FOR_O9, LOOKED_UP], LOOKUP, "PAID", [], {"order_id": "P1", "order_from": "LOOKUP"}),
     ([PAID], REGISTRATION, "PAID", [], {"order_from": "AWAITED"}),

@@ -307,6 +307,11 @@ REVERSED = [
         ([AGREED, PAID_MORE], "AMOUNT_MISMATCH", "registered 12.50 ZAR, paid 1,234.56 ZAR ["),
         ([UNDERPAID], "UNDERPAID", "asked 1,000 JPY, received an unknown amount ["),
         (REVERSED, "PAYMENT_REVERSED", "payments: p1 executed, failed ["),
+        (
+            [event("PAID"), registration("O9", at=2)],
+            "LATE_LINK",
+            "paid in order L1, then registered for O9 [",
+        ),
     ],
 )
 def test_detail_of_an_anomaly_is_evidence_in_words(
