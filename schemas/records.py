@@ -61,6 +61,7 @@ class Registration(TypedDict):
     currency: str | None
     expires_at: int | None
     links_in_order: int | None
+    registered_at: int
 
 
 class LinkEvent(TypedDict):

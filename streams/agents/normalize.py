@@ -147,13 +147,17 @@ def written_at(message: Message, registered_at: int) -> int:
 
 
 def registration_event(link: LinkRegistered, at: int, origin: str) -> LinkEvent:
-    """Return the first event of a link that was registered `at` (microseconds): it was created."""
+    """Return the event of a registration whose record was written `at` (microseconds): the link was
+    created.
+    """
     registration: Registration = {
         "order_id": link["order_id"],
         "amount_minor": link["amount_minor"],
         "currency": link["currency"],
         "expires_at": link["expires_at"],
         "links_in_order": link["links_in_order"],
+        # A clock that is ahead must not keep later registrations from counting.
+        "registered_at": min(link["registered_at"], at),
     }
     values: tuple[Any, ...] = tuple(registration.values())
     return link_event(

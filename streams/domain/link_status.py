@@ -2,8 +2,9 @@
 
 The row is a join-semilattice. Statuses, claims, payments and amounts only grow (earliest time,
 largest amount, union of ids), and everything else is derived from them. So folding is commutative,
-associative and idempotent. Two things depend on arrival, on purpose: the times of arrival, and the
-last registration."""
+associative and idempotent. Three things depend on arrival, on purpose: the times of arrival, the
+order of a link that is registered for another one after its payment, and which of two registrations
+of the same moment counts."""
 
 from typing import cast
 
@@ -14,6 +15,7 @@ from schemas.records import (
     LinkStatus,
     OrderFrom,
     Payment,
+    Registration,
     Status,
 )
 from streams.domain import refunds
@@ -193,8 +195,7 @@ def _add_payment(row: LinkStatus, event: LinkEvent) -> None:
 
 def _add_other_facts(row: LinkStatus, event: LinkEvent) -> None:
     """Add the registration, the provider's order id, the time of the last lookup, a denial."""
-    if event["registration"] is not None:
-        row["registration"] = event["registration"]
+    _add_registration(row, event["registration"])
     order_id = event["order_id"]
     if order_id is not None and event["verified"]:
         known = row["provider_order_id"]
@@ -202,6 +203,15 @@ def _add_other_facts(row: LinkStatus, event: LinkEvent) -> None:
     if event["source"] in _LOOKED_UP:
         row["looked_up_at"] = max(event["received_at"], row["looked_up_at"] or 0)
         _add_judgement(row, event)
+
+
+def _add_registration(row: LinkStatus, new: Registration | None) -> None:
+    """Keep the latest registration, as a whole. Of two with the same time the later arrival counts:
+    a program may state one time in each.
+    """
+    known = row["registration"]
+    if new is not None and (known is None or new["registered_at"] >= known["registered_at"]):
+        row["registration"] = new
 
 
 def _add_judgement(row: LinkStatus, event: LinkEvent) -> None:

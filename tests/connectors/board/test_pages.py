@@ -277,6 +277,7 @@ async def test_g2_link_that_is_only_authorised_says_so(site: Site) -> None:
 async def test_unpaid_link_shows_its_registered_amount(site: Site) -> None:
     registration: dict[str, Any] = {"amount_minor": 250_000, "currency": "SEK"}
     registration |= dict.fromkeys(("order_id", "expires_at", "links_in_order"))
+    registration["registered_at"] = AT
     unpaid = site.make.status(amount_minor=None, currency=None, registration=registration)
     paid = site.make.status("l2", amount_minor=1, registration=registration)
     site.put(topics.LINK_STATUS, unpaid, paid)

@@ -106,6 +106,25 @@ def test_e1_link_is_registered_when_kafka_got_the_record(at: int, received_at: i
     assert event["received_at"] == received_at
 
 
+@pytest.mark.parametrize(("ahead", "counts_from"), [(-1, NOW - 1), (0, NOW), (10**6, NOW)])
+def test_clock_that_is_ahead_does_not_outrank_later_registrations(
+    ahead: int, counts_from: int
+) -> None:
+    output = read(LINKS, LINK | {"registered_at": NOW + ahead})
+    registration = CODECS.decode(LINK_EVENT, output.value)["registration"]
+    assert registration
+    assert registration["registered_at"] == counts_from
+
+
+def test_registration_that_comes_back_is_an_event_of_its_own() -> None:
+    """Consumers and the timeline drop events of a known id."""
+    first, back, repeat = (
+        CODECS.decode(LINK_EVENT, read(LINKS, LINK | {"registered_at": at}).value)["event_id"]
+        for at in (NOW - 2, NOW - 1, NOW - 1)
+    )
+    assert first != back == repeat
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -215,8 +215,8 @@ def test_unknown_link_ends_with_1_and_a_hint(shell: Shell, store: Store) -> None
 
 
 def test_links_are_listed_newest_first(shell: Shell, store: Store, make: Make) -> None:
-    registered = {"order_id": None, "amount_minor": 500, "currency": "JPY", "expires_at": None}
-    registered["links_in_order"] = None
+    registered: dict[str, Any] = {"order_id": None, "amount_minor": 500, "currency": "JPY"}
+    registered |= {"expires_at": None, "links_in_order": None, "registered_at": AT}
     paid = make.status("new", changed_at=AT + 1, status="PAID", anomalies=["STALE"])
     peach = {"provider": "peach", "amount_minor": None, "registration": registered}
     other = make.status("other", changed_at=AT + 2, **peach)

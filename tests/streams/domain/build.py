@@ -34,9 +34,12 @@ def claim(status: Status, *, at: int = 1_000, **fields: Any) -> LinkEvent:
 
 
 def registration(order_id: str | None = None, at: int = 1, **fields: Any) -> LinkEvent:
-    """Return the registration of link L1."""
+    """Return a registration of link L1, received at `at`, and registered then too if no field says
+    otherwise.
+    """
     names = ("amount_minor", "currency", "expires_at", "links_in_order")
     content = {"order_id": order_id, **{name: fields.get(name) for name in names}}
+    content["registered_at"] = fields.get("registered_at", at)
     return event("CREATED", "registered", source="registration", at=at, registration=content)
 
 
@@ -122,6 +125,24 @@ def refund_facts(draw: st.DrawFn) -> RefundFact:
         refund_id=one_of("r1", "r2", "p1"),
         payment_id=one_of("p1", "p2", None),
         currency=one_of("EUR", "SEK"),
+    )
+
+
+@st.composite
+def registrations(draw: st.DrawFn) -> LinkEvent:
+    """Draw any registration of link L1."""
+
+    def one_of(*values: Any) -> Any:
+        return draw(st.sampled_from(values))
+
+    return registration(
+        one_of(None, "O1", "O2", "O3"),
+        draw(st.integers(1, 50)),
+        registered_at=draw(st.integers(1, 50)),
+        amount_minor=one_of(None, 100, 200),
+        currency="EUR",
+        expires_at=one_of(None, 60, 70),
+        links_in_order=one_of(None, 1, 2),
     )
 
 

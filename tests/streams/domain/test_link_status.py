@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from schemas.records import ENDED, LinkEvent, LinkStatus
 from streams.domain.link_status import fold
 from streams.domain.rules import RANK, ProviderRules
-from tests.streams.domain.build import claim, event, link_events, registration
+from tests.streams.domain.build import claim, event, link_events, registration, registrations
 
 SELF = ProviderRules()
 LOOKUP = ProviderRules(order_from="lookup")
@@ -54,6 +54,75 @@ def test_order_does_not_matter_where_lookups_name_the_order(
         each["order_id"] = "O1" if each["verified"] else None
     shuffled = list(data.draw(st.permutations(events)))
     assert without_arrival(fold_all(shuffled, LOOKUP)) == without_arrival(fold_all(events, LOOKUP))
+
+
+def registered_at(event: LinkEvent) -> int:
+    assert event["registration"]
+    return event["registration"]["registered_at"]
+
+
+unpaid_events = link_events().filter(lambda event: event["status"] != "PAID")
+
+
+@pytest.mark.parametrize("rules", [SELF, LOOKUP, REGISTRATION])
+@given(
+    events=st.lists(unpaid_events, max_size=4),
+    registered=st.lists(registrations(), min_size=1, max_size=4, unique_by=registered_at),
+    data=st.data(),
+)
+def test_before_the_payment_the_latest_registration_counts_whenever_it_arrives(
+    rules: ProviderRules, events: list[LinkEvent], registered: list[LinkEvent], data: st.DataObject
+) -> None:
+    repeats = registered[: data.draw(st.integers(0, 4))]
+    shuffled = list(data.draw(st.permutations([*events, *registered, *repeats])))
+    row = fold_all(shuffled, rules)
+    assert without_arrival(row) == without_arrival(fold_all([*events, *registered], rules))
+    assert row["registration"] == max(registered, key=registered_at)["registration"]
+    for each in registered:
+        assert fold(row, each, rules) is row
+
+
+@given(
+    events=some_events,
+    registered=st.lists(registrations(), min_size=1, max_size=4, unique_by=registered_at),
+    data=st.data(),
+)
+def test_after_the_payment_only_the_order_depends_on_arrival(
+    events: list[LinkEvent], registered: list[LinkEvent], data: st.DataObject
+) -> None:
+    """The order that counts the money keeps it."""
+    shuffled = list(data.draw(st.permutations([*events, *registered])))
+    one, other = (without_arrival(fold_all(each)) for each in (shuffled, [*events, *registered]))
+    for row in (one, other):
+        del row["order_id"], row["order_from"]
+        row["anomalies"] = [kind for kind in row["anomalies"] if kind != "LATE_LINK"]  # type: ignore[attr-defined]
+    assert one == other
+
+
+# The registrations of an unpaid link, by order and time, as they arrive; the order that counts it.
+PRECEDENCE: list[tuple[list[tuple[str | None, int]], str]] = [
+    ([("O1", 1), ("O2", 2)], "O2"),
+    ([("O2", 2), ("O1", 1)], "O2"),
+    ([("O1", 1), ("O2", 2), ("O1", 3)], "O1"),
+    ([("O1", 1), (None, 2)], "L1"),
+    # Of the same moment: a program may state the same time in each.
+    ([("O1", 1), ("O2", 1)], "O2"),
+]
+
+
+@pytest.mark.parametrize(("registered", "order_id"), PRECEDENCE)
+def test_g4_precedence_of_registrations(
+    registered: list[tuple[str | None, int]], order_id: str
+) -> None:
+    events = [
+        registration(name, at, registered_at=time)
+        for at, (name, time) in enumerate(registered, start=10)
+    ]
+    assert fold_all(events)["order_id"] == order_id
+    named = event("CREATED", source="poll", order_id="P1")
+    for arrival in ([named, *events], [*events, named]):
+        row = fold_all(arrival, LOOKUP)
+        assert (row["order_id"], row["order_from"]) == ("P1", "LOOKUP")
 
 
 @given(events=some_events)

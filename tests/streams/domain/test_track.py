@@ -291,6 +291,19 @@ def test_link_that_changes_its_order_leaves_the_old_one() -> None:
     assert (joined["order_id"], joined["left_link_id"]) == ("O2", None)
 
 
+def test_g4_same_registration_again_has_no_consequence() -> None:
+    first, again = follow([registration("O1", at=at, amount_minor=5) for at in (1, 2)])
+    assert again == TrackOutcome(again.row)
+    changed = {name for name, value in first.row.items() if again.row[name] != value}  # type: ignore[literal-required]
+    assert changed == {"registration", "changed_at", "version"}
+
+
+def test_g4_registration_that_arrives_after_a_later_one_changes_nothing() -> None:
+    events = [registration("O2", registered_at=2), registration("O1", at=3, registered_at=1)]
+    latest, outdated = follow(events)
+    assert outdated == TrackOutcome(latest.row)
+
+
 AGREED = registration(amount_minor=1_250, currency="ZAR")
 PAID_MORE = event("PAID", at=2, amount_minor=123_456, received_minor=123_400, currency="ZAR")
 UNDERPAID = event("PROCESSING", coverage="UNDERPAID", amount_minor=1_000, currency="JPY")
