@@ -22,7 +22,9 @@ PaymentStatus = Literal["UNKNOWN", "INITIATED", "EXECUTED", "PAID", "SETTLED", "
 Source = Literal["UNKNOWN", "callback", "lookup", "poll", "replay", "registration"]
 LookupReason = Literal["UNKNOWN", "CLAIM", "DETAILS", "POLL", "REFUND"]
 SettlementKind = Literal["UNKNOWN", "REQUESTED", "EXPECTED", "CONFIRMED"]
-OrderState = Literal["UNKNOWN", "OPEN", "CLOSE_DECIDED", "CLOSED", "SPLIT", "SETTLED", "FAILED"]
+OrderState = Literal[
+    "UNKNOWN", "OPEN", "CLOSE_DECIDED", "CLOSED", "SPLIT", "SETTLED", "FAILED", "EMPTY"
+]
 OrderStep = Literal["UNKNOWN", "CLOSED", "SPLIT", "SETTLED", "FAILED"]
 AnomalyKind = Literal[
     "UNKNOWN",
@@ -164,6 +166,7 @@ class OrderLink(TypedDict):
     paid_at: int | None
     settled: bool
     awaits_details: bool
+    links_in_order: int | None
 
 
 class OrderStepReached(TypedDict):
@@ -176,7 +179,7 @@ class OrderEvent(TypedDict):
     order_id: str
     link: OrderLink | None
     left_link_id: str | None
-    links_in_order: int | None
+    left_for: str | None
     update: OrderStepReached | None
     at: int
 
@@ -186,6 +189,7 @@ class OrderStatus(TypedDict):
     provider: str
     order_id: str
     links: list[OrderLink]
+    moved_links: dict[str, str]
     links_in_order: int | None
     closed_link_ids: list[str]
     details_awaited_since: int | None

@@ -82,7 +82,10 @@ Order = create_model(
     money_back=(MoneyBack, ...),
     refunds=_many(OrderRefund, "What went back, or may go back; the earliest first."),
     durations=(Durations, ...),
-    close_blockers=(CloseBlockers | None, Field(description="Null once the close is decided.")),
+    close_blockers=(
+        CloseBlockers | None,
+        Field(description="Null once the close is decided, and for an order that is EMPTY."),
+    ),
 )
 
 

@@ -131,7 +131,7 @@ class Normalize(Agent):
             "order_id": update["order_id"],
             "link": None,
             "left_link_id": None,
-            "links_in_order": None,
+            "left_for": None,
             "update": {"step": update["step"], "reason": update["reason"]},
             "at": update["at"],
         }

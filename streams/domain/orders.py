@@ -81,6 +81,7 @@ def _blank(event: OrderEvent) -> OrderStatus:
         "provider": event["provider"],
         "order_id": event["order_id"],
         "links": [],
+        "moved_links": {},
         "links_in_order": None,
         "closed_link_ids": [],
         "details_awaited_since": None,
@@ -97,18 +98,30 @@ def _blank(event: OrderEvent) -> OrderStatus:
 
 
 def _add_link(row: OrderStatus, event: OrderEvent) -> None:
-    link = event["link"]
+    """Add the link as it is now, or note where it went. What a link that left announced counts no
+    more.
+    """
+    link, left_for = event["link"], event["left_for"]
     link_id = link["link_id"] if link else event["left_link_id"]
-    if link_id is not None:
-        links = [other for other in row["links"] if other["link_id"] != link_id]
-        if link:
-            links.append(link)
-        if len(links) > max(MOST_LINKS, len(row["links"])):
-            raise ValueError(f"order {row['order_id']} already has {MOST_LINKS} links")
-        row["links"] = sorted(links, key=lambda each: each["link_id"])
-    announced = event["links_in_order"]
-    if announced is not None:
-        row["links_in_order"] = max(announced, row["links_in_order"] or 0)
+    if link_id is None:
+        return
+    links = [other for other in row["links"] if other["link_id"] != link_id]
+    if link:
+        links.append(link)
+    if len(links) > max(MOST_LINKS, len(row["links"])):
+        raise ValueError(f"order {row['order_id']} already has {MOST_LINKS} links")
+    row["links"] = sorted(links, key=lambda each: each["link_id"])
+    row["moved_links"] = _moved(row["moved_links"], link_id, left_for)
+    announced = [n for each in row["links"] if (n := each["links_in_order"]) is not None]
+    row["links_in_order"] = max(announced, default=None)
+
+
+def _moved(moved: dict[str, str], link_id: str, left_for: str | None) -> dict[str, str]:
+    """Return the latest moves, at most as many as an order may have links."""
+    others = {other: order_id for other, order_id in moved.items() if other != link_id}
+    if left_for is None:
+        return others
+    return dict([*others.items(), (link_id, left_for)][-MOST_LINKS:])
 
 
 def _add_step(row: OrderStatus, event: OrderEvent) -> None:
@@ -256,8 +269,12 @@ def _closed_links(row: OrderStatus) -> list[OrderLink]:
 
 
 def _derive_state(row: OrderStatus) -> None:
-    """Set the state to the furthest step, or FAILED while no step has succeeded after a refusal."""
+    """Set the state to the furthest step, or FAILED while no step has succeeded after a refusal. An
+    order without a close that all links have left is EMPTY: it waits for nothing.
+    """
     row["state"] = "OPEN" if row["decided_at"] is None else "CLOSE_DECIDED"
+    if row["decided_at"] is None and row["moved_links"] and not row["links"]:
+        row["state"] = "EMPTY"
     for step, state in STATE_AFTER.items():
         if step in row["steps"]:
             row["state"] = state

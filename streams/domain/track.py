@@ -219,35 +219,24 @@ def _order_events(
 ) -> tuple[OrderEvent, ...]:
     """Return what orders need to know: the link as it is now, and that it left another order."""
     old, new = (before and _order_link(before, rules)), _order_link(after, rules)
-    announced = _links_in_order(after)
     moved = before is not None and before["order_id"] != after["order_id"]
     events: list[OrderEvent] = []
     if before is not None and old is not None and moved:
-        events.append(_order_event(before, at, left=True))
-    if new is not None and (
-        moved or new != old or announced != (before and _links_in_order(before))
-    ):
-        events.append(_order_event(after, at, link=new, announced=announced))
+        events.append(_order_event(before, at, left_for=after["order_id"]))
+    if new is not None and (moved or new != old):
+        events.append(_order_event(after, at, link=new))
     return tuple(events)
 
 
-def _links_in_order(row: LinkStatus) -> int | None:
-    return row["registration"]["links_in_order"] if row["registration"] else None
-
-
 def _order_event(
-    row: LinkStatus,
-    at: int,
-    link: OrderLink | None = None,
-    announced: int | None = None,
-    left: bool = False,
+    row: LinkStatus, at: int, link: OrderLink | None = None, left_for: str | None = None
 ) -> OrderEvent:
     return {
         "provider": row["provider"],
         "order_id": row["order_id"],
         "link": link,
-        "left_link_id": row["link_id"] if left else None,
-        "links_in_order": announced,
+        "left_link_id": None if left_for is None else row["link_id"],
+        "left_for": left_for,
         "update": None,
         "at": at,
     }
@@ -272,7 +261,16 @@ def _order_link(row: LinkStatus, rules: ProviderRules) -> OrderLink | None:
         "paid_at": row["times"].get("PAID"),
         "settled": _is_settled(row),
         "awaits_details": awaits_details(row, rules),
+        "links_in_order": _links_in_order(row),
     }
+
+
+def _links_in_order(row: LinkStatus) -> int | None:
+    """Return how many links the registration announces, if it is about the link's order."""
+    registration = row["registration"]
+    if registration is None or registration["order_id"] not in (None, row["order_id"]):
+        return None
+    return registration["links_in_order"]
 
 
 def _is_settled(row: LinkStatus) -> bool:

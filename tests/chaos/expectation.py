@@ -55,10 +55,16 @@ def _paid(rows: Iterable[LinkStatus]) -> list[str]:
 
 
 def _may_close(rows: list[LinkStatus]) -> bool:
-    registrations = [row["registration"] for row in rows if row["registration"]]
-    announced = max((r["links_in_order"] or 1 for r in registrations), default=1)
+    announced = max(_announced(row) for row in rows)
     ended = all(row["status"] in ENDED for row in rows)
     return ended and bool(_paid(rows)) and len(rows) >= announced
+
+
+def _announced(row: LinkStatus) -> int:
+    registration = row["registration"]
+    if registration is None or registration["order_id"] not in (None, row["order_id"]):
+        return 1
+    return registration["links_in_order"] or 1
 
 
 def origin_of(message: Message) -> str:

@@ -170,9 +170,10 @@ def correct_a_close(installation: Installation) -> None:
             "paid_at": at,
             "settled": False,
             "awaits_details": False,
+            "links_in_order": None,
         },
         "left_link_id": None,
-        "links_in_order": None,
+        "left_for": None,
         "update": None,
         "at": at,
     }

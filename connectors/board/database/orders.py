@@ -80,13 +80,14 @@ def states(store: Store, links: Iterable[r.LinkStatus]) -> dict[tuple[str, str],
 
 
 def _open_order(provider: str, order_id: str, members: list[r.LinkStatus]) -> r.OrderStatus:
-    announced = [m["registration"]["links_in_order"] for m in members if m["registration"]]
+    announced = [n for member in members if (n := _announced(member)) is not None]
     return {
         "state": "OPEN",
         "provider": provider,
         "order_id": order_id,
         "links": [],
-        "links_in_order": max((n for n in announced if n is not None), default=None),
+        "moved_links": {},
+        "links_in_order": max(announced, default=None),
         "closed_link_ids": [],
         "details_awaited_since": None,
         "decided_at": None,
@@ -119,4 +120,12 @@ def _as_order_link(status: r.LinkStatus) -> r.OrderLink:
         "paid_at": status["times"].get("PAID"),
         "settled": status["payment_id"] in settled,
         "awaits_details": False,
+        "links_in_order": _announced(status),
     }
+
+
+def _announced(status: r.LinkStatus) -> int | None:
+    registration = status["registration"]
+    if registration is None or registration["order_id"] not in (None, status["order_id"]):
+        return None
+    return registration["links_in_order"]

@@ -178,7 +178,7 @@ async def test_order_that_only_links_name_is_open(site: Site) -> None:
     found = await site.get("/orders/ping/o1")
     assert (found["state"], found["links_in_order"]) == ("OPEN", 2)
     assert (found["close"], found["settlements"]) == (None, [])
-    expected = site.make.order_link("l1", payment_id="p1", settled=True)
+    expected = site.make.order_link("l1", payment_id="p1", settled=True, links_in_order=2)
     assert found["links"] == [{**expected, "paid_at": "2023-11-14T22:13:20.000000Z"}]
 
 

@@ -323,6 +323,19 @@ async def test_order_and_its_links_say_why_it_is_not_closed(
     assert ("Its order is not closed. Waits for" in link) is (order["decided_at"] is None)
 
 
+async def test_empty_order_waits_for_nothing(site: Site) -> None:
+    empty = site.make.order("o1", state="EMPTY", moved_links={"l1": "o2"})
+    site.put(topics.ORDERS, empty, site.make.order("o2", links=[site.make.order_link("l1")]))
+    found = await site.get("/orders/ping/o1")
+    assert (found["links"], found["moved_links"]) == ([], {"l1": "o2"})
+    assert found["close_blockers"] is None
+    page = text_of(await site.page("/orders/ping/o1"))
+    assert "All its links left for other orders, so nothing closes it." in page
+    assert "Left for another order: l1 for o2." in page
+    listed = await site.get("/orders?state=EMPTY")
+    assert [order["order_id"] for order in listed["orders"]] == ["o1"]
+
+
 async def test_list_of_links_shows_states_of_orders(site: Site) -> None:
     make = site.make
     links = [make.status("l1", status="PAID"), make.status("l2", order_id="o2")]

@@ -54,6 +54,7 @@ def order_link(link_id: str, status: Status = "PAID", **fields: Any) -> OrderLin
         "paid_at": 7 if status == "PAID" else None,
         "settled": fields.get("settled", False),
         "awaits_details": fields.get("awaits_details", False),
+        "links_in_order": fields.get("links_in_order"),
     }
 
 
@@ -63,16 +64,15 @@ def order_event(
     step: Any = None,
     reason: str | None = None,
     left: str | None = None,
-    links_in_order: int | None = None,
     at: int = 10,
 ) -> OrderEvent:
-    """Return an event of order O1."""
+    """Return an event of order O1. A link that `left` is of order O2 now."""
     return {
         "provider": "acme",
         "order_id": "O1",
         "link": link,
         "left_link_id": left,
-        "links_in_order": links_in_order,
+        "left_for": None if left is None else "O2",
         "update": None if step is None else {"step": step, "reason": reason},
         "at": at,
     }

@@ -39,7 +39,7 @@ def unknown(link_id: str, awaits_details: bool = True, at: int = 10, **fields: A
     return order_event(order_link(link_id, **fields), at=at)
 
 
-L1, L2 = order_event(order_link("L1")), order_event(order_link("L2"), links_in_order=2)
+L1, L2 = order_event(order_link("L1")), order_event(order_link("L2", links_in_order=2))
 
 
 def test_g1_close_waits_for_the_amount_that_was_asked_for() -> None:
@@ -123,7 +123,7 @@ def test_wait_is_over_when_a_link_of_the_order_opens() -> None:
 
 
 def test_order_of_several_links_is_corrected_once_all_amounts_are_known() -> None:
-    links = [unknown("L1"), unknown("L2"), order_event(links_in_order=2)]
+    links = [unknown("L1", links_in_order=2), unknown("L2")]
     *_, closed, first, second = follow([*links, TIME_IS_UP, L1, L2])
     assert closed.close is not None
     assert [a["link_id"] for a in closed.anomalies] == ["L1"]
@@ -135,8 +135,7 @@ def test_order_of_several_links_is_corrected_once_all_amounts_are_known() -> Non
 
 def test_correction_of_different_currencies_has_no_total() -> None:
     kes = order_event(order_link("L2", currency="KES"))
-    links = [L1, unknown("L2"), order_event(links_in_order=2)]
-    corrected = follow([*links[1:], L1, TIME_IS_UP, kes])[-1].correction
+    corrected = follow([unknown("L2", links_in_order=2), L1, TIME_IS_UP, kes])[-1].correction
     assert corrected is not None
     assert (corrected["total_minor"], corrected["currency"]) == (None, None)
     assert [k["currency"] for k in corrected["links"]] == ["EUR", "KES"]

@@ -14,7 +14,7 @@ BY_PAYMENT = ProviderRules(settlement="by_payment")
 ELSEWHERE = ProviderRules(settlement="elsewhere")
 
 L1, L2 = order_event(order_link("L1")), order_event(order_link("L2"))
-L1_OF_TWO = order_event(order_link("L1"), links_in_order=2)
+L1_OF_TWO = order_event(order_link("L1", links_in_order=2))
 
 
 def follow(events: list[OrderEvent], rules: ProviderRules = ELSEWHERE) -> list[OrderOutcome]:
@@ -42,7 +42,7 @@ def test_order_refuses_a_link_too_many_but_still_updates_the_others() -> None:
 order_events = st.one_of(
     st.builds(
         lambda link_id, status, settled, announced: order_event(
-            order_link(link_id, status, settled=settled), links_in_order=announced
+            order_link(link_id, status, settled=settled, links_in_order=announced)
         ),
         st.sampled_from(["L1", "L2", "L3"]),
         st.sampled_from(["CREATED", "PROCESSING", "EXPIRED", "CANCELLED", "PAID"]),
@@ -100,6 +100,52 @@ def test_order_waits_for_the_announced_number_of_links() -> None:
     assert (second.close["total_minor"], second.close["currency"]) == (1000, "EUR")
 
 
+def test_g4_order_waits_for_no_link_that_left() -> None:
+    opened = order_event(order_link("L2", "CREATED", links_in_order=3))
+    waiting, _, closed = follow([opened, L1, order_event(left="L2")])
+    assert waiting.row["links_in_order"] == 3
+    assert closed.close is not None
+    assert [link["link_id"] for link in closed.close["links"]] == ["L1"]
+    assert (closed.row["links_in_order"], closed.row["moved_links"]) == (None, {"L2": "O2"})
+
+
+def test_later_registration_lowers_the_announced_number_of_links() -> None:
+    assert [bool(o.close) for o in follow([L1_OF_TWO, L1])] == [False, True]
+
+
+def test_g4_order_that_all_links_left_is_empty_until_one_comes_back() -> None:
+    opened = order_event(order_link("L1", "CREATED"))
+    outcomes = follow([opened, order_event(left="L1"), L1])
+    assert [o.row["state"] for o in outcomes] == ["OPEN", "EMPTY", "CLOSE_DECIDED"]
+    assert [o.row["moved_links"] for o in outcomes] == [{}, {"L1": "O2"}, {}]
+    assert [bool(o.close) for o in outcomes] == [False, False, True]
+
+
+def test_g4_closed_order_stays_closed_when_an_unpaid_link_leaves() -> None:
+    expired = order_event(order_link("L2", "EXPIRED"))
+    row = follow([expired, L1, order_event(left="L2")])[-1].row
+    assert (row["state"], row["moved_links"]) == ("CLOSE_DECIDED", {"L2": "O2"})
+
+
+@given(events=some_events)
+def test_order_is_empty_only_without_links_and_without_a_decision(events: list[OrderEvent]) -> None:
+    for outcome in follow(events):
+        row = outcome.row
+        assert not (row["moved_links"].keys() & {link["link_id"] for link in row["links"]})
+        if row["state"] == "EMPTY":
+            assert (row["links"], row["decided_at"], row["steps"]) == ([], None, {})
+
+
+def test_order_remembers_a_bounded_number_of_moves() -> None:
+    changes = [
+        change
+        for n in range(MOST_LINKS + 2)
+        for change in (order_event(order_link(f"L{n}", "CREATED")), order_event(left=f"L{n}"))
+    ]
+    moved = follow(changes)[-1].row["moved_links"]
+    assert (len(moved), "L1" in moved, "L2" in moved) == (MOST_LINKS, False, True)
+
+
 def test_close_never_adds_up_different_currencies() -> None:
     outcome = follow([L1_OF_TWO, order_event(order_link("L2", currency="SEK"))])[-1]
     assert outcome.close is not None
@@ -127,7 +173,7 @@ def test_late_link_raises_one_anomaly_when_it_appears_and_one_when_it_is_paid() 
 
 @given(
     events=st.permutations(
-        [order_event(order_link(f"L{n}"), at=n, links_in_order=3) for n in (1, 2, 3)]
+        [order_event(order_link(f"L{n}", links_in_order=3), at=n) for n in (1, 2, 3)]
     )
 )
 def test_close_does_not_depend_on_which_event_comes_last(events: list[OrderEvent]) -> None:

@@ -222,7 +222,7 @@ def test_registered_order_gets_its_open_link() -> None:
     (sent,) = outcome.orders
     assert sent["link"] is not None
     assert (sent["order_id"], sent["link"]["status"]) == ("O1", "CREATED")
-    assert sent["links_in_order"] == 2
+    assert sent["link"]["links_in_order"] == 2
 
 
 def test_order_that_a_lookup_names_gets_nothing_before_the_lookup() -> None:
@@ -287,8 +287,19 @@ def test_awaited_details_were_asked_for(events: list[LinkEvent], rules: Provider
 def test_link_that_changes_its_order_leaves_the_old_one() -> None:
     _, moved = follow([registration("O1"), registration("O2", at=2)])
     left, joined = moved.orders
-    assert (left["order_id"], left["left_link_id"]) == ("O1", "L1")
-    assert (joined["order_id"], joined["left_link_id"]) == ("O2", None)
+    assert (left["order_id"], left["left_link_id"], left["left_for"]) == ("O1", "L1", "O2")
+    assert (joined["order_id"], joined["left_link_id"], joined["left_for"]) == ("O2", None, None)
+
+
+def test_announced_number_counts_only_in_the_order_that_is_registered() -> None:
+    """A late registration must not keep the order waiting that counts the link's money."""
+    awaiting = follow([event("PAID"), registration("O9", at=2, links_in_order=3)])
+    assert [sent["order_id"] for o in awaiting for sent in o.orders] == ["L1"]
+    named = event("CREATED", source="poll", order_id="P1")
+    for order_id, number in (("O9", None), ("P1", 3), (None, 3)):
+        (sent,) = follow([registration(order_id, links_in_order=3), named], PING)[-1].orders
+        assert sent["link"] is not None
+        assert (sent["order_id"], sent["link"]["links_in_order"]) == ("P1", number)
 
 
 def test_g4_same_registration_again_has_no_consequence() -> None:
