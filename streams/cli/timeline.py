@@ -83,17 +83,39 @@ def _details(event: Doc) -> Iterator[str]:
         yield f"denies {event['denies']}"
     if amount := _money(event["refund"] or {}, "amount_minor"):
         yield amount
-    registered = event["registration"] or {}
-    if amount := _money(event, "amount_minor") or _money(registered, "amount_minor"):
+    if amount := _money(event, "amount_minor"):
         yield amount
     if received := _money(event, "received_minor"):
         yield f"received {received}"
     if event["reason"]:
         yield event["reason"]
-    occurred, received_at = time(event["occurred_at"]), time(event["received_at"])
-    if occurred and received_at and abs(received_at - occurred) >= _LATE:
-        day = "" if occurred.date() == received_at.date() else "%Y-%m-%d "
-        yield f"occurred {occurred.strftime(day + '%H:%M:%S')}"
+    if occurred := _earlier(event["occurred_at"], event["received_at"]):
+        yield f"occurred {occurred}"
+    if event["registration"]:
+        yield from _registered(event["registration"], event["received_at"])
+
+
+def _registered(registration: Doc, received_at: Any) -> Iterator[str]:
+    """What a registration says, whether or not it is the one that counts."""
+    order_id, count = registration["order_id"], registration["links_in_order"]
+    yield "no order" if order_id is None else f"order {order_id}"
+    if count is not None:
+        yield plural(count, "link")
+    if amount := _money(registration, "amount_minor"):
+        yield amount
+    if expires_at := time(registration["expires_at"]):
+        yield f"expires {expires_at:%Y-%m-%d %H:%M:%S}"
+    if at := _earlier(registration["registered_at"], received_at):
+        yield f"registered {at}"
+
+
+def _earlier(at: Any, received_at: Any) -> str:
+    """The time `at`; empty if it is about that of the arrival."""
+    at, received_at = time(at), time(received_at)
+    if not at or not received_at or abs(received_at - at) < _LATE:
+        return ""
+    day = "" if at.date() == received_at.date() else "%Y-%m-%d "
+    return str(at.strftime(day + "%H:%M:%S"))
 
 
 def _action(action: Doc) -> Iterator[Entry]:

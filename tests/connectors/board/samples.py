@@ -64,6 +64,20 @@ class Make:
         link_refund: LinkRefund = refund | changes
         return link_refund
 
+    def registration(self, **changes: Any) -> r.Registration:
+        registration: Any = {
+            **{"order_id": None, "amount_minor": None, "currency": "EUR", "expires_at": None},
+            **{"links_in_order": None, "registered_at": AT},
+        }
+        made: r.Registration = registration | changes
+        return made
+
+    def registered(
+        self, event_id: str, registration: r.Registration, **changes: Any
+    ) -> r.LinkEvent:
+        fields: dict[str, Any] = {"source": "registration", "provider_status": "registered"}
+        return self.event(event_id, registration=registration, verified=True, **fields, **changes)
+
     def event(self, event_id: str, link_id: str = "link-1", **changes: Any) -> r.LinkEvent:
         fields = {
             **{"event_id": event_id, "provider": "ping", "link_id": link_id, "source": "callback"},

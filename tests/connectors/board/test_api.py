@@ -163,16 +163,10 @@ async def test_order_has_the_durations_of_its_steps(
 
 
 async def test_order_that_only_links_name_is_open(site: Site) -> None:
-    registration: dict[str, Any] = dict.fromkeys(("amount_minor", "currency", "expires_at"))
     paid: dict[str, Any] = {
         **{"order_id": "o1", "status": "PAID", "payment_id": "p1", "times": {"PAID": AT}},
         "payments": [{"payment_id": "p1", "seen": ["PAID", "SETTLED"]}],
-        "registration": {
-            "order_id": "o1",
-            "links_in_order": 2,
-            "registered_at": AT,
-            **registration,
-        },
+        "registration": site.make.registration(order_id="o1", links_in_order=2),
     }
     site.put(topics.LINK_STATUS, site.make.status("l1", **paid))
     found = await site.get("/orders/ping/o1")

@@ -275,15 +275,28 @@ async def test_g2_link_that_is_only_authorised_says_so(site: Site) -> None:
 
 
 async def test_unpaid_link_shows_its_registered_amount(site: Site) -> None:
-    registration: dict[str, Any] = {"amount_minor": 250_000, "currency": "SEK"}
-    registration |= dict.fromkeys(("order_id", "expires_at", "links_in_order"))
-    registration["registered_at"] = AT
+    registration = site.make.registration(amount_minor=250_000, currency="SEK")
     unpaid = site.make.status(amount_minor=None, currency=None, registration=registration)
     paid = site.make.status("l2", amount_minor=1, registration=registration)
     site.put(topics.LINK_STATUS, unpaid, paid)
     for path in ("/", "/links", "/links/ping/link-1"):
         assert "2,500.00 SEK" in await site.page(path)
     assert "0.01 EUR" in await site.page("/links/ping/l2")
+
+
+async def test_g4_each_registration_is_in_the_timeline_with_what_it_says(site: Site) -> None:
+    make = site.make
+    first = make.registration(order_id="O7", amount_minor=14_000, links_in_order=2)
+    moved = make.registration(order_id=HOSTILE, expires_at=AT + DAY, registered_at=AT - DAY)
+    site.put(topics.LINK_STATUS, make.status("l1"))
+    for event_id, registration in (("e1", first), ("e2", moved)):
+        event = make.registered(event_id, registration, link_id="l1", received_at=AT)
+        site.put(topics.LINK_EVENTS, event)
+    page = await site.page("/links/ping/l1")
+    assert HOSTILE not in page
+    assert "order O7, 2 links, 140.00 EUR" in text_of(page)
+    late = "expires 2023-11-15 22:13:20 UTC, registered 2023-11-13 22:13:20 UTC"
+    assert late in text_of(page)
 
 
 # The statuses of an order's links, what else is known of it, and what its close waits for.

@@ -186,6 +186,31 @@ def test_refunds_are_drawn_with_what_remains(shell: Shell, store: Store, make: M
     assert f"went back  {remains}" in out
 
 
+def test_g4_each_registration_is_drawn_with_what_it_says(
+    shell: Shell, store: Store, make: Make
+) -> None:
+    first = make.registration(order_id="O7", amount_minor=14_000, links_in_order=2)
+    moved = make.registration(
+        order_id="O8", amount_minor=15_000, expires_at=AT + DAY, registered_at=AT + SECOND
+    )
+    late = make.registration(registered_at=AT - DAY)
+    events = (
+        make.registered(f"e{n}", registration, received_at=AT + n * SECOND)
+        for n, registration in enumerate((first, moved, late))
+    )
+    save(
+        store,
+        [
+            *make.statuses(make.status(order_id="O8", registration=moved)),
+            *(make.message(topics.LINK_EVENTS, event) for event in events),
+        ],
+    )
+    drawn = " ".join(shell.ok("status", "ping", "link-1").split())
+    assert "CREATED registration order O7, 2 links, 140.00 EUR" in drawn
+    assert "CREATED registration order O8, 150.00 EUR, expires 2023-11-15 22:13:20" in drawn
+    assert "CREATED registration no order, registered 2023-11-13 22:13:20" in drawn
+
+
 def test_provider_text_cannot_command_the_terminal(
     shell: Shell, store: Store, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,8 +240,7 @@ def test_unknown_link_ends_with_1_and_a_hint(shell: Shell, store: Store) -> None
 
 
 def test_links_are_listed_newest_first(shell: Shell, store: Store, make: Make) -> None:
-    registered: dict[str, Any] = {"order_id": None, "amount_minor": 500, "currency": "JPY"}
-    registered |= {"expires_at": None, "links_in_order": None, "registered_at": AT}
+    registered = make.registration(amount_minor=500, currency="JPY")
     paid = make.status("new", changed_at=AT + 1, status="PAID", anomalies=["STALE"])
     peach = {"provider": "peach", "amount_minor": None, "registration": registered}
     other = make.status("other", changed_at=AT + 2, **peach)
