@@ -34,7 +34,9 @@ def status(
                 f"the board does not know {provider} link {link_id}",
                 "`linkstatus links list` shows the newest links",
             )
-        order = board.get(f"/orders/{provider}/{quote(link['order_id'], safe='')}")
+        order = None
+        if timeline.is_in_order(link):
+            order = board.get(f"/orders/{provider}/{quote(link['order_id'], safe='')}")
     if json:
         print_json({**link, "order": order})
     else:

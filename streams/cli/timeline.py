@@ -187,6 +187,11 @@ def _amounts(link: Doc) -> str:
     )
 
 
+def is_in_order(link: Doc) -> bool:
+    """Whether the link belongs to an order; a claim alone does not."""
+    return bool(link["verified"]) and link["order_from"] != "AWAITED"
+
+
 def _went_back(doc: Doc) -> str:
     """What was refunded, what is disputed, and what remains."""
     refunded, disputed, net = (
@@ -204,6 +209,8 @@ def _order_name(link: Doc) -> str:
     source = link["order_from"]
     if source == "AWAITED":
         return "unknown until a lookup or a registration names it"
+    if not link["verified"]:
+        return "none until the provider confirms the link, or it is registered"
     return f"{link['order_id']} ({_ORDER_FROM.get(source, source)})"
 
 

@@ -12,6 +12,7 @@ from schemas.records import (
     OrderCorrection,
     OrderEvent,
     OrderLink,
+    OrderState,
     OrderStatus,
     Settlement,
     SettlementKind,
@@ -270,13 +271,20 @@ def _closed_links(row: OrderStatus) -> list[OrderLink]:
 
 def _derive_state(row: OrderStatus) -> None:
     """Set the state to the furthest step, or FAILED while no step has succeeded after a refusal. An
-    order without a close that all links have left is EMPTY: it waits for nothing.
+    order without a close that all links have left is EMPTY: it waits for nothing. One that has
+    never had a link is UNKNOWN: a report with a wrong order id makes no order.
     """
-    row["state"] = "OPEN" if row["decided_at"] is None else "CLOSE_DECIDED"
-    if row["decided_at"] is None and row["moved_links"] and not row["links"]:
-        row["state"] = "EMPTY"
+    row["state"] = _state_before_steps(row)
     for step, state in STATE_AFTER.items():
-        if step in row["steps"]:
+        if step in row["steps"] and row["state"] != "UNKNOWN":
             row["state"] = state
     if row["failure"] is not None and row["state"] != "SETTLED":
         row["state"] = "FAILED"
+
+
+def _state_before_steps(row: OrderStatus) -> OrderState:
+    if row["decided_at"] is not None:
+        return "CLOSE_DECIDED"
+    if row["links"]:
+        return "OPEN"
+    return "EMPTY" if row["moved_links"] else "UNKNOWN"

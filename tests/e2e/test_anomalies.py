@@ -217,6 +217,28 @@ def test_late_link_causes_no_second_close(system: System) -> None:
     assert system.wait_for("/links/peach/A15", lambda row: row["anomalies"])["order_id"] == "A15"
 
 
+def test_g4_link_that_moves_leaves_an_empty_order(
+    providers: Providers, system: System, cluster: Cluster
+) -> None:
+    for order_id, amount in (("O30", "10.00"), ("O31", "12.50")):
+        fields = {"order_id": order_id, "amount": amount, "currency": "ZAR"}
+        providers.register("peach", "A30", **fields)
+        system.wait_for(f"/orders/peach/{order_id}", lambda order: order["state"] == "OPEN")
+    left = system.wait_for("/orders/peach/O30", lambda order: order["state"] == "EMPTY")
+    assert (left["links"], left["moved_links"]) == ([], {"A30": "O31"})
+    assert left["close_blockers"] is None
+    providers.move("peach", providers.create("peach", "A30", amount_minor=1250), "completed")
+    order = system.wait_for("/orders/peach/O31", lambda order: bool(order["close"]))
+    assert order["total_minor"] == 1250
+    events = system.get("/links/peach/A30")["timeline"]
+    registered = [
+        (r["order_id"], r["amount_minor"]) for event in events if (r := event["registration"])
+    ]
+    assert registered == [("O30", 1000), ("O31", 1250)]
+    closed = {close["order_id"] for close in values(cluster, ORDER_CLOSES)}
+    assert closed & {"O30", "O31"} == {"O31"}
+
+
 def test_g1_amount_that_comes_after_the_close_corrects_it(system: System, cluster: Cluster) -> None:
     order = system.wait_for("/orders/truelayer/A16", lambda order: bool(order["corrections"]))
     (correction,), close = order["corrections"], order["close"]

@@ -25,23 +25,30 @@ class Order(NamedTuple):
 
 
 def find(store: Store, provider: str, order_id: str) -> Order | None:
-    """Return the order. An order that only links know is open, with those links."""
+    """Return the order. An order that only links know is open, with those links; one that only a
+    report knows is none.
+    """
     name = {"provider": provider, "order_id": order_id}
     with store.reading() as connection:
         known = records_of(connection, t.orders, **name)
         members: list[r.LinkStatus] = [
-            link
-            for link in records_of(connection, t.link_status, **name)
-            if link["order_from"] != "AWAITED"
+            link for link in records_of(connection, t.link_status, **name) if is_in_order(link)
         ]
         closes = records_of(connection, t.order_close, "decided_at", "event_id", **name)
         corrections = records_of(connection, t.order_corrections, "decided_at", "event_id", **name)
         settlements = records_of(connection, t.settlements, "decided_at", "event_id", **name)
-    if not known and not members:
+    if not members and (not known or known[0]["state"] == "UNKNOWN"):
         return None
     status = known[0] if known else _open_order(provider, order_id, members)
     close = closes[0] if closes else None
     return Order(_with_links(status, members), close, corrections, settlements, members)
+
+
+def is_in_order(link: r.LinkStatus) -> bool:
+    """Whether the link belongs to an order: anyone can claim a link that does not exist. While its
+    order is awaited it belongs to none, even if one has the awaited id.
+    """
+    return link["verified"] and link["order_from"] != "AWAITED"
 
 
 def search(
@@ -53,8 +60,8 @@ def search(
     prefix: str = "",
     providers: Sequence[str] = (),
 ) -> Page:
-    """Return orders by provider and state. With `prefix`, only those of `providers` whose id begins
-    with it.
+    """Return orders by provider and state; without a state, none that only a report knows. With
+    `prefix`, only those of `providers` whose id begins with it.
     """
     c = t.orders.c
     keys = (
@@ -62,7 +69,10 @@ def search(
         if prefix
         else None
     )
-    return paging.records(store, t.orders, paging.equal(t.orders, columns), limit, after, keys)
+    conditions = paging.equal(t.orders, columns)
+    if "state" not in columns:
+        conditions.append(c.state != "UNKNOWN")
+    return paging.records(store, t.orders, conditions, limit, after, keys)
 
 
 def states(store: Store, links: Iterable[r.LinkStatus]) -> dict[tuple[str, str], str]:
@@ -70,7 +80,7 @@ def states(store: Store, links: Iterable[r.LinkStatus]) -> dict[tuple[str, str],
     c = t.orders.c
     ids: dict[str, set[str]] = {}
     for link in links:
-        if link["order_from"] != "AWAITED":
+        if is_in_order(link):
             ids.setdefault(link["provider"], set()).add(link["order_id"])
     # One condition per provider: for pairs in one IN, SQLite scans the whole table.
     of_provider = [and_(c.provider == name, c.order_id.in_(some)) for name, some in ids.items()]

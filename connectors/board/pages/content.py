@@ -119,8 +119,7 @@ def of_link(board: Board, request: Request) -> Content | None:
     if link is None:
         return None
     status = link.status
-    # A link whose order is awaited belongs to none, even if one has the awaited id.
-    in_order = status["order_from"] != "AWAITED"
+    in_order = orders.is_in_order(status)
     order = orders.find(board.store, provider, status["order_id"]) if in_order else None
     own_dead_letters = Filter(provider=provider, link_id=link_id)
     return {

@@ -349,6 +349,31 @@ async def test_empty_order_waits_for_nothing(site: Site) -> None:
     assert [order["order_id"] for order in listed["orders"]] == ["o1"]
 
 
+async def test_claimed_link_makes_no_order(site: Site) -> None:
+    claimed = site.make.status("l1", status="UNKNOWN", claimed_status="PAID", verified=False)
+    site.put(topics.LINK_STATUS, claimed)
+    await site.get("/orders/ping/l1", 404)
+    for path in ("/", "/links", "/links/ping/l1"):
+        assert "/orders/ping/l1" not in await site.page(path)
+    page = text_of(await site.page("/links/ping/l1"))
+    assert "It belongs to no order until the provider confirms it, or it is registered." in page
+
+
+async def test_order_that_only_a_report_knows_is_not_shown(site: Site) -> None:
+    make = site.make
+    reported = [make.order("o1", state="UNKNOWN"), make.order("o2", state="FAILED")]
+    site.put(topics.ORDERS, *reported)
+    for query in ("", "?q=o"):
+        shown = await site.page(f"/orders{query}")
+        assert ("/orders/ping/o1" in shown, "/orders/ping/o2" in shown) == (False, True)
+    await site.get("/orders/ping/o1", 404)
+    listed = await site.get("/orders?state=UNKNOWN")
+    assert [order["order_id"] for order in listed["orders"]] == ["o1"]
+    # A link of it is known now, and the worker has not told the order yet.
+    site.put(topics.LINK_STATUS, make.status("l1", order_id="o1"))
+    assert [link["link_id"] for link in (await site.get("/orders/ping/o1"))["links"]] == ["l1"]
+
+
 async def test_list_of_links_shows_states_of_orders(site: Site) -> None:
     make = site.make
     links = [make.status("l1", status="PAID"), make.status("l2", order_id="o2")]

@@ -230,6 +230,14 @@ def test_claim_and_unknown_order_are_shown(shell: Shell, store: Store, make: Mak
     assert "unknown until a lookup or a registration names it" in out
 
 
+def test_claimed_link_is_of_no_order(shell: Shell, store: Store, make: Make) -> None:
+    claimed = make.status(status="UNKNOWN", claimed_status="PAID", verified=False)
+    save(store, [*make.statuses(claimed), make.message(topics.ORDERS, make.order("link-1"))])
+    out = shell.ok("status", "ping", "link-1")
+    assert "none until the provider confirms the link, or it is registered" in out
+    assert shell.json("status", "ping", "link-1")["order"] is None
+
+
 def test_unknown_link_ends_with_1_and_a_hint(shell: Shell, store: Store) -> None:
     ran = shell.run("status", "ping", "nope/ö")
     assert (ran.code, ran.out) == (1, "")

@@ -127,6 +127,12 @@ def test_g4_closed_order_stays_closed_when_an_unpaid_link_leaves() -> None:
     assert (row["state"], row["moved_links"]) == ("CLOSE_DECIDED", {"L2": "O2"})
 
 
+def test_report_about_an_order_without_links_makes_no_order_unless_it_failed() -> None:
+    steps = [order_event(step=step, reason="no such order") for step in ("CLOSED", "FAILED")]
+    assert [o.row["state"] for o in follow([*steps, L1])] == ["UNKNOWN", "FAILED", "FAILED"]
+    assert [o.row["state"] for o in follow([steps[0], L1])] == ["UNKNOWN", "CLOSED"]
+
+
 @given(events=some_events)
 def test_order_is_empty_only_without_links_and_without_a_decision(events: list[OrderEvent]) -> None:
     for outcome in follow(events):
@@ -217,7 +223,8 @@ def test_report_of_a_payout_confirms_a_settlement_by_payment() -> None:
 
 def test_refusal_shows_until_a_new_step_succeeds() -> None:
     steps = ["CLOSED", "FAILED", "CLOSED", "SPLIT", "FAILED", "SETTLED"]
-    outcomes = follow([order_event(step=step, reason="not yet") for step in steps], BY_ORDER)
+    reports = [order_event(step=step, reason="not yet") for step in steps]
+    _, *outcomes = follow([L1, *reports], BY_ORDER)
     assert [(o.row["state"], o.row["failure"]) for o in outcomes] == [
         ("CLOSED", None),
         ("FAILED", "not yet"),
