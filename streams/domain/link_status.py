@@ -13,12 +13,10 @@ from schemas.records import (
     AnomalyKind,
     LinkEvent,
     LinkStatus,
-    OrderFrom,
     Payment,
-    Registration,
     Status,
 )
-from streams.domain import refunds
+from streams.domain import refunds, registrations
 from streams.domain.rules import (
     ACCEPTED_SEEN,
     COVERAGE_RANK,
@@ -195,7 +193,7 @@ def _add_payment(row: LinkStatus, event: LinkEvent) -> None:
 
 def _add_other_facts(row: LinkStatus, event: LinkEvent) -> None:
     """Add the registration, the provider's order id, the time of the last lookup, a denial."""
-    _add_registration(row, event["registration"])
+    registrations.add_registration(row, event["registration"])
     order_id = event["order_id"]
     if order_id is not None and event["verified"]:
         known = row["provider_order_id"]
@@ -203,15 +201,6 @@ def _add_other_facts(row: LinkStatus, event: LinkEvent) -> None:
     if event["source"] in _LOOKED_UP:
         row["looked_up_at"] = max(event["received_at"], row["looked_up_at"] or 0)
         _add_judgement(row, event)
-
-
-def _add_registration(row: LinkStatus, new: Registration | None) -> None:
-    """Keep the latest registration, as a whole. Of two with the same time the later arrival counts:
-    a program may state one time in each.
-    """
-    known = row["registration"]
-    if new is not None and (known is None or new["registered_at"] >= known["registered_at"]):
-        row["registration"] = new
 
 
 def _add_judgement(row: LinkStatus, event: LinkEvent) -> None:
@@ -242,7 +231,8 @@ def _derive(row: LinkStatus, rules: ProviderRules, before: LinkStatus) -> None:
         row["coverage"] = "PAID"
     if row["payment_ids"]:
         row["payment_id"] = _paying_payment(row)
-    _derive_order(row, rules, before)
+    if registrations.derive_order(row, rules, before):
+        _report(row, "LATE_LINK")
     kinds = _derived_anomalies(row, rules)
     if "PAYMENT_REVERSED" in kinds:
         refunds.add_reversals(row)
@@ -274,42 +264,6 @@ def _paying_payment(row: LinkStatus) -> str | None:
     if paid:
         return paid[0]
     return row["payment_ids"][0] if len(row["payment_ids"]) == 1 else None
-
-
-def _derive_order(row: LinkStatus, rules: ProviderRules, before: LinkStatus) -> None:
-    order_id, order_from = _order_of(row, rules)
-    if before["status"] == "PAID" and row["order_from"] != "AWAITED":
-        # The close of the link's order may already count the link: no other order may count it.
-        is_moved = order_id != row["order_id"]
-        if (is_moved and order_from == "LOOKUP") or _is_registered_elsewhere(row, before):
-            _report(row, "LATE_LINK")
-        if is_moved:
-            return
-    row["order_id"], row["order_from"] = order_id, order_from
-
-
-def _is_registered_elsewhere(row: LinkStatus, before: LinkStatus) -> bool:
-    """Whether a registration has just named another order than the one that counts the link."""
-    known, new = _registered_order(before), _registered_order(row)
-    return new not in (None, known, row["order_id"])
-
-
-def _registered_order(row: LinkStatus) -> str | None:
-    return row["registration"] and row["registration"]["order_id"]
-
-
-def _order_of(row: LinkStatus, rules: ProviderRules) -> tuple[str, OrderFrom]:
-    registration = row["registration"]
-    if rules.order_from == "lookup":
-        if row["provider_order_id"] is not None:
-            return row["provider_order_id"], "LOOKUP"
-        if row["looked_up_at"] is None:
-            return row["link_id"], "AWAITED"
-    if rules.order_from == "registration" and registration is None:
-        return row["link_id"], "AWAITED"
-    if registration is not None and registration["order_id"] is not None:
-        return registration["order_id"], "REGISTRATION"
-    return row["link_id"], "SELF"
 
 
 def _derived_anomalies(row: LinkStatus, rules: ProviderRules) -> list[AnomalyKind]:

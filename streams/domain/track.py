@@ -22,6 +22,7 @@ from streams.domain.anomaly import anomaly
 from streams.domain.link_status import claimed_statuses, fold, has_ended, is_final, is_issued
 from streams.domain.polling import ASK_AGAIN_AFTER
 from streams.domain.refund_news import NONE, refund_lookup, refund_news, reversals_in_words
+from streams.domain.registrations import links_in_order, registered_order
 from streams.domain.rules import RANK, ProviderRules
 
 
@@ -118,8 +119,10 @@ def _detail(kind: AnomalyKind, row: LinkStatus, event: LinkEvent) -> str:
 
 
 def _other_orders(row: LinkStatus) -> str:
-    registered = row["registration"] and row["registration"]["order_id"]
-    names = (("registered", registered), ("named by the provider", row["provider_order_id"]))
+    names = (
+        ("registered", registered_order(row)),
+        ("named by the provider", row["provider_order_id"]),
+    )
     others = (f"{how} for {name}" for how, name in names if name not in (None, row["order_id"]))
     return " and ".join(others)
 
@@ -261,16 +264,8 @@ def _order_link(row: LinkStatus, rules: ProviderRules) -> OrderLink | None:
         "paid_at": row["times"].get("PAID"),
         "settled": _is_settled(row),
         "awaits_details": awaits_details(row, rules),
-        "links_in_order": _links_in_order(row),
+        "links_in_order": links_in_order(row),
     }
-
-
-def _links_in_order(row: LinkStatus) -> int | None:
-    """Return how many links the registration announces, if it is about the link's order."""
-    registration = row["registration"]
-    if registration is None or registration["order_id"] not in (None, row["order_id"]):
-        return None
-    return registration["links_in_order"]
 
 
 def _is_settled(row: LinkStatus) -> bool:

@@ -18,6 +18,7 @@ from streams.agents.agent import text_headers
 from streams.agents.normalize import registration_event, written_at
 from streams.domain.join import join
 from streams.domain.link_status import fold
+from streams.domain.registrations import links_in_order
 from streams.domain.rules import ProviderRules
 from tests.support.codecs import CODECS
 
@@ -55,16 +56,9 @@ def _paid(rows: Iterable[LinkStatus]) -> list[str]:
 
 
 def _may_close(rows: list[LinkStatus]) -> bool:
-    announced = max(_announced(row) for row in rows)
+    announced = max(links_in_order(row) or 1 for row in rows)
     ended = all(row["status"] in ENDED for row in rows)
     return ended and bool(_paid(rows)) and len(rows) >= announced
-
-
-def _announced(row: LinkStatus) -> int:
-    registration = row["registration"]
-    if registration is None or registration["order_id"] not in (None, row["order_id"]):
-        return 1
-    return registration["links_in_order"] or 1
 
 
 def origin_of(message: Message) -> str:
