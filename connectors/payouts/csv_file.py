@@ -63,6 +63,11 @@ def _lines(reader: "csv.DictReader[str]", columns: Columns, default_at: int) -> 
         try:
             if None in row:
                 raise Unreadable("has more cells than there are columns")
+            if None in row.values():
+                raise Unreadable("has fewer cells than there are columns: is it cut off?")
+            if not any(cell.strip() for cell in row.values()):
+                # Spreadsheets write rows of empty cells.
+                continue
             line = read_row(row, columns, place, default_at)
         except Unreadable as error:
             refused.append(Refusal(place, error))

@@ -53,14 +53,26 @@ def _with_point(digits: str, text: str, currency: str) -> str:
     whole, fraction = digits[:last], digits[last + 1 :]
     if decimal in whole:
         # Several of one kind separate thousands.
-        if other in whole:
-            raise BadAmount(f"{text!r} is not an amount")
-        return digits.replace(decimal, "")
-    if len(fraction) == 3 and other not in whole:
+        return _without_separators(digits, decimal, text)
+    # A currency with three decimals is written with all of them.
+    if len(fraction) == 3 and other not in whole and exponent(currency) != 3:
         if exponent(currency) == 0:
-            return whole + fraction
+            return _without_separators(digits, decimal, text)
         raise BadAmount(f"{text!r} can be read in two ways: write it with its decimals")
-    return whole.replace(other, "") + "." + fraction
+    return _without_separators(whole, other, text) + "." + fraction
+
+
+def _without_separators(digits: str, separator: str, text: str) -> str:
+    """Return the digits of groups such as `1,234,567` or, in India, `12,34,567`: a date is none."""
+    first, *others = digits.split(separator)
+    if others and not (
+        1 <= len(first) <= 3
+        and all(2 <= len(group) <= 3 for group in others)
+        and len(others[-1]) == 3
+        and (first + "".join(others)).isdecimal()
+    ):
+        raise BadAmount(f"{text!r} is not an amount")
+    return first + "".join(others)
 
 
 def complete(

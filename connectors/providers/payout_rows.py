@@ -68,6 +68,10 @@ _AMOUNTS: tuple[PayoutField, ...] = (
 _SUBJECTS: tuple[PayoutField, ...] = ("payment_id", "order_id", "link_id", "line_id", "reference")
 
 
+# Less than 10^15, as elsewhere: sums of many fit into a record.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,15}")
+
+
 class BadColumns(ValueError):
     """The rows cannot be read: a column is missing. The message names it and what to do."""
 
@@ -106,6 +110,9 @@ def check_columns(columns: Columns, headings: Collection[str]) -> None:
         "currency": ("currency",),
         "payment_id, order_id, link_id, line_id or reference": _SUBJECTS,
     }
+    for heading in columns.values():
+        if sum(letters(other) == letters(heading) for other in headings) > 1:
+            raise BadColumns(f"the column {heading!r} is there more than once: rename the others")
     missing = [text for text, fields in needs.items() if not columns.keys() & set(fields)]
     if missing:
         raise BadColumns(
@@ -221,12 +228,9 @@ class _Row:
 
     def _either(self, major: PayoutField, in_minor: PayoutField, currency: str) -> int | None:
         if text := self.text(in_minor):
-            try:
-                return int(text)
-            except ValueError:
-                raise Unreadable(
-                    f"{self._columns[in_minor]}: {text[:50]!r} is no integer"
-                ) from None
+            if not _INTEGER.fullmatch(text):
+                raise Unreadable(f"{self._columns[in_minor]}: {text[:50]!r} is no integer")
+            return int(text)
         return self._minor(major, currency)
 
     def _minor(self, field: PayoutField, currency: str) -> int | None:

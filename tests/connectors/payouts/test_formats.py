@@ -57,6 +57,7 @@ def test_every_provider_has_a_golden_file() -> None:
         (b"payment_id,amount\nP,1\n", "there is no column for currency; the columns are"),
         (b"amount,currency\n1,EUR\n", "no column for payment_id, order_id, link_id, line_id"),
         (b"payment_id,amount,currency\n\xff,1,EUR\n", "it is not CSV in UTF-8: 'utf-8' codec"),
+        (b"payment_id,amount,currency,Amount\nP,1,EUR,2\n", "'amount' is there more than once"),
         (b'payment_id,amount,currency\n"P,1,EUR\n', "it is not CSV in UTF-8: unexpected end"),
     ],
 )
@@ -64,6 +65,27 @@ def test_file_without_what_a_line_needs_is_refused(body: bytes, fault: str) -> N
     with pytest.raises(BadFile) as error:
         csv_file.read(body, {}, {}, NOVEMBER)
     assert fault in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        (b"P,EUR,12", "line 2: has fewer cells than there are columns"),
+        (b"P,EUR,12,,", "line 2: has more cells than there are columns"),
+        (b"P,EUR,,99999999999999999999", "line 2: amount_minor: '99999999999999999999' is no"),
+        (b"P,EUR,,1_000", "line 2: amount_minor: '1_000' is no integer"),
+    ],
+)
+def test_row_that_is_cut_off_or_has_no_amount_is_refused(row: bytes, fault: str) -> None:
+    found = csv_file.read(b"payment_id,currency,amount,amount_minor\n" + row, {}, {}, NOVEMBER)
+    assert found.lines == ()
+    assert [f"{item}: {error}"[: len(fault)] for item, error in found.refused] == [fault]
+
+
+def test_row_of_empty_cells_is_no_line() -> None:
+    found = csv_file.read(b"payment_id;amount;currency\nP;1,00;EUR\n;;\n ; ;\n\n", {}, {}, NOVEMBER)
+    assert [line.payment_id for line in found.lines] == ["P"]
+    assert found.refused == ()
 
 
 def test_setting_names_columns_that_are_not_known() -> None:
