@@ -120,8 +120,9 @@ class _Stored:
         for payload in dict.fromkeys(self.by_day.values()):
             own = {day for day in payload.days() if self.by_day[day] == payload}
             found = _readable(job.provider, payload)
-            # An equal line of two pages is one line.
-            lines += [line for line in dict.fromkeys(found.lines) if _day(line) in own]
+            # An equal line of two pages is one line, but equal rows of a file are two payments.
+            each = found.lines if payload.source == "file" else dict.fromkeys(found.lines)
+            lines += [line for line in each if _day(line) in own]
             if any(job.period.has(day) for day in own):
                 refused += _faults(found.refused)
         return lines, refused

@@ -225,7 +225,7 @@ def closed_amounts(close: OrderClose) -> dict[str, int] | None:
 
 def _order_row(close: OrderClose, lines: Sequence[PayoutLine]) -> Row:
     closed = closed_amounts(close)
-    paid = {currency: sums.gross for currency, sums in amounts(lines).items()}
+    sums = amounts(lines)
     has_payments = any(line.kind == "PAYMENT" for line in lines)
     faults: list[str] = []
     outcome: ReconciliationOutcome = "AMOUNT_DIFFERS"
@@ -235,12 +235,30 @@ def _order_row(close: OrderClose, lines: Sequence[PayoutLine]) -> Row:
     elif closed is None:
         faults.append("closed without an amount, so that nothing can be compared")
     else:
-        faults += _differing(closed, paid)
+        faults += _differing(closed, _paid(sums, lines))
         faults += _unpaid(close, lines) if faults else []
+        faults += _refunded_too_much(sums)
     faults += _inconsistent(lines)
     return Row(
         outcome if faults else "MATCHED", close["order_id"], close, tuple(lines), _text(faults)
     )
+
+
+def _paid(sums: Mapping[str, Amounts], lines: Iterable[PayoutLine]) -> dict[str, int]:
+    """Return what was paid out by currency: the payments, as corrections change them."""
+    paid = {currency: one.gross for currency, one in sums.items()}
+    for line in lines:
+        if line.kind == "CORRECTION":
+            paid[line.currency] += line.gross_minor
+    return paid
+
+
+def _refunded_too_much(sums: Mapping[str, Amounts]) -> list[str]:
+    return [
+        f"refunded {in_words(one.refunded, currency)}, more than was paid"
+        for currency, one in sums.items()
+        if one.refunded > max(0, one.gross)
+    ]
 
 
 def _differing(closed: Mapping[str, int], paid: Mapping[str, int]) -> list[str]:

@@ -138,6 +138,16 @@ def test_json_has_all_rows_and_sums(linkstatus: Shell, tmp_path: Path) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.usefixtures("closed")
+def test_equal_rows_of_a_file_are_two_payments(linkstatus: Shell, tmp_path: Path) -> None:
+    row = f"T1,2025-11-01,{ORDER.format(3)}-P0,EUR,5.00"
+    path = file(tmp_path, row, row, header="transaction_id,date,payment_id,currency,gross")
+    command = ("reconcile", "--provider", "ipint", *PERIOD, "--file", path, "--dry-run")
+    result = run(linkstatus, *command, code=Exit.FAILED)
+    assert "paid out 10.00 EUR, 5.00 EUR more than closed" in result.out
+
+
+@pytest.mark.kafka
+@pytest.mark.usefixtures("closed")
 def test_dry_run_publishes_nothing(linkstatus: Shell, kafka: Cluster, tmp_path: Path) -> None:
     path = file(tmp_path, *ROWS)
     run(

@@ -115,6 +115,23 @@ def test_refund_of_a_paid_order_is_apart() -> None:
     assert amounts(row.lines) == {"EUR": Amounts(1000, 0, 300, 700)}
 
 
+def test_refund_of_more_than_was_paid_differs() -> None:
+    lines = line(payment_id="O1-P0"), line("B", -1001, kind="REFUND", order_id="O1")
+    row = judged(close(), *lines)
+    detail = "refunded 10.01 EUR, more than was paid"
+    assert (row.outcome, row.detail) == ("AMOUNT_DIFFERS", detail)
+    whole = replace(lines[1], gross_minor=-1000, net_minor=-1000)
+    assert judged(close(), lines[0], whole).outcome == "MATCHED"
+
+
+def test_correction_of_an_order_changes_what_was_paid_out() -> None:
+    correction = line("B", -300, kind="CORRECTION", order_id="O1")
+    row = judged(close(), line(payment_id="O1-P0"), correction)
+    detail = "paid out 7.00 EUR, 3.00 EUR less than closed"
+    assert (row.outcome, row.detail) == ("AMOUNT_DIFFERS", detail)
+    assert judged(close(), line(gross=1300, payment_id="O1-P0"), correction).outcome == "MATCHED"
+
+
 def test_other_amount_differs_and_says_by_how_much() -> None:
     row = judged(close("O1", 1000, 500), line(gross=990, fee=10, payment_id="O1-P0"))
     assert row.outcome == "AMOUNT_DIFFERS"
@@ -345,11 +362,17 @@ def test_matched_means_that_the_payments_are_what_was_closed(
         if row.close is None:
             assert row.outcome in ("UNKNOWN_TO_US", "OTHER")
             continue
-        paid = {c: sums.gross for c, sums in amounts(row.lines).items() if sums.gross}
+        sums, paid = amounts(row.lines), Counter[str]()
+        for one in row.lines:
+            paid[one.currency] += one.gross_minor if one.kind in ("PAYMENT", "CORRECTION") else 0
         closed = closed_amounts(row.close)
-        fits = closed is not None and {c: minor for c, minor in closed.items() if minor} == paid
+        # Counters that differ in zeros only are equal.
+        fits = closed is not None and Counter(closed) == paid
+        fits &= all(one.refunded <= max(0, one.gross) for one in sums.values())
         consistent = all(o.gross_minor - o.fee_minor == o.net_minor for o in row.lines)
-        assert (row.outcome == "MATCHED") == (fits and consistent)
+        has_payment = any(one.kind == "PAYMENT" for one in row.lines)
+        was_due = closed is None or any(closed.values())
+        assert (row.outcome == "MATCHED") == (fits and consistent and (has_payment or not was_due))
         assert bool(row.detail) == (row.outcome != "MATCHED")
         if row.outcome == "MISSING":
             assert not [one for one in row.lines if one.kind == "PAYMENT"]
