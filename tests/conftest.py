@@ -8,6 +8,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from confluent_kafka import KafkaError
+from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.cluster import Cluster
 from connectors.providers.registry import PROVIDERS
@@ -15,6 +17,7 @@ from schemas.topics import all_topics
 from streams.admin import topics
 from streams.local.broker import Broker
 from tests.support.shell import Shell
+from tests.support.waiting import PATIENCE
 
 # No deadline: how long an example takes says more of the machine than of the code.
 # HYPOTHESIS_PROFILE=thorough is for a long look at the rules.
@@ -67,18 +70,36 @@ def _with_topics(brokers: str) -> Cluster:
     return cluster
 
 
+def _delete_topics(cluster: Cluster) -> None:
+    names = [cluster.topic(topic.name) for topic in all_topics(PROVIDERS)]
+    client = AdminClient(cluster.librdkafka())  # a variable: the answers come only while it lives
+    for deletion in client.delete_topics(names).values():
+        error = deletion.exception(PATIENCE)
+        # The test may have deleted some.
+        if error and error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise error
+
+
 @pytest.fixture(scope="session")
 def take_topics(brokers: str) -> Iterator[Callable[[], Cluster]]:
-    """What returns a new prefix with all topics. A test runs while those of the next are created:
-    it takes a second until every partition has its leader.
+    """What returns a new prefix with all topics. A test runs while those of the last are deleted,
+    and those of the next are created: it takes a second until every partition has its leader.
     """
+
+    def renew(last: Cluster | None) -> Cluster:
+        if last:
+            _delete_topics(last)
+        return _with_topics(brokers)
+
     with ThreadPoolExecutor(1) as background:
         prepared = background.submit(_with_topics, brokers)
+        taken: Cluster | None = None
 
         def take() -> Cluster:
-            nonlocal prepared
-            taken, prepared = prepared, background.submit(_with_topics, brokers)
-            return taken.result()
+            nonlocal prepared, taken
+            last, taken = taken, prepared.result()
+            prepared = background.submit(renew, last)
+            return taken
 
         yield take
 

@@ -215,8 +215,8 @@ class Progress:
 
 def _all(reader: Consumer, names: Collection[str]) -> list[Partition]:
     """The partitions of those topics that exist."""
-    topics = reader.list_topics(timeout=_SECONDS).topics
-    return [(name, n) for name in names if name in topics for n in topics[name].partitions]
+    topics = topic_reader.existing(reader, names, _SECONDS)
+    return [(name, number) for name, topic in topics.items() for number in topic.partitions]
 
 
 def _answers(reader: Consumer) -> bool:

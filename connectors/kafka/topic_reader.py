@@ -1,7 +1,7 @@
 """Reading topics without a consumer group: committed records only, partitions assigned by hand."""
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -14,6 +14,7 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
+from confluent_kafka.admin import TopicMetadata
 
 from connectors.kafka.cluster import Cluster
 
@@ -50,6 +51,18 @@ def stable_offsets(
     """
     with closing(reader(cluster, group, **{"isolation.level": "read_uncommitted"})) as consumer:
         return consumer.committed(partitions, timeout=10)
+
+
+def existing(
+    consumer: Consumer, names: Iterable[str], seconds: float = TIMEOUT
+) -> dict[str, TopicMetadata]:
+    """Return the metadata of those topics, with their prefixes, that exist and that we may see.
+
+    One request each: the metadata of a whole cluster takes the broker and us 50 ms for each 1,000
+    topics of others. Raises KafkaException.
+    """
+    found = {name: consumer.list_topics(name, timeout=seconds).topics[name] for name in names}
+    return {name: topic for name, topic in found.items() if topic.error is None}
 
 
 def partitions(consumer: Consumer, topic: str) -> list[int]:
@@ -101,7 +114,9 @@ def records(
 ) -> Iterator[Message]:
     """Yield the records of a topic as they arrive. Raises NoSuchTopic, KafkaException."""
     # librdkafka would log a line for each failed attempt to connect; the exception says it once.
-    with closing(reader(cluster, group, log_level=0)) as consumer:
+    # The end of a partition is an empty fetch: the broker must not hold it back.
+    wait = {"fetch.wait.max.ms": 10} if exit_at_end else {}
+    with closing(reader(cluster, group, log_level=0, **wait)) as consumer:
         name = cluster.topic(topic)
         start = OFFSET_BEGINNING if from_beginning else OFFSET_END
         numbers = _visible_partitions(consumer, name)
@@ -109,11 +124,11 @@ def records(
 
 
 def _visible_partitions(consumer: Consumer, name: str) -> list[int]:
+    if found := existing(consumer, [name]):
+        return sorted(found[name].partitions)
     topics = consumer.list_topics(timeout=TIMEOUT).topics
-    if name not in topics:
-        visible = ", ".join(sorted(topic for topic in topics if not topic.startswith("__")))
-        raise NoSuchTopic(
-            f"topic {name} does not exist, or its access rights hide it; "
-            f"visible topics: {visible or 'none'}"
-        )
-    return sorted(topics[name].partitions)
+    visible = ", ".join(sorted(topic for topic in topics if not topic.startswith("__")))
+    raise NoSuchTopic(
+        f"topic {name} does not exist, or its access rights hide it; "
+        f"visible topics: {visible or 'none'}"
+    )

@@ -4,13 +4,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
     AdminClient,
     ConfigResource,
     NewTopic,
     ResourceType,
-    TopicMetadata,
+    TopicDescription,
 )
 
 from connectors.kafka.cluster import Cluster
@@ -48,6 +48,13 @@ def topic_config(topic: Topic[Any], replication: int) -> dict[str, str]:
 # leader may lose records that all replicas acknowledged.
 _REQUIRED = {"unclean.leader.election.enable": "false"}
 
+# A topic that does not exist, that our rights hide, or that is new.
+_UNSEEN = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.LEADER_NOT_AVAILABLE,
+}
+
 
 def _client(cluster: Cluster) -> AdminClient:
     return AdminClient({**cluster.librdkafka(), "log_level": 0})
@@ -55,8 +62,20 @@ def _client(cluster: Cluster) -> AdminClient:
 
 def existing(cluster: Cluster, topics: Iterable[Topic[Any]]) -> list[str]:
     """The names of those that exist."""
-    found = _client(cluster).list_topics(timeout=_TIMEOUT).topics
-    return [name for topic in topics if (name := cluster.topic(topic.name)) in found]
+    return list(_described(_client(cluster), [cluster.topic(topic.name) for topic in topics]))
+
+
+def _described(client: AdminClient, names: Sequence[str]) -> dict[str, TopicDescription]:
+    """Describe those topics that exist and that we may see. Raises KafkaException."""
+    answers = client.describe_topics(TopicCollection([*names]), request_timeout=_TIMEOUT)
+    described = {}
+    for name, future in answers.items():
+        try:
+            described[name] = future.result()
+        except KafkaException as error:
+            if error.args[0].code() not in _UNSEEN:
+                raise
+    return described
 
 
 def create(
@@ -89,18 +108,19 @@ def create(
 def _await_leaders(client: AdminClient, names: Sequence[str]) -> None:
     """Wait until every broker knows a new topic: until then clients cannot use it."""
     deadline = time.monotonic() + _TIMEOUT
-    while late := _without_leader(client.list_topics(timeout=_TIMEOUT).topics, names):
+    while late := _without_leader(_described(client, names), names):
         if time.monotonic() > deadline:
             raise TimeoutError(f"no leader for {', '.join(late)}")
         time.sleep(0.02)
 
 
-def _without_leader(found: Mapping[str, TopicMetadata], names: Sequence[str]) -> list[str]:
-    leaders = {
-        name: [partition.leader for partition in topic.partitions.values()]
+def _without_leader(found: Mapping[str, TopicDescription], names: Sequence[str]) -> list[str]:
+    led = {
+        name
         for name, topic in found.items()
+        if topic.partitions and all(partition.leader for partition in topic.partitions)
     }
-    return [name for name in names if min(leaders.get(name, ()), default=-1) < 0]
+    return [name for name in names if name not in led]
 
 
 def check(
@@ -108,8 +128,8 @@ def check(
 ) -> list[str]:
     """Every difference between the cluster's topics and what they should be, one text each."""
     client = _client(cluster)
-    found = client.list_topics(timeout=_TIMEOUT).topics
     by_name = {cluster.topic(topic.name): topic for topic in topics}
+    found = _described(client, [*by_name])
     configs = _configs(client, [name for name in by_name if name in found])
     differences = [f"{name}: missing" for name in by_name if name not in found]
     for name, config in configs.items():
@@ -128,8 +148,8 @@ def check(
     return differences
 
 
-def _layout(topic: TopicMetadata) -> dict[str, str]:
-    replicas = [len(partition.replicas) for partition in topic.partitions.values()]
+def _layout(topic: TopicDescription) -> dict[str, str]:
+    replicas = [len(partition.replicas) for partition in topic.partitions]
     return {"partitions": str(len(replicas)), "replication": str(min(replicas))}
 
 

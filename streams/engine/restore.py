@@ -42,12 +42,11 @@ class TableReader:
                 "fetch.wait.max.ms": 10,
             },
         )
-        found = self._reader.list_topics(timeout=10).topics
-        names = found.keys() & map(cluster.topic, topics)
+        found = topic_reader.existing(self._reader, map(cluster.topic, topics))
         leaders = {
             partition.leader: (name, number)
-            for name in names
-            for number, partition in found[name].partitions.items()
+            for name, topic in found.items()
+            for number, partition in topic.partitions.items()
         }
         for partition in leaders.values():
             # A leader that does not answer now is connected when it is needed.

@@ -19,6 +19,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from connectors.kafka import topic_reader
 from connectors.kafka.cluster import Cluster
 from connectors.kafka.sync_producer import produce
 from streams.engine.batch import Batch
@@ -152,11 +153,11 @@ class Session:
         metadata, which makes the assignment quick. (In a callback of the consumer, `list_topics`
         crashes confluent-kafka: it forgets the call around it.)
         """
-        topics = self._consumer.list_topics(timeout=10).topics
         of_stage = (*self.spec.step_of, *self.spec.table_topics)
-        names = [self.cluster.topic(topic) for topic in of_stage]
-        counts = {name: len(topics[name].partitions) for name in names if name in topics}
-        if len(counts) < len(set(names)) or len(set(counts.values())) != 1:
+        names = {self.cluster.topic(topic) for topic in of_stage}
+        topics = topic_reader.existing(self._consumer, names)
+        counts = {name: len(topic.partitions) for name, topic in topics.items()}
+        if len(counts) < len(names) or len(set(counts.values())) != 1:
             raise _failure(
                 f"the topics need the same number of partitions, and have {counts}: "
                 "`linkstatus topics check` names the differences"
