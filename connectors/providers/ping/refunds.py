@@ -38,16 +38,17 @@ def refund_facts(
 
 def _facts(raw: Raw, link_id: str, payment_id: str, currency: str | None, item: Any) -> Facts:
     refund = payload.validate(Refund, item)
-    # The same refund is in `refund` and in `refunds`: its time is what they have in common.
-    at = payload.member(item, "refunded_at")
-    refund_id = f"{payment_id}@{at}" if at and isinstance(at, str) else payment_id
+    # The same refund is in `refund` and in `refunds`: its time is what they have in common, in
+    # microseconds, because one time has several spellings.
+    at = payload.micros(refund.refunded_at)
+    refund_id = payment_id if at is None else f"{payment_id}@{at}"
     event = facts.link_event(
         raw,
         link_id,
         "UNKNOWN",
         "refunded",
         identity=("refunded", refund_id, refund.amount),
-        occurred_at=payload.micros(refund.refunded_at),
+        occurred_at=at,
         payment_id=payment_id,
         refund={
             "refund_id": refund_id if ids.is_identifier(refund_id) else payment_id,

@@ -53,3 +53,11 @@ def test_payout_that_names_no_payment_is_a_notice() -> None:
     facts = case.instance().read(case.raw())
     assert [notice["kind"] for notice in facts.notices] == ["payout_executed"]
     assert (facts.events, facts.payments) == ((), ())
+
+
+@pytest.mark.parametrize("spelling", ["2024-01-20T10:00:00.000Z", "2024-01-20T11:00:00+01:00"])
+def test_ping_refund_is_one_in_each_spelling_of_its_time(spelling: str) -> None:
+    (case,) = [c for c in golden.cases("ping") if c.file.stem == "lookup-refunded-one"]
+    body = case.raw().body.replace(b"2024-01-20T10:00:00Z", spelling.encode())
+    assert body != case.raw().body
+    assert golden.facts(case.instance(), case.raw(body=body)) == case.expected
