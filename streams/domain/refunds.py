@@ -122,9 +122,13 @@ def derive_money(row: LinkStatus) -> None:
     if not refunds:
         row["refunded_minor"], row["disputed_minor"], row["net_minor"] = 0, 0, paid
         return
-    row["disputed_minor"] = _sum(row, _open_disputes(refunds))
     row["refunded_minor"] = refunded = _refunded(row)
-    row["net_minor"] = None if paid is None or refunded is None else paid - refunded
+    row["net_minor"] = net = None if paid is None or refunded is None else paid - refunded
+    disputed = _sum(row, _open_disputes(refunds))
+    # What the merchant has given back cannot be taken once more.
+    row["disputed_minor"] = (
+        disputed if disputed is None or net is None else min(disputed, max(net, 0))
+    )
 
 
 def _refunded(row: LinkStatus) -> int | None:

@@ -136,6 +136,9 @@ CASES: list[tuple[list[LinkEvent], str, tuple[int | None, int | None, int | None
     # Amounts of other currencies are not added.
     ([refunded("EXECUTED", 100, currency="SEK")], "EXECUTED", (None, 0, None), []),
     ([DISPUTED], "PENDING", (0, 500, 500), ["DISPUTED"]),
+    # What was given back is not disputed any more.
+    ([DISPUTED, refunded("EXECUTED", 300)], "PENDING", (300, 200, 200), ["DISPUTED"]),
+    ([DISPUTED, refunded("EXECUTED", 500)], "PENDING", (500, 0, 0), ["DISPUTED"]),
     ([DISPUTED, REVERSED], "PENDING", (500, 0, 0), ["DISPUTED", "PAYMENT_REVERSED"]),
     (
         [refunded("EXECUTED", 200, kind="CHARGEBACK")],
