@@ -101,6 +101,8 @@ def test_three_ways_to_register_a_link_lead_to_the_same_row(
     individual = {"link_id", "first_seen_at", "changed_at", "times", "timeline"}
     # A lookup of the first link may come before the last link is registered.
     individual |= {"looked_up_at", "version"}
+    for row in rows:
+        del row["registration"]["registered_at"]
     contents = [{name: row[name] for name in row.keys() - individual} for row in rows]
     assert contents[0] == contents[1] == contents[2]
     assert contents[0]["registration"]["amount_minor"] == 1250

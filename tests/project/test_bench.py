@@ -73,7 +73,7 @@ def test_standstill_is_the_longest_time_without_a_row_while_a_callback_waits() -
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.bench
 def test_parts_with_our_processes_run_in_small(brokers: str, tmp_path: Path) -> None:
     curve = latency.measure(brokers, os.getpid(), tmp_path, (20, 40), 1.0, 1.0, print)
     assert [0 < curve[rate]["p50"] <= curve[rate]["max"] for rate in ("20", "40")] == [True, True]
