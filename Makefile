@@ -76,6 +76,7 @@ fuzz: .venv/installed
 	@touch $@
 
 bench: .venv/installed .venv-bench/installed
+	$(PYTEST) -m bench
 	.venv/bin/python -m tests.bench
 
 clean:

@@ -1,5 +1,6 @@
-"""The benchmark runs: its second environment has what its job imports, the job succeeds, and the
-parts that run our processes do, in small."""
+"""The benchmark runs: its second environment has what its job imports, and the job succeeds. The
+parts that run our processes do so in small, before each `make bench`.
+"""
 
 import ast
 import os
