@@ -137,6 +137,14 @@ async def test_large_body_is_413_and_unavailable_kafka_503() -> None:
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 
 
+@pytest.mark.parametrize(
+    ("coding", "status"), [("gzip, chunked", 415), ("gzip", 415), ("Chunked", 202)]
+)
+async def test_body_in_a_transfer_coding_that_stays_on_is_415(coding: str, status: int) -> None:
+    answer = await register(LINK, headers={"transfer-encoding": coding})
+    assert answer.status_code == status, answer.text
+
+
 BEARER = {"authorization": "Bearer t0ken"}
 
 
