@@ -22,7 +22,7 @@ from tests.support.waiting import PATIENCE
 # No deadline: how long an example takes says more of the machine than of the code.
 # HYPOTHESIS_PROFILE=thorough is for a long look at the rules.
 hypothesis.settings.register_profile("quick", max_examples=8, deadline=None)
-hypothesis.settings.register_profile("usual", max_examples=20, deadline=None)
+hypothesis.settings.register_profile("usual", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 

@@ -24,7 +24,7 @@ from schemas.topics import (
     message_key,
 )
 from streams.admin import topics
-from tests.support.processes import environment, running
+from tests.support.processes import PORT, environment, is_ready, running
 from tests.support.reading import values
 from tests.support.waiting import until_sync
 
@@ -44,7 +44,7 @@ def send_callbacks(cluster: Cluster, links: Iterable[int]) -> None:
 
 
 # Below, about and above the session (6 s), and above the transaction's time-out (10 s).
-_SUSPENSIONS = (0.5, 4.0, 6.0, 8.0, 13.0)
+_SUSPENSIONS = (0.5, 4.0, 6.0, 7.0, 8.0, 13.0)
 # The watchdog's time is 120 s. Kafka may first have to miss the session of a suspended worker.
 _REJOINED_SECONDS = 30.0
 
@@ -67,16 +67,13 @@ def test_i4_worker_rejoins_soon_after_each_suspension_and_duplicates_nothing(
         send_callbacks(cluster, range(sent, sent + number))
         sent += number
 
+    settings = [environment(cluster, tmp_path) for _ in range(2)]
     with ExitStack() as stack:
         workers = [
             stack.enter_context(
-                running(
-                    ["-m", "streams.cli", "work"],
-                    tmp_path / f"{number}.log",
-                    environment(cluster, tmp_path),
-                )
+                running(["-m", "streams.cli", "work"], tmp_path / f"{number}.log", env)
             )
-            for number in range(2)
+            for number, env in enumerate(settings)
         ]
         for number, seconds in enumerate(_SUSPENSIONS):
             suspended = workers[number % 2]
@@ -92,6 +89,8 @@ def test_i4_worker_rejoins_soon_after_each_suspension_and_duplicates_nothing(
                 f"all settlements after {seconds} s",
                 _REJOINED_SECONDS,
             )
+        for env in settings:
+            until_sync(partial(is_ready, int(env[PORT])), "the worker to rejoin its groups")
         assert [worker.poll() for worker in workers] == [None, None]
     links = Counter({f"link-{number}": 1 for number in range(sent)})
     assert Counter(event["link_id"] for event in values(cluster, LINK_EVENTS)) == links

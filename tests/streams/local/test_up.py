@@ -118,18 +118,24 @@ def test_up_takes_a_callback_stops_in_time_and_keeps_its_data(up: Up) -> None:
 
 
 @pytest.mark.alone
-def test_killed_children_are_restarted_and_a_killed_up_leaves_no_process(up: Up) -> None:
-    assert len(up.start()) > 5
+def test_killed_up_leaves_no_process(up: Up) -> None:
+    family = up.start()
+    assert len(family) > 5
+    up.process.kill()
+    up.process.wait()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+
+
+@pytest.mark.alone
+def test_killed_children_are_restarted(up: Up) -> None:
+    up.start()
     for victim in up.process.children():
         victim.kill()
     until_sync(lambda: "the broker ended" in up.text(), "the restart of the broker")
     send = ("send", "peach", "--example", "opened")
     until_sync(lambda: "200\n" in up.run(*send).stdout, "an acknowledged callback", 60)
-    family = [up.process, *up.process.children(recursive=True)]
-    up.process.kill()
-    up.process.wait()
-    _, alive = psutil.wait_procs(family, timeout=10)
-    assert alive == []
+    up.stop()
 
 
 @pytest.mark.alone
