@@ -10,6 +10,7 @@ from streams.local import data_folder
 if TYPE_CHECKING:
     import httpx
 
+_PACKAGES = ("connectors.", "schemas.", "streams.")
 _START_REGISTRY = "start the registry, or set LINKSTATUS_SCHEMA_REGISTRY_URL"
 
 
@@ -63,6 +64,10 @@ def _unavailable(message: str, hint: str | None = None) -> Failed:
 
 
 def _of_project(error: Exception) -> Failed | None:
+    # The imports below take a second, which an error of a library need not wait for.
+    if not any(kind.__module__.startswith(_PACKAGES) for kind in type(error).__mro__):
+        return None
+
     from connectors.board.database.engine import BadUrl
     from connectors.board.database.store import StoreUnavailable
     from connectors.http.access import TokenNeeded
