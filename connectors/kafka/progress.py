@@ -190,7 +190,7 @@ class Progress:
         except Exception as error:
             unknown = error
             log.info("%s: lag unknown: %s", source.name, error)
-            if not _answers(reader):
+            if not _answers(reader, source.topics):
                 watched.checked_at = time.monotonic()
                 return
             stands = {*watched.stands, *in_work, _UNKNOWN}
@@ -219,9 +219,9 @@ def _all(reader: Consumer, names: Collection[str]) -> list[Partition]:
     return [(name, number) for name, topic in topics.items() for number in topic.partitions]
 
 
-def _answers(reader: Consumer) -> bool:
+def _answers(reader: Consumer, names: Collection[str]) -> bool:
     try:
-        reader.list_topics(timeout=_SECONDS)
+        topic_reader.existing(reader, names, _SECONDS)
     except KafkaException:
         return False
     return True

@@ -153,8 +153,9 @@ def _contents(
     contents: _Contents = {}
     for message in records(cluster, topic.name, from_beginning=True, exit_at_end=True):
         name = (message.key() or b"").decode(errors="replace")
+        written_at = micros_of(message.timestamp()[1])
         if message.value() is None:
-            contents[name] = _Content(written_at=micros_of(message.timestamp()[1]))
+            contents[name] = _Content(written_at=written_at)
             continue
         try:
             record = codecs.decode(schema, message.value())
@@ -167,7 +168,6 @@ def _contents(
             name += "".join(f" {record[field]}" for field in _NAMED_BY.get(kind, ("event_id",)))
             record |= _corrected(record, corrections.get(record["event_id"]))
         digest = b"" if kind in _BY_ID else _digest(record, _OF_ARRIVAL[kind])
-        written_at = micros_of(message.timestamp()[1])
         contents[name] = _Content(digest, record[time_field], written_at)
     return contents
 

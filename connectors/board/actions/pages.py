@@ -126,9 +126,7 @@ def _what_to_cancel(board: Board, request: Request) -> Content | None:
 
 
 async def _cancel(board: Board, request: Request) -> Response:
-    link = await asyncio.to_thread(_find, board, request)
-    if link is None:
-        raise HTTPException(HTTPStatus.NOT_FOUND)
+    link = await _existing(board, request)
     page = _page(link)
     if board.cancellations.why_not(link):
         return _see(f"{page}/cancel")
@@ -138,15 +136,20 @@ async def _cancel(board: Board, request: Request) -> Response:
 
 
 async def _look_up(board: Board, request: Request) -> Response:
-    link = await asyncio.to_thread(_find, board, request)
-    if link is None:
-        raise HTTPException(HTTPStatus.NOT_FOUND)
+    link = await _existing(board, request)
     await board.lookups.request(link)
     return _see(_page(link))
 
 
 def _page(link: LinkStatus) -> str:
     return f"/links/{quote(link['provider'], safe='')}/{quote(link['link_id'], safe='')}"
+
+
+async def _existing(board: Board, request: Request) -> LinkStatus:
+    link = await asyncio.to_thread(_find, board, request)
+    if link is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    return link
 
 
 def _find(board: Board, request: Request) -> LinkStatus | None:
