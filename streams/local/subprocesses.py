@@ -18,7 +18,7 @@ PRIVATE = 0o077
 # Below the range from which Linux takes ports for outgoing connections and for "any port": from
 # there, another program could get the port of a process that starts later or restarts, and a client
 # that connects to that port could even connect to itself.
-_PORTS = range(20_000, 32_768)
+PORTS = range(20_000, 32_768)
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:
@@ -79,8 +79,9 @@ def stop(process: subprocess.Popen[bytes], timeout: float) -> int:
 class Ports:
     """Free TCP ports, each handed out once: the program for it may not listen yet."""
 
-    def __init__(self) -> None:
-        self._left = SystemRandom().sample(_PORTS, len(_PORTS))
+    def __init__(self, ports: range = PORTS) -> None:
+        self._ports = ports
+        self._left = SystemRandom().sample(ports, len(ports))
 
     def free(self, preferred: int = 0, host: str = "127.0.0.1") -> int:
         """Return a free port of `host`; `preferred` if it is free. Raises OSError, also if the host
@@ -91,7 +92,7 @@ class Ports:
         while self._left:
             if _is_free(port := self._left.pop(), host):
                 return port
-        raise OSError(f"no free port between {_PORTS[0]} and {_PORTS[-1]}")
+        raise OSError(f"no free port between {self._ports[0]} and {self._ports[-1]}")
 
 
 def _is_free(port: int, host: str) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.ports import free_port
+from streams.local.subprocesses import PORTS
+from tests.support.ports import free_port, ports_of
 from tests.support.waiting import PATIENCE
 
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -47,3 +48,11 @@ def test_free_ports_differ_and_lie_below_the_system_s_range() -> None:
     assert len(ports) == 500
     lowest = int(_RANGE.read_text().split()[0]) if _RANGE.exists() else _DEFAULT
     assert lowest < _DEFAULT or max(ports) < lowest
+
+
+def test_no_port_belongs_to_two_workers_of_the_tests_or_to_the_product() -> None:
+    """Else a program of one takes a port that the other has chosen and not yet bound."""
+    ranges = [ports_of(worker) for worker in range(10)] + [PORTS]
+    ports = [port for ports in ranges for port in ports]
+    assert len(ports) == len(set(ports))
+    assert free_port() not in PORTS
