@@ -101,6 +101,10 @@ def _hold(held: list[LinkEvent], event: LinkEvent) -> list[LinkEvent]:
     """Return the held events with another one, each once: repeats take no place of others. Which
     are kept does not depend on their order.
     """
+    ids = {e["event_id"] for e in held}
+    if event["event_id"] not in ids and len(ids) == len(held):
+        # No repeats: the texts, which are slow to make, decide nothing.
+        return sorted([*held, event], key=lambda e: e["event_id"])[:_MOST_HELD]
     arrivals = sorted([*held, event], key=lambda e: (e["received_at"], str(e)), reverse=True)
     earliest = {_without_arrival(e): e for e in arrivals}
     return [e for _, e in sorted(earliest.items())][:_MOST_HELD]
