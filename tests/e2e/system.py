@@ -123,7 +123,7 @@ class System:
             last[0] = self.get(path)
             return last[0] is not None and condition(last[0])
 
-        self._await(holds, f"{path}, last answer {last}", seconds)
+        self._await(holds, lambda: f"{path}, last answer {last}", seconds)
         return last[0]
 
     def _await(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
