@@ -7,8 +7,10 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+# How long a statement waits for another connection's transaction, in milliseconds.
+SQLITE_BUSY = "busy_timeout=5000"
 _SQLITE_PRAGMAS = (
-    "busy_timeout=5000",
+    SQLITE_BUSY,
     # WAL: queries go on while a batch is written. NORMAL: a power cut may lose the last batches
     # together with their positions, and the board reads them from Kafka again.
     "journal_mode=WAL",

@@ -14,9 +14,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.pool import StaticPool
 
+from connectors.board.database.engine import SQLITE_BUSY
+
 _SCRIPTS = Path(__file__).parent / "migrations"
 # Key of PostgreSQL's advisory lock: any number that no other program uses in this database.
 _LOCK = 7_310_589_123_044
+_SQLITE_PATIENT = "busy_timeout=60000"
 
 
 class UnknownRevision(Exception):
@@ -57,7 +60,10 @@ def _lock(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
     else:
+        # Others may make the schema now: on a busy machine that takes longer than any batch.
+        connection.exec_driver_sql(f"PRAGMA {_SQLITE_PATIENT}")
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(f"PRAGMA {SQLITE_BUSY}")
 
 
 def config(connection: Connection | None = None) -> Config:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -12,13 +13,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, MetaData, Text, inspect, text
 
-from connectors.board.database import links, migrate
+from connectors.board.database import engine, links, migrate
 from connectors.board.database import tables as t
 from connectors.board.database.engine import BadUrl
 from connectors.board.database.store import Store, StoreUnavailable
 from tests.connectors.board.conftest import EACH_DATABASE, NewDatabase
 from tests.connectors.board.samples import Make, save
 from tests.support.postgres import Postgres
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[3]
 MIGRATIONS = ROOT / "connectors/board/database/migrations"
@@ -84,6 +86,25 @@ def test_many_processes_that_start_at_once_make_one_schema(new_database: NewData
     assert differences(stores[0]) == []
     for store in stores:
         store.close()
+
+
+def test_schema_made_by_another_process_is_awaited_longer_than_a_batch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(engine, "_SQLITE_PRAGMAS", ("busy_timeout=1",))
+    file = tmp_path / "board.db"
+    with (
+        closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        waiting = pool.submit(Store, f"sqlite:///{file}")
+        with pytest.raises(TimeoutError):
+            waiting.result(0.3)
+        other.execute("ROLLBACK")
+        with closing(waiting.result(PATIENCE)) as store, store.reading() as connection:
+            assert store.revision() == migrate.newest()
+            assert connection.scalar(text("PRAGMA busy_timeout")) == 5000
 
 
 @EACH_DATABASE
