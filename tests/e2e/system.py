@@ -123,7 +123,11 @@ class System:
             last[0] = self.get(path)
             return last[0] is not None and condition(last[0])
 
-        self._await(holds, lambda: f"{path}, last answer {last}", seconds)
+        try:
+            self._await(holds, path, seconds)
+        except AssertionError as error:
+            error.add_note(f"the last answer: {last[0]}")
+            raise
         return last[0]
 
     def _await(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
