@@ -7,7 +7,7 @@ COPY schemas schemas
 COPY connectors connectors
 COPY streams streams
 # Without the extra `embedded`: the broker of `linkstatus up` would add 104 MB.
-RUN PIP_CONSTRAINT=constraints.txt pip install --no-cache-dir '.[postgresql,tracing]' \
+RUN PIP_CONSTRAINT=constraints.txt pip install --no-cache-dir '.[server,postgresql,tracing]' \
     && useradd --uid 10001 --no-create-home linkstatus \
     && install -d -o linkstatus /data
 

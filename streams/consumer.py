@@ -40,7 +40,7 @@ from connectors.schema_registry import noted_ids
 from schemas.codec import BadRecord
 from schemas.headers import headers_of
 from schemas.topics import Topic
-from streams import settings
+from streams import kafka_settings
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class consume(Generic[T]):
     ) -> None:
         registry_url = None
         if cluster is None:
-            here = settings.load()
+            here = kafka_settings.load()
             cluster, registry_url = here.cluster(), here.schema_registry_url
         self._topic = topic
         self._name = cluster.topic(topic.name)

@@ -4,14 +4,16 @@ import json
 import os
 import re
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
 PREFIX = "LINKSTATUS_"
@@ -22,6 +24,13 @@ _NOT_OURS = re.compile(
     r"(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)|CONTRACT_\w+_LINK"
 )
 _SERVICE_PORT = re.compile(r"(tcp|udp|sctp)://")
+_LIST = ' is not a list; separate the values with commas, or write a JSON list: ["…", "…"]'
+_OBJECT = ' is not a JSON object; write it as {"name": "value"}'
+_FORMS = {"tuple_type": _LIST, "model_type": _OBJECT, "dict_type": _OBJECT}
+
+
+class BadSettings(Exception):
+    """A setting is wrong or missing; the message names each setting by its variable."""
 
 
 class Source(EnvSettingsSource):
@@ -113,3 +122,25 @@ def names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def _is_known(name: str, known: Iterable[str]) -> bool:
     return any(fnmatchcase(name, one) for one in known)
+
+
+def nearest(model: type[BaseModel], name: str) -> str:
+    """Return advice that names the setting whose name is the most like an unknown one."""
+    (match,) = get_close_matches(name, names(model), n=1, cutoff=0.0)
+    return f"the nearest name is {PREFIX}{match}"
+
+
+def refusal(error: ValidationError, advice: Callable[[str], str]) -> BadSettings:
+    """Return the error that names each variable; `advice` is what to do about an unknown name."""
+    details = error.errors(include_input=False, include_url=False)
+    return BadSettings("\n".join(_line(one, advice) for one in details))
+
+
+def _line(error: ErrorDetails, advice: Callable[[str], str]) -> str:
+    """Name the variable; an entry of a list has none of its own."""
+    name = "__".join(part.upper() for part in error["loc"] if isinstance(part, str))
+    text = error["msg"].removeprefix("Value error, ")
+    message = _FORMS.get(error["type"], f": {text}")
+    if error["type"] == "extra_forbidden":
+        message = f" is not a setting; {advice(name)}"
+    return f"{PREFIX}{name}{message}"

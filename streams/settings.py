@@ -1,11 +1,10 @@
 """The settings, from the environment (`LINKSTATUS_…`, nested with `__`) and a `.env` file.
 
-No other module reads the environment.
+No other module reads the environment but `streams.kafka_settings`, for a consumer.
 """
 
 from collections.abc import Mapping
-from difflib import get_close_matches
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,11 +16,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from connectors.http.protocol import HttpLimits
 from connectors.http.server import Address
-from connectors.kafka.cluster import Cluster
 from connectors.providers.base import Provider, ProviderConfig
 from connectors.providers.registry import (
     DEFAULT_CONNECTIONS,
@@ -31,6 +28,8 @@ from connectors.providers.registry import (
 )
 from schemas import limits
 from streams import environment
+from streams.environment import BadSettings
+from streams.kafka_settings import KafkaSettings
 from streams.sections import (
     Board,
     Http,
@@ -38,13 +37,8 @@ from streams.sections import (
     Polling,
     Sandbox,
     Section,
-    Security,
     Tracing,
 )
-
-
-class BadSettings(Exception):
-    """A setting is wrong or missing; the message names each setting by its variable."""
 
 
 class Connected(Section):
@@ -63,15 +57,11 @@ class Connected(Section):
         return connections
 
 
-class Settings(Connected):
+class Settings(Connected, KafkaSettings):
     """All settings; each connection adds a section of its provider's class."""
 
-    brokers: str | None = None
-    security: Security = Security()
-    topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,100}$")
     partitions: int = Field(default=8, ge=1, le=1000)
     replication: int = Field(default=1, ge=1, le=10)
-    schema_registry_url: str | None = None
     data_dir: Path = Path(".linkstatus")
     database_url: str | None = None
     instance: str | None = None
@@ -139,14 +129,6 @@ class Settings(Connected):
             for name in self.provider_names()
         }
 
-    def cluster(self) -> Cluster:
-        """Return the Kafka cluster. Raises BadSettings if no brokers are set."""
-        if not self.brokers:
-            raise BadSettings(
-                "LINKSTATUS_BROKERS is not set; `linkstatus up` runs an embedded broker"
-            )
-        return Cluster(self.brokers, self.topic_prefix, **self.security.texts())
-
     def address(self) -> Address:
         http = self.http
         limits = http.connections, http.head_seconds, http.body_seconds, http.idle_seconds
@@ -179,11 +161,6 @@ def _with_sections(further: tuple[tuple[str, str], ...]) -> type[Settings]:
     return create_model("Settings", __base__=Settings, **sections)
 
 
-_LIST = ' is not a list; separate the values with commas, or write a JSON list: ["…", "…"]'
-_OBJECT = ' is not a JSON object; write it as {"name": "value"}'
-_FORMS = {"tuple_type": _LIST, "model_type": _OBJECT, "dict_type": _OBJECT}
-
-
 def load(defaults: Mapping[str, str] | None = None, /, **overrides: Any) -> Settings:
     """Return the settings. `overrides` win over the environment; `defaults` are variables for what
     the environment does not set, and win over the `.env` file. Raises BadSettings.
@@ -195,8 +172,7 @@ def load(defaults: Mapping[str, str] | None = None, /, **overrides: Any) -> Sett
         kind = _with_sections(tuple(connected.connections.items()))
         return kind(**_values(kind, defaults, overrides))
     except ValidationError as error:
-        details = error.errors(include_input=False, include_url=False)
-        raise BadSettings("\n".join(_line(kind, one) for one in details)) from None
+        raise environment.refusal(error, partial(_advice, kind)) from None
     except ValueError as error:
         raise BadSettings(str(error)) from None
 
@@ -211,20 +187,9 @@ def _values(
     return values
 
 
-def _line(kind: type[Settings], error: ErrorDetails) -> str:
-    """Name the variable; an entry of a list has none of its own."""
-    name = "__".join(part.upper() for part in error["loc"] if isinstance(part, str))
-    text = error["msg"].removeprefix("Value error, ")
-    message = _FORMS.get(error["type"], f": {text}")
-    if error["type"] == "extra_forbidden":
-        message = f" is not a setting; {_advice(kind, name)}"
-    return f"{environment.PREFIX}{name}{message}"
-
-
 def _advice(kind: type[Settings], name: str) -> str:
     """Name the nearest setting, and the one that is missing if the name is of an account."""
-    (nearest,) = get_close_matches(name, environment.names(kind), n=1, cutoff=0.0)
-    advice = f"the nearest name is {environment.PREFIX}{nearest}"
+    advice = environment.nearest(kind, name)
     section, _, field = name.lower().partition("__")
     if any(field in provider.Config.model_fields for provider in PROVIDERS.values()):
         advice += f"; {environment.PREFIX}CONNECTIONS__{section.upper()} makes it an account"

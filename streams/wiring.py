@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from connectors.providers.order_api import OrderApi
 from schemas.topics import Topic, all_topics
-from streams.settings import BadSettings, Settings
+from streams.environment import BadSettings
+from streams.settings import Settings
 
 if TYPE_CHECKING:
     from random import Random

@@ -95,7 +95,12 @@ def _present(number: int | None) -> int:
 @contextmanager
 def _client(url: str) -> "Iterator[SchemaRegistryClient]":
     # Importing it takes 0.3 s, and most processes need no registry.
-    from confluent_kafka.schema_registry import SchemaRegistryClient
+    try:
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+    except ImportError as error:
+        raise Refused(
+            "LINKSTATUS_SCHEMA_REGISTRY_URL is set: install linkstatus[registry], or unset it"
+        ) from error
 
     with SchemaRegistryClient(_settings(url)) as client:
         yield client

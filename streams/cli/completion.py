@@ -34,7 +34,7 @@ def topics(incomplete: str) -> Iterator[str]:
 def _connections() -> "Connections":
     """The connections in the settings; the default ones while these are wrong."""
     from connectors.providers.registry import DEFAULT_CONNECTIONS
-    from streams.settings import BadSettings
+    from streams.environment import BadSettings
 
     try:
         return data_folder.settings().known_connections()

@@ -42,9 +42,12 @@ def end(error: Exception) -> None:
 
 def _print(failed: Failed) -> None:
     """Print to stderr, in red on a terminal."""
-    from rich.console import Console
-    from rich.text import Text
-
+    try:
+        from rich.console import Console
+        from rich.text import Text
+    except ModuleNotFoundError:  # the extra `server` is not installed
+        print(f"linkstatus: {failed}", failed.hint, sep="\n  ", file=sys.stderr)
+        return
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     lines = map(harmless, str(failed).splitlines() or [""])
     console.print(Text("linkstatus: ", "bold red"), "\n".join(lines), sep="", markup=False)
@@ -56,7 +59,17 @@ def expected(error: Exception) -> Failed | None:
     """How the command ends with this error; None for a defect, which keeps its traceback."""
     if isinstance(error, Failed):
         return error
+    if isinstance(error, ModuleNotFoundError):
+        return _of_missing_package(error.name or "")
     return _of_project(error) or _of_kafka(error) or _of_http(error) or _of_system(error)
+
+
+def _of_missing_package(module: str) -> Failed | None:
+    """A consumer's installation has only what `streams.consume` needs."""
+    if f"{module}.".startswith(_PACKAGES):
+        return None
+    message = f"this command needs a package that is not installed: {module}"
+    return Failed(message, "install linkstatus[server]", Exit.USAGE)
 
 
 def _unavailable(message: str, hint: str | None = None) -> Failed:
@@ -82,11 +95,11 @@ def _of_project(error: Exception) -> Failed | None:
     from connectors.triage.reader import NoSuchDeadLetter
     from connectors.triage.replay import ReplayFailed
     from schemas.codec import SchemaAway
+    from streams.environment import BadSettings
     from streams.local.broker import BrokerFailed
     from streams.local.edge import KeepsEnding
     from streams.rebuild.rebuild import NotWritten
     from streams.reconcile import BadPayouts
-    from streams.settings import BadSettings
 
     message = str(error)
     match error:

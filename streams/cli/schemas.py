@@ -56,7 +56,7 @@ def register(json: OneJson = False) -> None:
     """
     from connectors.schema_registry import client
     from streams import wiring
-    from streams.settings import BadSettings
+    from streams.environment import BadSettings
 
     settings = data_folder.settings()
     if settings.schema_registry_url is None:

@@ -12,6 +12,7 @@ from connectors.kafka.cluster import Cluster
 from connectors.schema_registry import client, noted_ids
 from streams import wiring
 from streams.admin import topics
+from streams.environment import BadSettings
 from streams.local import data_folder
 from streams.local.broker import Broker, BrokerFailed
 from streams.local.processes import Plan, plan
@@ -19,7 +20,7 @@ from streams.local.signals import until_signal
 from streams.local.status_line import StatusReader
 from streams.local.subprocesses import PRIVATE, Ports
 from streams.local.supervisor import STOP_SECONDS, TEND_SECONDS, Supervisor
-from streams.settings import BadSettings, Settings
+from streams.settings import Settings
 
 # The processes end first, then the broker; below ten seconds in all.
 _STOP_SECONDS = 9.5

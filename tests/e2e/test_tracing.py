@@ -9,7 +9,8 @@ import pytest
 
 from connectors import tracing
 from streams import wiring
-from streams.settings import BadSettings, load
+from streams.environment import BadSettings
+from streams.settings import load
 from tests.support.processes import run
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -17,7 +17,7 @@ import yaml
 from typer.main import get_command
 
 from streams import settings
-from streams.cli import app
+from streams.cli.app import app
 from tests.project.test_docs import setting_names
 from tests.project.test_monitoring import MONITORING
 from tests.support.documents import ROOT

@@ -24,7 +24,7 @@ from schemas.link_form import LinkForm, registration
 from schemas.records import OrderClose
 from schemas.topics import all_topics
 from streams import settings
-from streams.cli import app
+from streams.cli.app import app
 from streams.cli.errors import Exit
 from streams.local import subprocesses
 from tests.project.test_monitoring import ALERTS, import_everything

@@ -9,7 +9,8 @@ from connectors.lookup.process import LookupConfig
 from connectors.providers.registry import PROVIDERS
 from schemas.limits import CONNECTION_NAME_CHARACTERS
 from streams import wiring
-from streams.settings import BadSettings, load
+from streams.environment import BadSettings
+from streams.settings import load
 from tests.streams.test_settings import refusal
 from tests.support.codecs import CODECS
 

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from connectors.http.protocol import HttpLimits
+from connectors.kafka.cluster import Cluster
 from connectors.providers.registry import PROVIDERS
-from streams import wiring
-from streams.settings import BadSettings, load
+from streams import environment, kafka_settings, wiring
+from streams.environment import BadSettings
+from streams.kafka_settings import KafkaSettings
+from streams.settings import load
 
 SASL = {"sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "u", "sasl_password": "s3cr3t"}
 
@@ -206,3 +209,28 @@ def test_d6_unknown_provider_stops_the_start(monkeypatch: pytest.MonkeyPatch, na
     monkeypatch.setenv("LINKSTATUS_PROVIDERS", names)
     with pytest.raises(BadSettings, match=r"LINKSTATUS_PROVIDERS: .*name some of ping, peach"):
         load()
+
+
+def test_consumer_ignores_other_settings_and_names_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LINKSTATUS_BROKERS", "k:9092")
+    monkeypatch.setenv("LINKSTATUS_TOPIC_PREFIX", "eu.")
+    monkeypatch.setenv("LINKSTATUS_PING__API_SECRET", "s3cr3t")
+    assert kafka_settings.load().cluster() == load().cluster() == Cluster("k:9092", "eu.")
+    monkeypatch.setenv("LINKSTATUS_TOPIC_PREFX", "eu.")
+    monkeypatch.setenv("LINKSTATUS_SECURITY__PROTOCOL", "TLS")
+    with pytest.raises(BadSettings) as raised:
+        kafka_settings.load()
+    assert "PROTOCOL: Input should be" in str(raised.value)
+    assert "PREFX is not a setting; the nearest name is LINKSTATUS_TOPIC" in str(raised.value)
+
+
+def test_no_other_setting_looks_like_a_misspelled_one_of_a_consumer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LINKSTATUS_BROKERS", "k:9092")
+    for name in environment.names(type(load())):
+        if name.partition("__")[0].lower() not in KafkaSettings.model_fields:
+            monkeypatch.setenv(f"LINKSTATUS_{name}", "x")
+    assert kafka_settings.load().brokers == "k:9092"

@@ -56,12 +56,18 @@ def parse_url(database_url: str) -> URL:
 
 
 def open_engine(url: URL) -> Engine:
-    """Return an engine whose connections are set up for the board."""
+    """Return an engine whose connections are set up for the board. Raises BadUrl."""
     if url.get_backend_name() == "sqlite":
         return _sqlite(url)
     timeouts = _POSTGRES_TIMEOUTS if url.get_driver_name().startswith("psycopg") else {}
     defaults = {name: value for name, value in timeouts.items() if name not in url.query}
-    return create_engine(url, pool_pre_ping=True, connect_args=defaults)
+    try:
+        return create_engine(url, pool_pre_ping=True, connect_args=defaults)
+    except ModuleNotFoundError as error:
+        raise BadUrl(
+            f"{error.name} is not installed: install linkstatus[postgresql], and write "
+            "postgresql+psycopg://HOST/DATABASE"
+        ) from None
 
 
 def _sqlite(url: URL) -> Engine:

@@ -26,8 +26,9 @@ from streams.domain.polling import Intervals
 from streams.engine.app import StageApp
 from streams.engine.batch import Batch
 from streams.engine.stage import Stage
+from streams.environment import BadSettings
 from streams.rebuild.in_memory import Record
-from streams.settings import BadSettings, load
+from streams.settings import load
 from tests.support.avro import framed, sample
 from tests.support.codecs import CODECS
 from tests.support.reading import read_all, write_all

@@ -14,9 +14,9 @@ from connectors.http.access import TokenNeeded
 from connectors.http.server import Address
 from streams.cli import errors
 from streams.cli.errors import Exit, Failed
+from streams.environment import BadSettings
 from streams.local.edge import KeepsEnding
 from streams.local.supervisor import Child
-from streams.settings import BadSettings
 from tests.support.shell import ROOT, Shell, run_process
 
 NOWHERE = "http://127.0.0.1:9"

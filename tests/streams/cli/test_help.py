@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from connectors.providers import examples
 from connectors.providers.registry import PROVIDERS
-from streams.cli import app
+from streams.cli.app import app
 from tests.support.shell import Shell, run_process
 
 # Commands without output for programs: processes, shell text, one word.

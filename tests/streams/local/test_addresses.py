@@ -9,8 +9,9 @@ import pytest
 
 from connectors.http.server import Address
 from connectors.kafka.cluster import Cluster
+from streams.environment import BadSettings
 from streams.local import subprocesses
-from streams.settings import BadSettings, load
+from streams.settings import load
 from tests.support.ports import free_port
 from tests.support.waiting import until_sync
 

@@ -17,8 +17,8 @@ from connectors.providers.registry import PROVIDERS
 from schemas import codec, topics
 from schemas.headers import headers_of
 from schemas.records import LinkRegistered, OrderStatus
-from streams import cli
 from streams.admin import topics as admin
+from streams.cli.app import app
 from streams.domain.polling import SECOND, Intervals
 from streams.domain.rules import ProviderRules
 from streams.rebuild import compare, history, rebuild
@@ -212,7 +212,7 @@ def run(cluster: Cluster, tmp_path: Path, *arguments: str) -> Result:
         "LINKSTATUS_TOPIC_PREFIX": cluster.prefix,
         "LINKSTATUS_DATA_DIR": str(tmp_path),
     }
-    return CliRunner().invoke(cli.app, ["rebuild", *arguments], env=environment)
+    return CliRunner().invoke(app, ["rebuild", *arguments], env=environment)
 
 
 def test_command_names_a_difference_and_exits_with_1(kafka: Cluster, tmp_path: Path) -> None:
