@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 from prometheus_client import Counter
@@ -131,8 +132,10 @@ async def run_web(config: WebConfig) -> None:
     async with receive.opened(config.receive) as (edge, publisher):
         board = BoardBesideEdge(config.board, edge)
         routes = probes(publisher.why_not_ready, board=board.why_not)
-        server = http_server(application(edge, board, routes), config.receive.address)
-        await run(server, [publisher.run, lambda: board.run(server)])
+        app, address = application(edge, board, routes), config.receive.address
+        server = http_server(app, address, refused=edge.count_refusal)
+        publish = partial(receive.publish, edge, publisher)
+        await run(server, [publish, lambda: board.run(server)])
 
 
 def check(config: BoardConfig) -> None:

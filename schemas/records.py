@@ -274,6 +274,18 @@ class Notice(TypedDict):
     origin: str
 
 
+class RefusedCallbacks(TypedDict):
+    event_id: str
+    edge: str
+    provider: str
+    answer: int
+    reason: str
+    hour: int
+    number: int
+    last_at: int
+    detail: str
+
+
 class Replay(TypedDict):
     event_id: str
     dead_letter: str

@@ -51,6 +51,8 @@ ORDER_UPDATES = Topic("order-updates", "order", codec.ORDER_UPDATE)
 ANOMALIES = Topic("anomalies", "link", codec.ANOMALY)
 DEAD_LETTERS: Topic[bytes] = Topic("dead-letters", "as received", None)
 NOTICES = Topic("notices", "as received", codec.NOTICE)
+# What the edge did not take, counted by the hour.
+REFUSED_CALLBACKS = Topic("refused-callbacks", "provider", codec.REFUSED_CALLBACKS)
 # The schema of each schema id, as JSON; the key is the id in digits.
 SCHEMAS: Topic[bytes] = Topic("schemas", "schema", None, keep_ms=None)
 REPLAYS = Topic("replays", "dead letter", codec.REPLAY)

@@ -9,6 +9,7 @@ from connectors.board.overview.money_back import MoneyBack
 from connectors.board.overview.order_progress import CloseBlockers, Durations
 from connectors.board.overview.problems import Problem
 from connectors.board.overview.process_health import ProcessHealth
+from connectors.board.overview.refused_callbacks import RefusedCallbacks
 from connectors.masking import body_json, masked_headers
 from connectors.providers import content
 from connectors.providers.cancel_api import Outcome
@@ -143,6 +144,9 @@ class Overview(Model):
 
     problems: list[Problem] = Field(description="The urgent ones first.")
     providers: dict[str, ProviderOverview] = Field(description="By the connection's name.")
+    refused_callbacks: list[RefusedCallbacks] = Field(
+        description="Callbacks of the last week that got another answer than 200, the latest first."
+    )
     anomalies_open: Count
     dead_letters_open: Count
 

@@ -7,6 +7,7 @@ reach these places, so this class overrides the callbacks of the parser;
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import chain
@@ -25,6 +26,8 @@ _REFUSED = Counter(
     "Requests and connections that a limit of the HTTP server refused",
     ["limit"],
 )
+# Called with the URL of a refused request, empty if it is not known.
+OnRefusal = Callable[[bytes, Refusal], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,9 @@ class Connections:
     longest first.
     """
 
-    def __init__(self, settings: HttpLimits) -> None:
+    def __init__(self, settings: HttpLimits, on_refusal: OnRefusal | None = None) -> None:
         self.settings = settings
+        self._on_refusal = on_refusal
         self.waiting: dict[LimitedProtocol, None] = {}
         self._all: set[Any] = set()
 
@@ -64,6 +68,12 @@ class Connections:
         if len(everyone) > self.settings.connections:
             # The new one comes last: it is closed only if all others have a request in progress.
             next(iter(self.waiting)).evict()
+
+    def refused(self, url: bytes, refusal: Refusal) -> None:
+        """Count a request that gets this answer."""
+        _REFUSED.labels(refusal.limit).inc()
+        if self._on_refusal:
+            self._on_refusal(url, refusal)
 
     def sweep(self, now: float) -> None:
         """Close the connections whose time is over."""
@@ -97,6 +107,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, shared: Connections, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.url = b""
         self._shared = shared
         self._settings = shared.settings
         self._phase = _Phase.REQUEST
@@ -257,11 +268,13 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def evict(self) -> None:
         """Make room for another connection."""
-        _REFUSED.labels(refusals.CONNECTIONS.limit).inc()
         self._shared.waiting.pop(self, None)
         # An idle connection is closed as after its idle time, without an answer.
         if self._phase in (_Phase.HEAD, _Phase.BODY) or self.cycle is None:
+            self._shared.refused(self.url, refusals.CONNECTIONS)
             self.transport.write(refusals.CONNECTIONS.response())
+        else:
+            _REFUSED.labels(refusals.CONNECTIONS.limit).inc()
         self.transport.close()
         self._phase, self.deadline = _Phase.END, None
 
@@ -285,7 +298,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer `refusal`, or close after the answers to the requests before this one."""
-        _REFUSED.labels(refusal.limit).inc()
+        self._shared.refused(self.url, refusal)
         phase, self._phase, self.deadline = self._phase, _Phase.END, None
         answerable = phase is not _Phase.BODY or self._drop_request()
         if not self._is_answering():

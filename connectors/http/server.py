@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
 from connectors.http.acceptor import Acceptor, Shares
-from connectors.http.protocol import Connections, HttpLimits, LimitedProtocol
+from connectors.http.protocol import Connections, HttpLimits, LimitedProtocol, OnRefusal
 
 log = logging.getLogger(__name__)
 # Files of a process beside its connections: Kafka, database, logs, connections that are closing.
@@ -171,12 +171,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-def http_server(app: ASGIApp, address: Address, shares: Shares | None = None) -> uvicorn.Server:
+def http_server(
+    app: ASGIApp, address: Address, shares: Shares | None = None, refused: OnRefusal | None = None
+) -> uvicorn.Server:
     """Return a uvicorn server for `app`, with `shares` if other processes accept connections from
-    the same sockets. uvicorn was chosen by measurement: it answers twice as many callbacks as
-    granian here.
+    the same sockets. It calls `refused` for each request that it answers by itself, because of a
+    limit. uvicorn was chosen by measurement: it answers twice as many callbacks as granian here.
     """
-    connections = Connections(address.limits)
+    connections = Connections(address.limits, refused)
     protocol: Any = partial(LimitedProtocol, shared=connections)
     config = uvicorn.Config(
         app,

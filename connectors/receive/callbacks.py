@@ -21,14 +21,12 @@ from connectors.providers.base import BadSignature, Inbound, KeysNeeded, OnTrial
 from connectors.providers.content import BadContent
 from connectors.receive.asgi import HungUp, answer, header_texts, read_body, sender, traceparent
 from connectors.receive.jwks import KeySource, NoKeys
+from connectors.receive.refusals import ANSWERED, PREFIX, UNKNOWN, Refusals
 from schemas.limits import HEAD_BYTES
 from schemas.topics import callbacks, message_key
 
 log = logging.getLogger(__name__)
 
-_ANSWERED = Counter(
-    "linkstatus_callbacks_total", "Callbacks by provider and HTTP answer", ["provider", "answer"]
-)
 _ACK_SECONDS = Histogram(
     "linkstatus_ack_seconds",
     "From a callback's arrival to its acknowledgement, record on Kafka",
@@ -40,9 +38,11 @@ _ON_TRIAL = Counter(
     "Callbacks judged by a guessed signature scheme that was not proven before",
     ["provider", "outcome"],
 )
-PREFIX = "/callbacks/"
 _OK = 200
-_STATUSES = (_OK, 400, 401, 413, 415, 431, 503)
+# Their counts begin at 0, so that an alert sees the first.
+_STATUSES = (_OK, 400, 401, 405, 408, 413, 415, 431, 503)
+# The reasons by the status of BadContent.
+_CONTENT = {400: "body", 413: "size", 415: "encoding"}
 
 
 class CallbackEndpoint:
@@ -55,6 +55,7 @@ class CallbackEndpoint:
         publisher: Publishes,
         keys: KeySource,
         sender_key: bytes,
+        refusals: Refusals,
     ) -> None:
         self._provider = provider
         self._path_token = path_token
@@ -63,23 +64,23 @@ class CallbackEndpoint:
         self._topic = callbacks(provider.name).name
         self._kept = provider.kept_headers | {content.HEADER}
         self._sender_key = sender_key
+        self._refusals = refusals
         # To look up the labels of a metric costs more than to count.
-        self.answered = {
-            status: _ANSWERED.labels(provider.name, str(status)) for status in _STATUSES
-        }
+        answered = {status: ANSWERED.labels(provider.name, str(status)) for status in _STATUSES}
+        self.taken = answered[_OK]
         self.ack_seconds = _ACK_SECONDS.labels(provider.name)
 
     async def take(self, scope: Scope, receive: Receive, token: str) -> int:
         """Take one callback and return the HTTP status of the answer. Raises HungUp."""
         if self._path_token and not same_secret(token, self._path_token):
-            return 401
+            return self._refuse(401, "token", "")
         headers = header_texts(scope["headers"])
         kept = [(n, text) for n, text in headers.items() if n in self._kept or "signature" in n]
         stored = sum(len(name) + len(value) for name, value in kept)
         if stored + len(headers.get("content-type", "")) > HEAD_BYTES:
-            return 431
+            return self._refuse(431, "head_bytes", f"{stored} bytes of headers to keep")
         if headers.get("transfer-encoding", "chunked").lower() != "chunked":
-            return 415
+            return self._refuse(415, "encoding", "a transfer coding other than chunked")
         try:
             body = await read_body(receive, headers)
             key = self._key(content.decode(body, headers), headers.get("content-type", ""))
@@ -88,15 +89,20 @@ class CallbackEndpoint:
                 kept.append((raw.SENDER, sender(self._sender_key, scope.get("client"))))
             await self._publish(headers, kept, key, body, verified)
         except BadContent as error:
-            log.info("%s callback refused: %s", self._provider.name, error)
-            return error.status
+            return self._refuse(error.status, _CONTENT[error.status], str(error))
         except BadSignature as error:
-            log.info("%s callback refused: %s", self._provider.name, error)
-            return 401
-        except (NoKeys, Unavailable) as error:
-            log.info("%s callback not taken: %s", self._provider.name, error)
-            return 503
+            return self._refuse(401, "signature", str(error))
+        except NoKeys as error:
+            return self._refuse(503, "keys", str(error))
+        except Unavailable as error:
+            return self._refuse(503, "kafka", str(error))
         return _OK
+
+    def _refuse(self, status: int, reason: str, detail: str) -> int:
+        name = self._provider.name
+        log.info("%s callback not taken: %d, %s %s", name, status, reason, detail)
+        self._refusals.count(name, status, reason, detail)
+        return status
 
     async def _authenticate(self, scope: Scope, headers: dict[str, str], body: bytes) -> bool:
         path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
@@ -165,12 +171,15 @@ class Callbacks:
         publisher: Publishes,
         keys: KeySource,
         sender_key: bytes,
+        refusals: Refusals,
     ) -> None:
+        shared = publisher, keys, sender_key, refusals
         self._endpoints = {
-            name: CallbackEndpoint(provider, path_tokens.get(name), publisher, keys, sender_key)
+            name: CallbackEndpoint(provider, path_tokens.get(name), *shared)
             for name, provider in providers.items()
         }
-        self._unknown = _ANSWERED.labels("unknown", "404")
+        ANSWERED.labels(UNKNOWN, "404")
+        self._refusals = refusals
         # Tracing starts before the edge. To look it up takes 5 µs, as the environment counts, too.
         self._traced = tracing.enabled()
 
@@ -179,9 +188,10 @@ class Callbacks:
         name, _, token = scope["path"].removeprefix(PREFIX).partition("/")
         endpoint = self._endpoints.get(name)
         if endpoint is None:
-            self._unknown.inc()
+            self._refusals.count(UNKNOWN, 404, "path")
             return await answer(send, 404)
         if scope["method"] != "POST":
+            self._refusals.count(name, 405, "method", scope["method"])
             return await answer(send, 405)
         try:
             if self._traced:
@@ -190,7 +200,8 @@ class Callbacks:
                 status = await endpoint.take(scope, receive, token)
         except HungUp:
             return None
-        endpoint.answered[status].inc()
+        if status == _OK:
+            endpoint.taken.inc()
         await answer(send, status)
         if status == _OK:
             endpoint.ack_seconds.observe(time.perf_counter() - started)

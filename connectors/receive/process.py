@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from fastapi import APIRouter
 from pydantic import SecretStr
@@ -16,14 +17,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from connectors.http.access import Access
 from connectors.http.api import Guard, create_api
 from connectors.http.client import http_client
+from connectors.http.refusals import Refusal
 from connectors.http.server import Address, http_server, in_front, probes, run
 from connectors.kafka.cluster import Cluster
 from connectors.kafka.publisher import Publisher, Publishes
 from connectors.providers.base import Provider
 from connectors.receive import links
-from connectors.receive.callbacks import PREFIX, Callbacks
+from connectors.receive.callbacks import Callbacks
 from connectors.receive.jwks import KeySets, KeySource
 from connectors.receive.member import REPORT_SECONDS, Member, Memory
+from connectors.receive.refusals import PREFIX, Refusals
 from schemas.codec import Codecs
 
 
@@ -57,6 +60,11 @@ class Edge:
     access: Access
     # It lives as long as the edge: later, nothing leads from a record to an address.
     sender_key: bytes = field(default_factory=_new_key, repr=False)
+    refusals: Refusals = field(default_factory=Refusals)
+
+    def count_refusal(self, url: bytes, refusal: Refusal) -> None:
+        """Count a request that the HTTP server refuses."""
+        self.refusals.count_of_server(self.providers, url, refusal)
 
 
 def router(edge: Edge) -> APIRouter:
@@ -69,7 +77,8 @@ def with_callbacks(edge: Edge, app: ASGIApp) -> ASGIApp:
     third more.
     """
     callbacks = Callbacks(
-        edge.providers, edge.path_tokens, edge.publisher, edge.keys, edge.sender_key
+        *(edge.providers, edge.path_tokens, edge.publisher, edge.keys, edge.sender_key),
+        edge.refusals,
     )
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,7 +92,7 @@ def with_callbacks(edge: Edge, app: ASGIApp) -> ASGIApp:
 async def opened(
     config: ReceiveConfig, sender_key: bytes | None = None
 ) -> AsyncIterator[tuple[Edge, Publisher]]:
-    """Open an edge and its publisher, which must run as a service beside the server."""
+    """Open an edge and its publisher. `publish` must run as a service beside the server."""
     publisher = Publisher(config.cluster)
     access = Access(config.address.host, config.token)
     async with http_client() as client:
@@ -91,6 +100,17 @@ async def opened(
         providers, tokens, codecs = config.providers, config.path_tokens, config.codecs
         key = sender_key or _new_key()
         yield Edge(providers, tokens, publisher, codecs, keys, access, key), publisher
+
+
+async def publish(edge: Edge, publisher: Publisher) -> None:
+    """Keep the publisher connected, and publish what the edge refuses. Never ends by itself."""
+    async with asyncio.TaskGroup() as group:
+        connecting = group.create_task(publisher.run())
+        try:
+            await edge.refusals.run(publisher, edge.codecs)
+        finally:
+            # Only now: the last refusals need it.
+            connecting.cancel()
 
 
 def application(edge: Edge, probes: Sequence[BaseRoute]) -> ASGIApp:
@@ -105,7 +125,8 @@ async def run_receive(config: ReceiveConfig, member: Member | None = None) -> No
         return await _run_member(config, member)
     async with opened(config) as (edge, publisher):
         app = application(edge, probes(publisher.why_not_ready))
-        await run(http_server(app, config.address), [publisher.run])
+        server = http_server(app, config.address, refused=edge.count_refusal)
+        await run(server, [partial(publish, edge, publisher)])
 
 
 async def _run_member(config: ReceiveConfig, member: Member) -> None:
@@ -113,11 +134,12 @@ async def _run_member(config: ReceiveConfig, member: Member) -> None:
     memory = Memory(member.memory, member.count)
     async with opened(config, memory.key()) as (edge, publisher):
         app = application(edge, probes(memory.why_not_ready, member.metrics()))
-        server = http_server(app, config.address, memory.shares(member.number))
+        shares = memory.shares(member.number)
+        server = http_server(app, config.address, shares, edge.count_refusal)
 
         async def report() -> None:
             while True:
                 memory.report(member.number, publisher.why_not_ready())
                 await asyncio.sleep(REPORT_SECONDS)
 
-        await run(server, [publisher.run, report], member.listening())
+        await run(server, [partial(publish, edge, publisher), report], member.listening())

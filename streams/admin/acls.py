@@ -74,7 +74,8 @@ def _raw(providers: Iterable[str]) -> list[str]:
 
 
 def _receive(process: str, providers: Iterable[str]) -> Iterator[Acl]:
-    yield from _topics(process, "WRITE", *_raw(providers), t.LINKS.name)
+    written = t.LINKS.name, t.REFUSED_CALLBACKS.name
+    yield from _topics(process, "WRITE", *_raw(providers), *written)
 
 
 def _board(process: str, providers: Iterable[str]) -> Iterator[Acl]:

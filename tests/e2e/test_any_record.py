@@ -27,7 +27,7 @@ TOPICS = {topic.name: topic for topic in all_topics(PROVIDERS)}
 SETTLE = {"order-close", "settlement"}
 DEAD_LETTERED = {topic for topics in GROUPS.values() for topic in topics}
 BOARD = {"link-status", "link-events", "orders", "anomalies", "notices", *SETTLE}
-BOARD |= {"reconciliations"}
+BOARD |= {"reconciliations", "refused-callbacks"}
 
 
 def unreadable(system: System) -> Counter[str]:

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 # Half of it is the time to see it.
 _STALL_SECONDS = 12.0
-NOTHING = Summary({}, {}, [], [], 0, 0, None, [])
+NOTHING = Summary({}, {}, [], [], 0, 0, None, [], [])
 
 
 class Process:

@@ -145,6 +145,18 @@ def test_ipint_callback_is_a_claim_until_the_invoice_confirms_it(system: System)
     assert kinds(order) == {"EXPECTED"}
 
 
+def test_refused_callback_is_a_problem_on_the_page(system: System) -> None:
+    url = f"{system.url}/callbacks/truelayer"
+    assert httpx.post(url, json={"type": "forged"}, timeout=30).status_code == 401
+
+    def is_shown(page: Any) -> bool:
+        counts = {(r["provider"], r["reason"]): r["number"] for r in page["refused_callbacks"]}
+        kinds = {problem["kind"] for problem in page["problems"]}
+        return counts == {("truelayer", "signature"): 1} and "CALLBACKS_REFUSED" in kinds
+
+    system.wait_for("/", is_shown)
+
+
 UPGRADE = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABk"}
 
 

@@ -93,6 +93,7 @@ def use_every_right(installation: Installation) -> None:
     for edge in map(installation.url, EDGES):
         link = {"provider": "peach", "link_id": "R1", "order_id": "O1"}
         httpx.post(f"{edge}/links", json=link).raise_for_status()
+        assert httpx.post(f"{edge}/callbacks/other", content=b"1").status_code == 404
     exploded = b'{"invoice_id":"U1","status":"EXPLODED"}'
     httpx.post(f"{installation.url('receive')}/callbacks/ipint", content=exploded)
     # Each process reads a broken record, and each provider gets a lookup.

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from starlette.types import ASGIApp
 
-from connectors.http.protocol import HttpLimits
+from connectors.http.protocol import HttpLimits, OnRefusal
 from connectors.http.server import Address, http_server
 from tests.support.waiting import PATIENCE, until
 
@@ -76,9 +76,12 @@ class Wire:
 
 
 @asynccontextmanager
-async def listening(app: ASGIApp, limits: HttpLimits | None = None) -> AsyncIterator[Wire]:
+async def listening(
+    app: ASGIApp, limits: HttpLimits | None = None, refused: OnRefusal | None = None
+) -> AsyncIterator[Wire]:
     """A server for `app` that ends with the block, and its clients."""
-    server = http_server(app, Address("127.0.0.1", 0, limits or HttpLimits()))
+    address = Address("127.0.0.1", 0, limits or HttpLimits())
+    server = http_server(app, address, refused=refused)
     serving = asyncio.create_task(server.serve())
     await until(lambda: server.started, "the server")
     wire = Wire(server.servers[0].sockets[0].getsockname()[1])

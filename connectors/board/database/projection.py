@@ -89,6 +89,7 @@ _TARGETS: dict[str, tuple[Table, Schema[Any]]] = {
     topics.SETTLEMENT.name: (t.settlements, codec.SETTLEMENT),
     topics.ANOMALIES.name: (t.anomalies, codec.ANOMALY),
     topics.NOTICES.name: (t.notices, codec.NOTICE),
+    topics.REFUSED_CALLBACKS.name: (t.refused_callbacks, codec.REFUSED_CALLBACKS),
     topics.REPLAYS.name: (t.replays, codec.REPLAY),
     topics.RECONCILIATIONS.name: (t.reconciliations, codec.RECONCILIATION),
 }
@@ -141,6 +142,8 @@ def _projected(codecs: Codecs, message: Message) -> Batch:
     elif table is t.replays:
         _topic, partition, offset = record["dead_letter"].rsplit("/", 2)
         row |= {"partition": int(partition), "offset": int(offset)}
+    elif table is t.refused_callbacks:
+        row |= {"version": record["number"]}
     elif table is t.reconciliations:
         differences = sum(record[n] for n in ("missing", "amount_differs", "unknown_to_us"))
         row |= {"differences": differences, "at": micros_of(message.timestamp)}

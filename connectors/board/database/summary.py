@@ -1,5 +1,6 @@
 """Counts for the first page: what came within the last hour, and what needs a person. Blocking."""
 
+import json
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -33,11 +34,27 @@ class RecentEvents:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """Callbacks of a provider that the edge answered with something else than 200, for one reason,
+    within a week. `detail` says what was wrong with the last one.
+    """
+
+    provider: str
+    answer: int
+    reason: str
+    number: int
+    number_within_day: int
+    last_at: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """Counts of the store at one moment. `links` counts by provider and status, `events` is by
     provider. Anomalies and dead letters are the open ones, dead letters by their commonest reasons.
     `unreadable` counts the last day: older records cannot be corrected any more. `differing` are
-    the days with differences that were reconciled within the last week, by provider.
+    the days with differences that were reconciled within the last week, by provider. `refused` is
+    what the edge did not take within the last week, the latest first.
     """
 
     links: dict[str, dict[str, int]]
@@ -48,6 +65,7 @@ class Summary:
     orders_failed: int
     unreadable: Group | None
     differing: list[Group]
+    refused: list[Refused]
 
 
 def summarize(store: Store, now: int) -> Summary:
@@ -61,6 +79,7 @@ def summarize(store: Store, now: int) -> Summary:
         orders_failed=count(store, t.orders, [t.orders.c.state == "FAILED"]),
         unreadable=_unreadable(store, now - _DAY),
         differing=_differing(store, now - 7 * _DAY),
+        refused=_refused(store, now),
     )
 
 
@@ -100,6 +119,21 @@ def _differing(store: Store, since: int) -> list[Group]:
     c = t.reconciliations.c
     condition = (c.at >= since) & (c.differences > 0)
     return _groups(store, c.provider, c.at, condition, func.max(c.at))
+
+
+def _refused(store: Store, now: int) -> list[Refused]:
+    c = t.refused_callbacks.c
+    query = select(c.record).where(c.hour > now - 7 * _DAY - 60 * _MINUTE).order_by(c.last_at)
+    found: dict[tuple[str, int, str], Refused] = {}
+    with store.reading() as connection:
+        for record in map(json.loads, connection.scalars(query)):
+            key = record["provider"], record["answer"], record["reason"]
+            before = found.get(key)
+            number, within_day = (before.number, before.number_within_day) if before else (0, 0)
+            within_day += record["number"] if record["last_at"] > now - _DAY else 0
+            last = record["last_at"], record["detail"]
+            found[key] = Refused(*key, number + record["number"], within_day, *last)
+    return sorted(found.values(), key=lambda one: -one.last_at)
 
 
 def _groups(

@@ -4,7 +4,7 @@ The columns are what the board searches and sorts by; `record` holds the whole r
 are microseconds since the epoch, UTC.
 """
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
 
 from connectors.board.database.columns import BY_BYTES, keys, longs, mark, position, texts
 
@@ -133,6 +133,17 @@ reconciliations = Table(
     *texts("record"),
     Index("reconciliations_newest", "day", "provider"),
     Index("reconciliations_differing", "at", "differences"),
+)
+
+# What the edge did not take. `version` is the number of callbacks within the hour.
+refused_callbacks = Table(
+    "refused_callbacks",
+    metadata,
+    *keys("edge", "provider", "reason"),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    *longs("version", "last_at"),
+    *texts("record"),
+    Index("refused_callbacks_hour", "hour"),
 )
 
 # Records of the topics above that the board could not decode or store.

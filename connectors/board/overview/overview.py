@@ -9,6 +9,7 @@ from connectors.board.database.store import Store
 from connectors.board.database.summary import RecentEvents, Summary, summarize
 from connectors.board.overview.problems import Problem, problems
 from connectors.board.overview.process_health import HealthMonitor
+from connectors.board.overview.refused_callbacks import explained
 from connectors.clock import micros_now
 
 # Counting a million links takes part of a second. All readers share one summary, which takes at
@@ -57,6 +58,7 @@ class Overview:
                 name: {"provider": self.kinds.get(name), **_provider_json(summary, name)}
                 for name in self.providers()
             },
+            "refused_callbacks": list(explained(summary.refused)),
             "anomalies_open": sum(group.number for group in summary.anomalies),
             "dead_letters_open": summary.dead_letters_open,
         }

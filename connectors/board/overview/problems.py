@@ -13,6 +13,7 @@ from connectors.board.database.summary import Summary
 from connectors.board.http.serialize import Time
 from connectors.board.http.text import plural
 from connectors.board.overview.process_health import ProcessHealth
+from connectors.board.overview.refused_callbacks import explained
 from schemas.records import AnomalyKind
 
 # Kind -> what it means, and what a person should do about it: the reviewable table.
@@ -115,6 +116,7 @@ def problems(
     all_problems = [
         *_of_board(summary, board_behind),
         *(problem for process in processes for problem in _of_process(process)),
+        *_of_callbacks(summary),
         *_of_orders(summary),
         *_of_dead_letters(summary),
         *_of_anomalies(summary),
@@ -159,6 +161,21 @@ def _of_process(process: ProcessHealth) -> Iterator[Problem]:
         title = f"{process.total_lag:,} records wait for {name}"
         advice = "If the number grows, start one more process, up to the number of partitions."
         yield Problem("LAG", title, advice, href, urgent=False)
+
+
+def _of_callbacks(summary: Summary) -> Iterator[Problem]:
+    for refused in explained(summary.refused):
+        if number := refused.number_within_day:
+            yield Problem(
+                "CALLBACKS_REFUSED",
+                f"{plural(number, 'callback')} of {refused.sender} got the answer "
+                f"{refused.answer} within a day: {refused.meaning}",
+                refused.advice,
+                "/#refused-callbacks",
+                urgent=refused.urgent,
+                detail=refused.detail,
+                last_at=refused.last_at,
+            )
 
 
 def _of_orders(summary: Summary) -> Iterator[Problem]:

@@ -22,6 +22,7 @@ from connectors.board.http import parameters
 from connectors.board.models import DeadLetter
 from connectors.board.overview.money_back import money_back, refunds_of
 from connectors.board.overview.order_progress import close_blockers
+from connectors.board.overview.refused_callbacks import explained
 from connectors.board.pages import chart
 from connectors.board.pages.timeline import order_steps, timeline
 from connectors.masking import masked_attributes
@@ -34,13 +35,15 @@ _MOST_REASONS = 8
 
 
 def of_overview(board: Board, _: Request) -> Content:
-    events = board.overview.summary().events
+    summary = board.overview.summary()
+    events = summary.events
     latest = links.search(board.store, {}, _LATEST).rows
     activity = {name: events.get(name, RecentEvents()) for name in board.providers}
     return {
         "links": latest,
         "kinds": board.overview.kinds,
         "states": orders.states(board.store, latest),
+        "refused": list(explained(summary.refused)),
         "activity": {name: (e, chart.bars(e.by_minute)) for name, e in activity.items()},
     }
 

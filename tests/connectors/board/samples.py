@@ -131,6 +131,11 @@ class Make:
         subject = {"subject_id": "batch-1", "status": "completed", "origin": "callbacks.peach/0/1"}
         return record(codec.NOTICE, **fields, **subject)
 
+    def refused(self, reason: str, number: int, edge: str = "e1", **changes: Any) -> Any:
+        fields = {"edge": edge, "provider": "ping", "answer": 401, "reason": reason}
+        fields |= {"event_id": f"{edge}-{reason}-{number}", "number": number}
+        return record(codec.REFUSED_CALLBACKS, **fields | changes)
+
     def replay(self, event_id: str, dead_letter: str = "dead-letters/0/0") -> r.Replay:
         name = {"event_id": event_id, "dead_letter": dead_letter, "target": "callbacks.ping"}
         return record(codec.REPLAY, **name, reason="no JSON", by="ada")

@@ -3,6 +3,8 @@
 import re
 import time
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from connectors.board.http.parameters import KINDS
 from connectors.board.http.serialize import rfc3339
 from connectors.board.overview.problems import ANOMALIES, problems
 from connectors.board.overview.process_health import ProcessHealth
+from connectors.board.overview.refused_callbacks import REASONS
 from connectors.triage import audit
 from connectors.triage.audit import Mark
 from connectors.triage.dead_letter import DeadLetter, Place
@@ -64,6 +67,49 @@ async def test_payouts_that_differ_are_a_problem_of_their_provider(site: Site) -
     (problem,) = (p for p in (await site.get("/"))["problems"] if p["kind"] == "PAYOUTS_DIFFER")
     assert problem["title"] == "Payouts of ping differ from what was closed on 2 days"
     assert (problem["href"], problem["urgent"]) == ("/reconciliations?provider=ping", False)
+
+
+async def test_refused_callbacks_are_on_the_page_with_reason_count_last_time_and_advice(
+    site: Site,
+) -> None:
+    def problem(answer: Any) -> Any:
+        (one,) = (p for p in answer["problems"] if p["kind"] == "CALLBACKS_REFUSED")
+        return one
+
+    at, make = time.time_ns() // 1000, site.make
+    lately: dict[str, Any] = {"hour": at - at % (60 * MINUTE), "last_at": at}
+    site.put(topics.REFUSED_CALLBACKS, make.refused("signature", 1, **lately, detail="too old"))
+    one = problem(await site.get("/"))
+    assert one["title"] == (
+        "1 callback of ping got the answer 401 within a day: the signature is missing or wrong"
+    )
+    assert (one["urgent"], one["detail"], one["last_at"]) == (False, "too old", rfc3339(at))
+    assert "LINKSTATUS_PING__" in one["advice"]
+    # The process counts on, another one has ended, and earlier hours count, too.
+    early: dict[str, Any] = {"hour": at - 50 * 60 * MINUTE, "last_at": at - 50 * 60 * MINUTE}
+    site.put(
+        topics.REFUSED_CALLBACKS,
+        *(make.refused("signature", n, **lately) for n in (9, 4)),
+        make.refused("signature", 2, "e2", **lately | {"last_at": at - MINUTE}),
+        make.refused("signature", 5, "e2", **early),
+        make.refused("kafka", 1, answer=503, **early),
+        make.refused("kafka", 7, answer=503),
+    )
+    refused = list(summarize(site.store, at).refused)
+    assert [(r.reason, r.number, r.number_within_day) for r in refused] == [
+        ("signature", 16, 11),
+        ("kafka", 1, 0),
+    ]
+    found = problems(summarize(site.store, at), [], None)
+    assert [p.title[:12] for p in found] == ["11 callbacks"]
+
+
+def test_every_reason_has_meaning_and_advice_and_is_documented() -> None:
+    document = (Path(__file__).parents[3] / "docs/operating.md").read_text()
+    for reason, (meaning, advice) in REASONS.items():
+        assert f"`{reason}`" in document
+        assert meaning
+        assert advice.endswith(".")
 
 
 def test_events_are_counted_by_the_minute(site: Site) -> None:

@@ -16,8 +16,8 @@ COUNTS = """
 import sys
 from connectors.receive.member import Member
 Member("", int(sys.argv[1]), 2, (), 0).share_metrics()
-from connectors.receive import callbacks
-callbacks._ANSWERED.labels("acme", "200").inc(int(sys.argv[2]))
+from connectors.receive import callbacks, refusals
+refusals.ANSWERED.labels("acme", "200").inc(int(sys.argv[2]))
 callbacks._ACK_SECONDS.labels("acme").observe(0.003)
 """
 
