@@ -25,6 +25,7 @@ from connectors.board.routes import site
 from connectors.http.access import Access
 from connectors.http.api import RETRY_AFTER, Guard, create_api, error_response
 from connectors.http.server import http_server, in_front, probes, run
+from connectors.reasons import reason_of
 from connectors.receive import process as receive
 from connectors.receive.process import Edge, ReceiveConfig
 from schemas.limits import BOARD_REQUESTS
@@ -94,7 +95,7 @@ class BoardBesideEdge:
                 self._trouble = str(error)
             except Exception as error:  # whatever it is, the edge goes on
                 log.exception("board: failed")
-                self._trouble = f"the board failed, and starts again: {error!r}"
+                self._trouble = f"the board failed, and starts again: {reason_of(error)}"
             _FAILURES.inc()
             failures = 1 if time.monotonic() - started > _STABLE_SECONDS else failures + 1
             await asyncio.sleep(backoff(failures, _FIRST_PAUSE, _LONGEST_PAUSE))

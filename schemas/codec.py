@@ -235,7 +235,9 @@ def _decode(schema: Schema[Any], data: bytes, writer: Any) -> Any:
     try:
         record = fastavro.schemaless_reader(body, writer, schema.parsed)
     except Exception as error:  # fastavro raises many kinds on broken bytes: all mean the same
-        raise BadRecord(f"broken {schema.full_name}: {error!r}") from error
+        raise BadRecord(
+            f"broken {schema.full_name}: {str(error) or 'its bytes end early'}"
+        ) from error
     if body.tell() != len(data):
         raise BadRecord(f"broken {schema.full_name}: {len(data) - body.tell()} bytes too many")
     return record

@@ -16,6 +16,7 @@ from connectors.kafka import sync_producer
 from connectors.kafka.cluster import Cluster
 from connectors.kafka.sync_producer import NotAcknowledged, Record
 from connectors.providers.base import Provider
+from connectors.reasons import reason_of
 from schemas.codec import LOOKUP_REQUEST, Codecs
 from schemas.ids import event_id
 from schemas.records import ENDED, LinkStatus, LookupRequest
@@ -55,7 +56,9 @@ class Lookups:
         try:
             await asyncio.to_thread(self._publish, _request(link, micros_now()))
         except (NotAcknowledged, KafkaException) as error:
-            raise NotRequested(f"Kafka does not take the request now: {error}") from error
+            raise NotRequested(
+                f"Kafka does not take the request now: {reason_of(error)}"
+            ) from error
 
 
 def _request(link: LinkStatus, now: int) -> LookupRequest:

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException
 
 from connectors.board.http.refusal import Refused
 from connectors.kafka.cluster import Cluster
+from connectors.reasons import reason_of
 from connectors.triage.filter import Filter
 from connectors.triage.reader import NoSuchDeadLetter
 from connectors.triage.replay import PER_SECOND, ReplayFailed, replay, select
@@ -64,8 +65,8 @@ class Replays:
         try:
             published = self._replay(job, filter, again)
         except (KafkaException, NoSuchDeadLetter, ReplayFailed) as error:
-            log.warning("a replay by %r ended early: %s", job.by, error)
-            job.failed, job.result = True, str(error)
+            log.warning("a replay by %r ended early: %s", job.by, reason_of(error))
+            job.failed, job.result = True, reason_of(error)
         else:
             job.result = f"{published} published again"
 

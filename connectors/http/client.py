@@ -44,14 +44,19 @@ async def fetch(
     client: httpx.AsyncClient, request: ApiRequest, most_bytes: int = ANSWER_BYTES
 ) -> ApiResponse:
     """Perform one request. Raises FETCH_ERRORS."""
-    read_timeout = client.timeout.read
     # httpx limits each read; a provider that sends its answer byte by byte would take for ever.
-    async with (
-        asyncio.timeout(None if read_timeout is None else 2 * read_timeout),
-        client.stream(
-            request.method, request.url, headers=dict(request.headers), content=request.body or None
-        ) as response,
-    ):
+    seconds = client.timeout.read and 2 * client.timeout.read
+    try:
+        async with asyncio.timeout(seconds):
+            return await _fetch(client, request, most_bytes)
+    except TimeoutError:
+        raise TimeoutError(f"no whole answer within {seconds:g} s") from None
+
+
+async def _fetch(client: httpx.AsyncClient, request: ApiRequest, most_bytes: int) -> ApiResponse:
+    async with client.stream(
+        request.method, request.url, headers=dict(request.headers), content=request.body or None
+    ) as response:
         body = b""
         async for part in response.aiter_bytes():
             body += part

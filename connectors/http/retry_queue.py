@@ -17,6 +17,7 @@ from aiolimiter import AsyncLimiter
 
 from connectors.backoff import backoff
 from connectors.http.circuit_breaker import CircuitBreaker
+from connectors.reasons import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ class RetryQueue(Generic[J]):
         except Exception as error:
             # A defect of ours: the job stays, and the provider is not to blame.
             log.exception("a call failed by a defect")
-            self._defects[job] = repr(error)
+            self._defects[job] = reason_of(error)
             self._breaker.succeeded()
             self._push_later(self._pauses[1], failures + 1, job)
         else:

@@ -14,6 +14,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record import default_records, memory_records
 
 from connectors.kafka.cluster import Cluster
+from connectors.reasons import reason_of
 
 
 def consumer(cluster: Cluster, **options: Any) -> AIOKafkaConsumer:
@@ -76,7 +77,7 @@ def _readable(data: bytes) -> list[Any]:
     try:
         return list(batch)
     except Exception as error:
-        reason = [("unreadable", repr(error)[:500].encode(errors="replace"))]
+        reason = [("unreadable", reason_of(error)[:500].encode(errors="replace"))]
         last = batch.next_offset - 1
         return [default_records._DefaultRecordPy(last, batch.max_timestamp, 0, None, None, reason)]
 

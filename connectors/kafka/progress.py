@@ -35,6 +35,7 @@ from prometheus_client import Gauge
 
 from connectors.kafka import topic_reader
 from connectors.kafka.cluster import Cluster
+from connectors.reasons import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Trouble:
     at: float = -math.inf
 
     def note(self, error: BaseException) -> None:
-        self.text, self.at = str(error) or repr(error), time.monotonic()
+        self.text, self.at = reason_of(error), time.monotonic()
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from connectors.backoff import backoff
 from connectors.kafka.cluster import Cluster, close_client
 from connectors.kafka.partitioner import place
 from connectors.kafka.timeouts import Timeouts
+from connectors.reasons import reason_of
 from schemas.headers import Headers
 from schemas.limits import RECORD_BYTES, WAITING_BYTES
 
@@ -130,13 +131,13 @@ class Publisher:
             finally:
                 self._unacked.discard(acked)
         except _REFUSED as error:
-            raise RecordRefused(f"{topic}: {error!r}") from error
+            raise RecordRefused(f"{topic}: {reason_of(error)}") from error
         except _HOPELESS as error:
             _UNAVAILABLE.inc()
-            self.trouble = f"{topic}: {error!r}"
+            self.trouble = f"{topic}: {reason_of(error)}"
             raise Unavailable(self.trouble) from error
         except KafkaError as error:
-            self._give_up(producer, repr(error))
+            self._give_up(producer, reason_of(error))
             return False
         return True
 
@@ -168,7 +169,7 @@ class Publisher:
                 _REPLACED.inc()
             except (KafkaError, OSError, TimeoutError, AssertionError) as error:
                 failures += 1
-                log.warning("no connection to Kafka yet: %s", error)
+                log.warning("no connection to Kafka yet: %s", reason_of(error))
             finally:
                 # On a cancel no record waits any more: the callers end before this service.
                 self._producer = None

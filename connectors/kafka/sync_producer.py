@@ -6,6 +6,7 @@ from typing import Any
 from confluent_kafka import KafkaError, Message, Producer
 
 from connectors.kafka.cluster import Cluster
+from connectors.reasons import reason_of
 from schemas.headers import Headers
 from schemas.limits import RECORD_BYTES
 
@@ -58,7 +59,7 @@ def publish(
         if error is None:
             advance(1)
         else:
-            failures.append(str(error))
+            failures.append(reason_of(error))
 
     # A retry (at a broker's first start, for example) is not worth a log line; a failure is raised.
     quiet = {"message.timeout.ms": int(seconds * 1000), "log_level": 3}

@@ -21,6 +21,7 @@ from connectors.kafka.task_consumer import Task, decoded
 from connectors.lookup.jobs import DedupKey, EndedAnswers, LookupJob, LookupLimits, dedup_key
 from connectors.providers import raw
 from connectors.providers.base import Answer, Provider, RetryableApiError
+from connectors.reasons import reason_of
 from connectors.triage.writer import dead_letter
 from schemas.codec import LOOKUP_REQUEST, BadRecord, Codecs, SchemaAway
 from schemas.ids import is_identifier
@@ -50,7 +51,7 @@ async def look_up(
     except RetryableApiError as error:
         raise CallFailed(str(error), retry_after(error.response)) from error
     except UNREACHED as error:
-        raise CallFailed(f"{provider.name}: {error!r}") from error
+        raise CallFailed(f"{provider.name}: {reason_of(error)}") from error
 
 
 class LookupExecutor:

@@ -13,6 +13,7 @@ from connectors.http.retry_queue import rate_limit
 from connectors.payouts.raw import DAY, Payload
 from connectors.providers.base import RetryableApiError
 from connectors.providers.payout_api import PayoutApi, Payouts
+from connectors.reasons import reason_of
 from schemas.limits import PAYOUT_ANSWER_BYTES
 
 ATTEMPTS = 5
@@ -64,7 +65,7 @@ async def _fetch_day(
         except RetryableApiError as error:
             failure, pause = str(error), retry_after(error.response)
         except UNREACHED as error:
-            failure, pause = str(error) or type(error).__name__, None
+            failure, pause = reason_of(error), None
         if attempts == ATTEMPTS:
             raise ProviderAway(f"{name} does not list its payouts: {failure}")
         await asyncio.sleep(backoff(attempts, *pauses) if pause is None else pause)

@@ -11,6 +11,7 @@ import httpx
 
 from connectors.clock import micros_now
 from connectors.providers.simulator import Callback
+from connectors.reasons import reason_of
 from connectors.sandbox.config import SandboxConfig
 from connectors.sandbox.delivery import signed_headers
 
@@ -72,7 +73,7 @@ async def send(
             except httpx.ConnectError:
                 raise  # The receiver does not run: the next post would fail too.
             except httpx.TransportError as error:
-                message = repr(error)
+                message = reason_of(error)
             else:
                 status, message = response.status_code, response.text[:_MAX_MESSAGE].strip()
                 acknowledged = simulator.acknowledged(status, response.content)

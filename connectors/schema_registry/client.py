@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from connectors.reasons import reason_of
 from schemas.codec import Schema
 from schemas.topics import Topic
 
@@ -142,4 +143,4 @@ def _errors(subject: str) -> Iterator[None]:
         kind = Away if status >= HTTPStatus.INTERNAL_SERVER_ERROR else Refused
         raise kind(reason) from error
     except Exception as error:  # its HTTP library is not part of the client's interface
-        raise Away(f"the registry does not answer: {str(error) or repr(error)}") from error
+        raise Away(f"the registry does not answer: {reason_of(error)}") from error

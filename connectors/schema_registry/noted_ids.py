@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from connectors.backoff import backoff
 from connectors.kafka import sync_producer, topic_reader
 from connectors.kafka.cluster import Cluster
+from connectors.reasons import reason_of
 from connectors.schema_registry import client
 from connectors.schema_registry.client import Away, Refused
 from schemas import codec, versions
@@ -204,7 +205,7 @@ class _Lookup:
         try:
             text = self._noted_schema(number) or self._registered(number)
         except (KafkaException, Refused) as error:
-            raise SchemaAway(f"schema {number} cannot be looked up: {error}") from error
+            raise SchemaAway(f"schema {number} cannot be looked up: {reason_of(error)}") from error
         if text is None:
             if len(self._unknown_until) >= UNKNOWN_SCHEMA_IDS:
                 self._unknown_until.clear()

@@ -15,6 +15,7 @@ from connectors.http.retry_queue import CallFailed, RetryLater, RetryQueue, rate
 from connectors.kafka.publisher import Publishes, publish_until_acked
 from connectors.kafka.task_consumer import Task
 from connectors.providers.order_api import Done, OrderAction, OrderApi, Refused, Verdict, Wait
+from connectors.reasons import reason_of
 from connectors.settle.jobs import Order, SettleJob, SettleLimits
 from schemas.codec import ORDER_UPDATE, Codecs
 from schemas.records import OrderStep, OrderUpdate
@@ -105,7 +106,7 @@ class SettleExecutor:
             response = await fetch(self._client, request)
         except UNREACHED as error:
             self._count(action, "unreachable")
-            raise CallFailed(f"{self._provider}: {error!r}") from error
+            raise CallFailed(f"{self._provider}: {reason_of(error)}") from error
         verdict = self._api.order_verdict(action, response)
         if isinstance(verdict, Wait) and verdict.provider_down:
             self._count(action, "unreachable")

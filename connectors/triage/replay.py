@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException, Producer
 from connectors.clock import micros_now
 from connectors.kafka import sync_producer
 from connectors.kafka.cluster import Cluster
+from connectors.reasons import reason_of
 from connectors.triage import reader, resolution
 from connectors.triage.dead_letter import DeadLetter
 from connectors.triage.filter import Filter
@@ -64,7 +65,9 @@ def replay(
             started = time.monotonic()
             publisher.publish(batch)
         except (KafkaException, _NoOrigin) as error:
-            raise ReplayFailed(f"{sent.total()} were published again, then: {error}") from error
+            raise ReplayFailed(
+                f"{sent.total()} were published again, then: {reason_of(error)}"
+            ) from error
         sent.update(one.topic for one in batch)
         advance(len(batch))
         if len(batch) == size:

@@ -4,9 +4,9 @@ import logging
 
 from connectors.kafka.publisher import Publishes, RecordRefused, publish_until_acked
 from connectors.kafka.task_consumer import Task
+from connectors.reasons import reason_of
 from connectors.triage import fitting
 from connectors.triage.metrics import DEAD_LETTERED, LOST
-from schemas.codec import BadRecord
 from schemas.headers import pairs
 from schemas.topics import DEAD_LETTERS
 
@@ -24,11 +24,10 @@ async def dead_letter(
     if not task.live:  # the partition moved: its new owner dead-letters the record
         return
     record = task.record
-    # The message of a BadRecord explains it; for other errors the class explains the most.
-    reason = str(error) if isinstance(error, BadRecord) else repr(error)
+    why = reason_of(error)
     origin = f"{topic}/{record.partition}/{record.offset}"
     key, value, headers = fitting.dead_letter(
-        record.key, record.value, pairs(record.headers), stage, reason, origin
+        record.key, record.value, pairs(record.headers), stage, why, origin
     )
     try:
         # aiokafka refuses a record that has neither key nor value.
@@ -37,5 +36,5 @@ async def dead_letter(
         )
     except RecordRefused as refusal:
         LOST.labels(stage).inc()
-        log.error("%s: no dead letter of %s (%s): %s", stage, origin, reason, refusal)
+        log.error("%s: no dead letter of %s (%s): %s", stage, origin, why, refusal)
     DEAD_LETTERED.labels(stage, type(error).__name__).inc()

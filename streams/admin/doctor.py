@@ -14,6 +14,7 @@ from connectors.board.database.engine import BadUrl
 from connectors.board.database.store import Store, StoreUnavailable
 from connectors.http.access import is_loopback
 from connectors.kafka.diagnose import explain
+from connectors.reasons import reason_of
 from connectors.schema_registry import client as schema_registry
 from connectors.schema_registry.client import Refused, without_password
 from streams import wiring
@@ -79,7 +80,7 @@ def _topics(settings: Settings) -> Finding:
     try:
         problems = topics.check(cluster, all_topics, settings.partitions, settings.replication)
     except KafkaException as error:
-        return wrong("topics", f"cannot be read: {error.args[0].str()}", *_USER)
+        return wrong("topics", f"cannot be read: {reason_of(error)}", *_USER)
     if not problems:
         return ok("topics", f"all {len(all_topics)} as they should be")
     differences: dict[str, list[str]] = {}
@@ -99,7 +100,7 @@ def _broker_settings(settings: Settings) -> Finding:
     try:
         differences = broker_settings.check(settings.cluster(), settings.replication)
     except KafkaException as error:
-        return note(check, f"cannot be read: {error.args[0].str()}")
+        return note(check, f"cannot be read: {reason_of(error)}")
     if differences.wrong:
         return wrong(check, "; ".join((*differences.wrong, *differences.notes)))
     if differences.notes:
@@ -169,7 +170,7 @@ def _running(check: str, url: str, setting: str, path: str = "/readyz") -> Findi
     try:
         answer = httpx.get(f"{url.rstrip('/')}{path}", timeout=_HTTP_SECONDS, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return note(check, f"not running at {url} ({error})", setting)
+        return note(check, f"not running at {url} ({reason_of(error)})", setting)
     # A process without a board answers 404: the next check says so.
     if answer.status_code in (httpx.codes.OK, httpx.codes.NOT_FOUND):
         return ok(check, f"ready at {url}")

@@ -28,6 +28,7 @@ from connectors.providers.base import (
     ProviderConfig,
     RetryableApiError,
 )
+from connectors.reasons import reason_of
 from schemas.records import LookupRequest
 from streams.admin.finding import Finding, note, ok, wrong
 from streams.settings import Settings
@@ -128,7 +129,7 @@ async def _keys(client: httpx.AsyncClient, provider: Provider, url: str | None) 
             return None
         problem = f"answers {answer.status}, without keys"
     except FETCH_ERRORS as error:
-        problem = f"does not answer: {_text(error)}"
+        problem = f"does not answer: {reason_of(error)}"
     message = f"{url} {problem}; the edge refuses every callback without them"
     return wrong(provider.name, message, *_variables(provider.name, ["jku"]))
 
@@ -168,13 +169,13 @@ async def _api(client: httpx.AsyncClient, provider: Provider, config: ProviderCo
     except CallFailed as error:
         cause = error.__cause__
         if not isinstance(cause, RetryableApiError):
-            message = f"its API does not answer: {_text(cause or error)}"
+            message = f"its API does not answer: {reason_of(cause or error)}"
             return wrong(name, message, *_variables(name, urls))
         if cause.response.status in _REFUSED:
             return wrong(name, f"refuses the credentials: {error}", *credentials)
         return wrong(name, f"its API is in trouble: {error}; try later")
     except (ValueError, httpx.InvalidURL) as error:
-        return wrong(name, f"its API cannot be called: {_text(error)}", *_variables(name, urls))
+        return wrong(name, f"its API cannot be called: {reason_of(error)}", *_variables(name, urls))
     return ok(name, f"{getattr(config, urls[0])} accepts the credentials")
 
 
@@ -197,11 +198,6 @@ def _url_settings(provider: Provider) -> list[str]:
     """The settings with the URLs of its API."""
     fields = provider.Config.model_fields
     return [f for f in fields if f.endswith("_url") and fields[f].default is not None]
-
-
-def _text(error: BaseException) -> str:
-    """The message of an error; its class for an error without one, such as a timeout."""
-    return str(error) or type(error).__name__
 
 
 def _variables(name: str, fields: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ from confluent_kafka import Message
 from connectors import tracing
 from connectors.providers import raw
 from connectors.providers.base import Unreadable
+from connectors.reasons import reason_of
 from connectors.triage import fitting
 from connectors.triage.metrics import DEAD_LETTERED
 from schemas.codec import Codecs
@@ -115,14 +116,13 @@ def dead_letter(batch: Batch, message: Message, step: str, error: Exception) -> 
     """Send the record to `dead-letters`, with step, reason and origin, and the item that the error
     is about.
     """
-    reason = str(error) or repr(error)
     batch.on_commit(DEAD_LETTERED.labels(step, type(error).__name__).inc)
     key, value, headers = message.key(), message.value(), headers_of(message)
     if isinstance(error, Unreadable) and error.item is not None:
         others = (header for header in headers if header[0] != raw.ITEM)
         headers = [(raw.ITEM, error.item.encode()), *others]
     origin = batch.origin(message)
-    letter = fitting.dead_letter(key, value, headers, step, reason, origin)
+    letter = fitting.dead_letter(key, value, headers, step, reason_of(error), origin)
     batch.send(DEAD_LETTERS.name, *letter)
 
 
@@ -169,5 +169,6 @@ def checked_key(fact: Fact, provider: str, identifier: str) -> bytes:
     if fact.key is None:
         raise ValueError("a record of this topic needs a key")
     if fact.value is None and fact.key != (expected := message_key(provider, identifier)):
-        raise ValueError(f"key {fact.key[:200]!r} where {expected[:200]!r} was expected")
+        texts = (key.decode(errors="backslashreplace")[:200] for key in (fact.key, expected))
+        raise ValueError("key {!r} where {!r} was expected".format(*texts))
     return fact.key

@@ -4,6 +4,7 @@ import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from connectors.reasons import reason_of
 from streams.cli.terminal import harmless
 from streams.local import data_folder
 
@@ -133,6 +134,8 @@ def _of_kafka(error: Exception) -> Failed | None:
 
     from connectors.kafka.diagnose import explain
 
+    if type(error).__module__.startswith("aiokafka"):
+        return _unavailable(f"Kafka: {reason_of(error)}")
     if not isinstance(error, KafkaException):
         return None
     cause = error.args[0]
@@ -143,10 +146,10 @@ def _of_kafka(error: Exception) -> Failed | None:
         KafkaError._ALL_BROKERS_DOWN,
         KafkaError._TIMED_OUT,
     ):
-        return Failed(f"Kafka: {cause.str()}")
+        return Failed(f"Kafka: {reason_of(cause)}")
     settings = data_folder.settings()
     if settings.brokers is None:  # the embedded broker
-        return _unavailable(f"Kafka: {cause.str()}", "see the broker's log in the data folder")
+        return _unavailable(f"Kafka: {reason_of(cause)}", "see the broker's log in the data folder")
     message = f"no Kafka broker answers at {settings.brokers}"
     return _unavailable(message, explain(settings.cluster(), seconds=2.0))
 
@@ -159,16 +162,16 @@ def _of_http(error: Exception) -> Failed | None:
             return _of_response(error.response)
         case httpx.TransportError():
             url = _root(error.request.url)
-            return _unavailable(f"no answer from {url} ({error})", _hint(url))
+            return _unavailable(f"no answer from {url} ({reason_of(error)})", _hint(url))
         case httpx.HTTPError() | httpx.InvalidURL():
-            return Failed(str(error))
+            return Failed(reason_of(error))
     return None
 
 
 def _of_response(response: "httpx.Response") -> Failed:
     from connectors.board.client import is_from_board
 
-    status, text = response.status_code, response.text.strip()[:300]
+    status = response.status_code
     message = f"{response.request.url.copy_with(query=None)} answered {status}"
     if status == 401:
         return Failed(message, "set LINKSTATUS_BOARD__TOKEN to the board's token", Exit.USAGE)
@@ -177,16 +180,16 @@ def _of_response(response: "httpx.Response") -> Failed:
     if status in (404, 405) and not is_from_board(response):
         # Another server, such as the edge, has the board's address.
         return Failed(f"{message}: another program runs there", _hint(_root(response.url)))
-    message += f": {text}" if text else ""
+    message += f": {text}" if (text := _board_message(response)) else ""
     return _unavailable(message) if status >= 500 else Failed(message)
 
 
 def _board_message(response: "httpx.Response") -> str:
-    """The message in the board's answer to a wrong request."""
+    """The message in the board's answer to a request that failed."""
     try:
         return str(response.json()["error"])
     except (ValueError, KeyError, TypeError):
-        return response.text[:300]
+        return response.text.strip()[:300]
 
 
 def _root(url: "httpx.URL | str") -> str:
@@ -215,4 +218,4 @@ def _hint(url: str) -> str:
 def _of_system(error: Exception) -> Failed | None:
     if not isinstance(error, OSError):
         return None
-    return Failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    return Failed(reason_of(error))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Message
 
 from connectors.kafka.partitioner import partition_of
+from connectors.reasons import reason_of
 from schemas.headers import Headers
 from streams.engine.spec import StageSpec
 from streams.engine.table import TablePartition
@@ -262,7 +263,7 @@ class Batch:
             self.finished.set_result(None)
             return False
         log.error("%s: batch failed", self.stage, exc_info=error)
-        self.finished.set_exception(BatchFailed(f"{self.stage}: {error!r}"))
+        self.finished.set_exception(BatchFailed(f"{self.stage}: {reason_of(error)}"))
         return isinstance(error, Exception)
 
 

@@ -6,6 +6,7 @@ Its data survives a restart; its ports may change from start to start.
 import base64
 import logging
 import os
+import re
 import socket
 import subprocess
 import time
@@ -32,9 +33,10 @@ _LASTING = [
 ]
 _PORT_TAKEN = "Address already in use"
 _ATTEMPTS = 5
-# The lines of the log that are searched for a reason, and those that are shown without one.
+# The lines of the log that are searched for a reason.
 _LOG_LINES = 200
-_SHOWN_LINES = 20
+# An exception of Java: the name of its class, then its message.
+_EXCEPTION = re.compile(r"(?:[\w$]+\.)+[\w$]*(?:Exception|Error): (.+)")
 
 _SETTINGS = {
     "process.roles": "broker,controller",
@@ -249,9 +251,8 @@ class Broker:
         return bool(metadata.brokers) and f"cluster.id={metadata.cluster_id}" in ids
 
     def _failure(self, what: str) -> BrokerFailed:
-        """Return the error with its reason: one line for a known reason, else the end of the log.
-
-        An earlier start's lines are in the same log.
+        """Return the error with its reason, on one line: a known one, else the message of the last
+        exception in the log. An earlier start's lines are in the same log.
         """
         files = ((self._log, self._log_start), (self._console, 0))
         log = "\n".join(subprocesses.tail(file, _LOG_LINES, start) for file, start in files)
@@ -259,5 +260,5 @@ class Broker:
             return _PortTaken(f"{what}: another program has port {self.port}")
         if reason := next((reason for reason in _DISK if reason in log), None):
             return BrokerFailed(f"{what}: {self.folder}: {reason}; see {self._log}")
-        lines = log.strip().splitlines()[-_SHOWN_LINES:]
-        return BrokerFailed("\n".join([f"{what}; see {self._log}:", *lines]))
+        message = "".join(f": {text}" for text in _EXCEPTION.findall(log)[-1:])
+        return BrokerFailed(f"{what}{message}; see {self._log} and {self._console.name} beside it")

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from connectors.reasons import reason_of
+
 KAFKA = "org.apache.kafka:kafka_2.13:4.3.1"
 # Kafka has no binding for its logger: without this one it would end without any message. It is
 # resolved separately: together with Kafka, its parent pom selects an older kafka-clients.
@@ -69,8 +71,8 @@ def _fetch(say: Say) -> list[Path]:
             return _resolve(say)
         except Exception as error:  # jgo raises any error of its libraries; a retry may help
             problem = error
-            say(f"  failed: {error}" + ("; trying again" if left else ""))
-    raise RuntimeError(f"cannot fetch {KAFKA} from Maven: {problem}; check the network")
+            say(f"  failed: {reason_of(error)}" + ("; trying again" if left else ""))
+    raise RuntimeError(f"cannot fetch {KAFKA} from Maven: {reason_of(problem)}; check the network")
 
 
 def classpath(say: Say = log.info) -> list[str]:

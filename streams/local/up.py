@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 
 from connectors.kafka.cluster import Cluster
+from connectors.reasons import reason_of
 from connectors.schema_registry import client, noted_ids
 from streams import wiring
 from streams.admin import topics
@@ -58,7 +59,9 @@ def _http_port(preferred: int, host: str, ports: Ports) -> int:
     try:
         port = ports.free(preferred, host)
     except OSError as error:
-        raise BadSettings(f"LINKSTATUS_HTTP__HOST: cannot listen on {host}: {error}") from error
+        raise BadSettings(
+            f"LINKSTATUS_HTTP__HOST: cannot listen on {host}: {reason_of(error)}"
+        ) from error
     if preferred not in (0, port):
         raise OSError(f"port {preferred} is in use; choose another with --port")
     return port

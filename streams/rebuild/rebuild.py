@@ -13,6 +13,7 @@ from connectors.clock import micros_of
 from connectors.kafka import sync_producer
 from connectors.kafka.cluster import Cluster
 from connectors.providers.base import Provider
+from connectors.reasons import reason_of
 from schemas import topics
 from schemas.codec import Codecs
 from streams.agents.stages import external_inputs
@@ -117,4 +118,4 @@ class Rebuild:
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self._failures.append(f"{message.topic()}: {error}")
+            self._failures.append(f"{message.topic()}: {reason_of(error)}")

@@ -19,6 +19,7 @@ from connectors.board.http.refusal import Refused
 from connectors.board.models import Count
 from connectors.clock import micros_now
 from connectors.kafka.sync_producer import NotAcknowledged
+from connectors.reasons import reason_of
 from connectors.triage import audit
 from connectors.triage.audit import Mark
 from schemas.records import Anomaly, Notice
@@ -81,7 +82,9 @@ async def mark_all(
     try:
         await asyncio.to_thread(board.publish, marks)
     except (NotAcknowledged, KafkaException) as error:
-        raise NotMarked(f"Kafka does not take it now, nothing is marked: {error}") from error
+        raise NotMarked(
+            f"Kafka does not take it now, nothing is marked: {reason_of(error)}"
+        ) from error
     if marks:
         await _wait_until_stored(board.store, marks[-1])
     return Marked(len(marks), max(0, total - len(marks)))

@@ -9,6 +9,7 @@ from sqlalchemy import Table
 
 from connectors.board.database import tables as t
 from connectors.clock import micros_of
+from connectors.reasons import reason_of
 from connectors.triage import audit
 from schemas import codec, topics
 from schemas import records as r
@@ -118,7 +119,7 @@ def project(codecs: Codecs, messages: Iterable[Message]) -> Batch:
         except SchemaAway:
             raise
         except Exception as error:  # no record may stop the others
-            batch.add(t.unreadable, _unreadable(message, str(error) or repr(error)))
+            batch.add(t.unreadable, _unreadable(message, reason_of(error)))
     return batch
 
 

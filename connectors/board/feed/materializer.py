@@ -24,6 +24,7 @@ from connectors.board.feed.writer import store_messages
 from connectors.kafka import aio_consumer, topic_ids
 from connectors.kafka.cluster import Cluster
 from connectors.kafka.progress import Partition, Source, Trouble
+from connectors.reasons import reason_of
 from schemas.codec import Codecs, SchemaAway
 from schemas.headers import pairs
 
@@ -98,7 +99,7 @@ class Materializer:
                 self._fail(error, str(error))
             except Exception as error:
                 log.exception("board: starting over")
-                self._fail(error, f"a defect: {error!r}; its cause is in the log")
+                self._fail(error, f"{reason_of(error)}; the log says more")
             stable = time.monotonic() - started > _STABLE_SECONDS
             pause = _FIRST_PAUSE if stable else min(pause * 2, _LONGEST_PAUSE)
             await asyncio.sleep(pause)
@@ -221,7 +222,7 @@ async def _run_to_end(function: Callable[..., R], *arguments: Any) -> R:
 
 
 def _unread(error: Exception) -> str:
-    return f"cannot read from Kafka: {str(error) or type(error).__name__}"
+    return f"cannot read from Kafka: {reason_of(error)}"
 
 
 def _activity(batch: Batch) -> dict[str, int]:

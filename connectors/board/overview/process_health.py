@@ -13,6 +13,7 @@ from prometheus_client.samples import Sample
 from pydantic import Field
 
 from connectors.board.http.serialize import Time
+from connectors.reasons import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ async def _check(client: httpx.AsyncClient, name: str, url: str) -> ProcessHealt
         metrics = await client.get(f"{url}/metrics")
         return _parse(name, ready, metrics.text)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return ProcessHealth(name, "unreachable", str(error) or type(error).__name__)
+        return ProcessHealth(name, "unreachable", reason_of(error))
     except ValueError as error:
         log.warning("%s: cannot read its metrics: %s", name, error)
         return ProcessHealth(name, "not_ready", "cannot read its metrics")

@@ -5,6 +5,7 @@ from truelayer_signing import HttpMethod, extract_jws_header, verify_with_jwks
 from truelayer_signing.errors import TlSigningException
 
 from connectors.providers.base import BadSignature, Inbound, KeysNeeded
+from connectors.reasons import reason_of
 from schemas import ids
 
 
@@ -17,7 +18,7 @@ def verify(inbound: Inbound, jku: str, jwks: bytes | None) -> None:
     # The package raises TypeError for a malformed JOSE header and AttributeError for `null`. Any
     # error means that the callback is not proven.
     except Exception as error:
-        raise BadSignature(f"Tl-Signature: {type(error).__name__}: {error}"[:200]) from None
+        raise BadSignature(f"Tl-Signature: {reason_of(error)}"[:200]) from None
 
 
 def _verify(inbound: Inbound, jku: str, jwks: bytes | None) -> None:

@@ -114,7 +114,7 @@ async def test_commit_that_is_refused_is_a_stall_although_work_goes_on(
         progress = progress_of(process, kafka)
         process.ask("a")
         await until(lambda: api.requested == ["a"], "the work")
-        assert "GroupAuthorizationFailed" in await stall(progress)
+        assert "group authorization failed" in await stall(progress)
         assert process.executor.capacity() == QUICK.max_pending
 
 

@@ -6,6 +6,7 @@ import sys
 
 import httpx
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from confluent_kafka import KafkaError, KafkaException
 
 from connectors.board.database.engine import BadUrl
@@ -20,6 +21,7 @@ from streams.local.supervisor import Child
 from tests.support.shell import ROOT, Shell, run_process
 
 NOWHERE = "http://127.0.0.1:9"
+SLOW = httpx.Request("GET", NOWHERE, extensions={"timeout": {"read": 10.0}})
 
 
 def answered(status: int, **content: object) -> httpx.HTTPStatusError:
@@ -62,6 +64,9 @@ ENDINGS: list[tuple[Exception, Exit, str, str]] = [
     (answered(422, json={"error": "limit: no"}), Exit.USAGE, "limit: no", ""),
     (answered(422, text="no"), Exit.USAGE, "no", ""),
     (answered(503), Exit.UNAVAILABLE, "answered 503", ""),
+    (answered(409, json={"error": "it ended"}), Exit.FAILED, "answered 409: it ended", ""),
+    (httpx.ReadTimeout("", request=SLOW), Exit.UNAVAILABLE, "(no answer within 10 s)", ""),
+    (KafkaConnectionError("[('x', 1, <A>)]"), Exit.UNAVAILABLE, "Kafka: no connection", ""),
     (FileNotFoundError(2, "No such file", "a.csv"), Exit.FAILED, "a.csv: No such file", ""),
 ]
 

@@ -127,6 +127,8 @@ def test_broker_that_is_not_installed_names_the_extra(
 
 def test_broker_that_cannot_start_names_the_reason(tmp_path: Path) -> None:
     broker = Broker(tmp_path, extra={"log.retention.bytes": "many"})
-    with pytest.raises(BrokerFailed, match=r"log\.retention\.bytes"):
+    with pytest.raises(BrokerFailed, match=r"log\.retention\.bytes") as raised:
         broker.start()
     assert broker.pid is None
+    (message,) = str(raised.value).splitlines()
+    assert "Exception" not in message

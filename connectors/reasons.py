@@ -1,0 +1,88 @@
+"""Why something failed, in words: without the classes, the codes and the internals of a library.
+
+The libraries are known by name, because providers must not import one that does I/O.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+_ERRNO = re.compile(r"^\[(Errno|SSL)[^]]*\] ")
+_CLASS = re.compile(r"^\w+(: |$)")
+# librdkafka names the side where an error arose, and how long it tried.
+_LIBRDKAFKA = re.compile(r"^(Local|Broker): | \(after \d.*$")
+# No rule of ours raises these.
+_DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError)
+
+
+def reason_of(error: Any) -> str:
+    """Return why something failed. `error` is an exception, or a `KafkaError` of librdkafka."""
+    of_library = _LIBRARIES.get(type(error).__module__.partition(".")[0], _of_python)
+    return of_library(error)
+
+
+def _of_python(error: BaseException) -> str:
+    match error:
+        case UnicodeDecodeError():
+            return f"byte {error.start} is not {error.encoding.upper()}"
+        case OSError(strerror=str(text)) if text:
+            # asyncio writes the address as a tuple, then the cause.
+            text = text.rpartition("] ")[2]
+            return f"{error.filename}: {text}" if error.filename else text
+        case TimeoutError():
+            return str(error) or "no answer in time"
+        case KeyError():
+            return f"a defect: {error.args[0] if error.args else 'a name'} is missing"
+        case _ if isinstance(error, _DEFECTS):
+            return f"a defect: {str(error) or _words(error)}"
+    return str(error).strip() or _words(error)
+
+
+def _words(error: BaseException) -> str:
+    """Return the words of the error's class: "request timed out"."""
+    name = type(error).__name__.removesuffix("Error")
+    return " ".join(re.findall("[A-Z]+[a-z]*", name)).lower() or "an error without a message"
+
+
+def _of_httpx(error: Any) -> str:
+    name, text = type(error).__name__, _ERRNO.sub("", str(error))
+    if name.endswith("Timeout"):
+        what = "no connection" if name in ("ConnectTimeout", "PoolTimeout") else "no answer"
+        seconds = _timeouts(error).get(name.removesuffix("Timeout").lower())
+        return f"{what} in time" if seconds is None else f"{what} within {seconds:g} s"
+    if name == "DecodingError":
+        return "the answer cannot be decompressed"
+    if text in ("", "All connection attempts failed"):
+        return "no connection" if name == "ConnectError" else "the connection broke"
+    return text
+
+
+def _timeouts(error: Any) -> dict[str, float | None]:
+    try:
+        timeouts: dict[str, float | None] = error.request.extensions.get("timeout", {})
+    except RuntimeError:  # the error belongs to no request
+        return {}
+    return timeouts
+
+
+def _of_aiokafka(error: Any) -> str:
+    name = type(error).__name__
+    if name == "KafkaConnectionError":
+        return "no connection to a Kafka broker"
+    if name == "KafkaTimeoutError":
+        return "no answer from Kafka in time"
+    # Its text of a broker's refusal is the number and the class.
+    return _words(error) if hasattr(error, "errno") else _CLASS.sub("", str(error)) or _words(error)
+
+
+def _of_librdkafka(error: Any) -> str:
+    cause = error if hasattr(error, "str") else error.args[0]
+    return _LIBRDKAFKA.sub("", cause.str() if hasattr(cause, "str") else str(cause))
+
+
+_LIBRARIES: dict[str, Callable[[Any], str]] = {
+    "aiokafka": _of_aiokafka,
+    "cimpl": _of_librdkafka,
+    "confluent_kafka": _of_librdkafka,
+    "httpx": _of_httpx,
+}
