@@ -114,9 +114,8 @@ def order(board: TheBoard, provider: str, order_id: str) -> Any:
 @_lists.get("/anomalies", response_model=models.page_of("anomalies", models.Anomaly))
 def list_anomalies(board: TheBoard, query: Annotated[parameters.AnomalyPage, Query()]) -> Any:
     """What a person should see, the newest first."""
-    filters = query.chosen("provider", "kind")
     page = anomalies.search(
-        board.store, filters, show=query.show, limit=query.limit, after=query.after()
+        board.store, query.filter(), show=query.show, limit=query.limit, after=query.after()
     )
     rows = [{**anomaly, "resolved": mark} for anomaly, mark in page.rows]
     return {"anomalies": rows, "next": format_cursor(page.next)}

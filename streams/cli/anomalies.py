@@ -7,7 +7,20 @@ import typer
 
 from schemas.records import AnomalyKind
 from streams.cli import marking, tables
-from streams.cli.arguments import By, DryRun, Json, Limit, Note, OfProvider, OneJson, Show, Yes
+from streams.cli.arguments import (
+    By,
+    DryRun,
+    Json,
+    Limit,
+    Note,
+    OfLink,
+    OfProvider,
+    OneJson,
+    Show,
+    Since,
+    Until,
+    Yes,
+)
 from streams.cli.board_client import Board
 from streams.cli.terminal import print_json, say, user
 
@@ -29,6 +42,9 @@ anomalies = typer.Typer(
 def list_(
     provider: OfProvider = None,
     kind: Kind = None,
+    link: OfLink = "",
+    since: Since = "",
+    until: Until = "",
     show: Show = "open",
     limit: Limit = 20,
     json: Json = False,
@@ -40,7 +56,7 @@ def list_(
         linkstatus anomalies list --kind UNDERPAID
     """
     with Board() as board:
-        parameters = {**_conditions(provider, kind), "show": show}
+        parameters = {**_conditions(provider, kind, link, since, until), "show": show}
         rows = list(board.rows("anomalies", parameters, limit))
     tables.print_rows(rows, _table, json=json)
 
@@ -52,6 +68,9 @@ def resolve(
     ] = None,
     provider: OfProvider = None,
     kind: Kind = None,
+    link: OfLink = "",
+    since: Since = "",
+    until: Until = "",
     all_: Annotated[bool, typer.Option("--all", help="Every anomaly.")] = False,
     by: By = "",
     note: Note = "",
@@ -66,14 +85,15 @@ def resolve(
 
         linkstatus anomalies resolve --kind STALE --note "asked ping" --dry-run
     """
-    conditions = _conditions(provider, kind)
+    conditions = _conditions(provider, kind, link, since, until)
     if bool(ids) + (all_ or bool(conditions)) != 1:
         raise typer.BadParameter(
-            "name the anomalies, or choose some with --kind, --provider, or all of them with --all"
+            "name the anomalies, or choose some with --kind, --provider, --link, --since, --until, "
+            "or all of them with --all"
         )
     named = [{"event_id": one} for one in dict.fromkeys(ids or ())]
     # The command marks what it counts: later anomalies are left out.
-    requests = named or [{**conditions, "until": datetime.now(UTC).isoformat()}]
+    requests = named or [{"until": datetime.now(UTC).isoformat(), **conditions}]
     action = {"by": by or user(), "note": note}
     with Board() as board:
 
@@ -112,9 +132,9 @@ def reopen(
     marking.require_all(len(named), marked, "resolved")
 
 
-def _conditions(provider: str | None, kind: str | None) -> dict[str, str]:
-    options = {"provider": provider, "kind": kind}
-    return {name: value for name, value in options.items() if value}
+def _conditions(*values: str | None) -> dict[str, str]:
+    names = ("provider", "kind", "link", "since", "until")
+    return {name: value for name, value in zip(names, values, strict=True) if value}
 
 
 def _table(anomalies: list[dict[str, Any]]) -> "Table":

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from streams.cli.errors import Failed
 from streams.local import data_folder
+
+if TYPE_CHECKING:
+    import httpx
 
 _TIMEOUT_SECONDS = 10.0
 # The board's largest page.
@@ -34,14 +38,11 @@ class Board:
 
     def get(self, path: str, **parameters: str) -> Any:
         """The answer in JSON; None if the board does not know the thing."""
-        from connectors.board.client import is_unknown
-
-        response = self._client.get(path, params=parameters)
-        return None if is_unknown(response) else response.raise_for_status().json()
+        return _content(self._client.get(path, params=parameters))
 
     def post(self, path: str, form: Mapping[str, str]) -> Any:
-        """The answer in JSON."""
-        return self._client.post(path, json=dict(form)).raise_for_status().json()
+        """As `get`, for an action."""
+        return _content(self._client.post(path, json=dict(form)))
 
     def rows(self, name: str, parameters: Mapping[str, str], limit: int) -> Iterator[Any]:
         """The rows of a list, such as `links`, newest first."""
@@ -54,3 +55,15 @@ class Board:
             if page["next"] is None:
                 return
             parameters = {**parameters, "cursor": page["next"]}
+
+
+def unknown_link(provider: str, link_id: str) -> Failed:
+    """The end of a command about a link that the board does not know."""
+    message = f"the board does not know {provider} link {link_id}"
+    return Failed(message, "`linkstatus links list` shows the newest links")
+
+
+def _content(response: "httpx.Response") -> Any:
+    from connectors.board.client import is_unknown
+
+    return None if is_unknown(response) else response.raise_for_status().json()

@@ -11,7 +11,19 @@ import typer
 
 from connectors.board.http.text import plural
 from streams.cli import marking
-from streams.cli.arguments import By, DryRun, Json, Note, OfProvider, OneJson, Show, Yes
+from streams.cli.arguments import (
+    By,
+    DryRun,
+    Json,
+    Note,
+    OfLink,
+    OfProvider,
+    OneJson,
+    Show,
+    Since,
+    Until,
+    Yes,
+)
 from streams.cli.terminal import (
     harmless,
     output,
@@ -39,9 +51,6 @@ Places = Annotated[
 All = Annotated[bool, typer.Option("--all", help="Every dead letter.")]
 Reason = Annotated[str, typer.Option(help="A part of the reason, in any case.")]
 Stage = Annotated[str, typer.Option(help="The stage that dead-lettered it.")]
-Link = Annotated[str, typer.Option(help="The id of its link.")]
-Since = Annotated[str, typer.Option(help="Not older: 2h, 3d, or a time in RFC 3339.")]
-Until = Annotated[str, typer.Option(help="Older: 2h, 3d, or a time in RFC 3339.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most this many; default: all.")]
 
 commands = typer.Typer(
@@ -56,7 +65,7 @@ def list_(
     reason: Reason = "",
     stage: Stage = "",
     provider: OfProvider = None,
-    link: Link = "",
+    link: OfLink = "",
     since: Since = "",
     until: Until = "",
     show: Show = "open",
@@ -120,7 +129,7 @@ def replay(
     reason: Reason = "",
     stage: Stage = "",
     provider: OfProvider = None,
-    link: Link = "",
+    link: OfLink = "",
     since: Since = "",
     until: Until = "",
     all_: All = False,
@@ -188,7 +197,7 @@ def mark(
     reason: Reason = "",
     stage: Stage = "",
     provider: OfProvider = None,
-    link: Link = "",
+    link: OfLink = "",
     since: Since = "",
     until: Until = "",
     all_: All = False,

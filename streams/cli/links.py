@@ -10,7 +10,7 @@ import typer
 from schemas.records import Status
 from streams.cli import tables
 from streams.cli.arguments import DryRun, Json, Limit, OfProvider, OneJson, Provider
-from streams.cli.board_client import Board
+from streams.cli.board_client import Board, unknown_link
 from streams.cli.errors import Failed
 from streams.cli.terminal import harmless, print_json, progress, say
 from streams.local import data_folder
@@ -74,6 +74,8 @@ def look_up(
     """
     with Board() as board:
         answer = board.post(f"/links/{provider}/{quote(link_id, safe='')}/lookup", {})
+    if answer is None:
+        raise unknown_link(provider, link_id)
     if json:
         print_json(answer)
     say(f"requested a lookup of {harmless(link_id)} at {provider}")
@@ -105,7 +107,7 @@ def list_(
 
 def _table(links: list[dict[str, Any]]) -> "Table":
     table = tables.grid("age", "provider", "link", "status", "amount")
-    for column in table.columns:
+    for column in (*table.columns[:2], *table.columns[3:]):  # an id is never cut
         column.no_wrap = True
     now = datetime.now(UTC)
     for link in links:

@@ -7,8 +7,7 @@ import typer
 
 from streams.cli import tables, timeline
 from streams.cli.arguments import Provider
-from streams.cli.board_client import Board
-from streams.cli.errors import Failed
+from streams.cli.board_client import Board, unknown_link
 from streams.cli.terminal import print_json
 
 
@@ -30,10 +29,7 @@ def status(
     with Board() as board:
         link = board.get(f"/links/{provider}/{quote(link_id, safe='')}")
         if link is None:
-            raise Failed(
-                f"the board does not know {provider} link {link_id}",
-                "`linkstatus links list` shows the newest links",
-            )
+            raise unknown_link(provider, link_id)
         order = None
         if timeline.is_in_order(link):
             order = board.get(f"/orders/{provider}/{quote(link['order_id'], safe='')}")

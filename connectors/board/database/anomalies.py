@@ -13,7 +13,7 @@ from connectors.board.database.store import Store
 from connectors.triage import audit
 from connectors.triage.audit import Mark
 
-# Provider, kind, link_id and event_id, and `until` (microseconds, exclusive).
+# Provider, kind, link_id and event_id, `since` and `until` (microseconds, the latter exclusive).
 Filters = Mapping[str, Any]
 
 
@@ -60,10 +60,12 @@ def is_resolved() -> ColumnElement[bool]:
 
 
 def _conditions(filters: Filters, show: str) -> list[ColumnElement[bool]]:
-    columns = {name: value for name, value in filters.items() if name != "until"}
-    conditions = paging.equal(t.anomalies, columns)
+    columns = {name: value for name, value in filters.items() if name not in ("since", "until")}
+    conditions, at = paging.equal(t.anomalies, columns), t.anomalies.c.at
+    if "since" in filters:
+        conditions.append(at >= filters["since"])
     if "until" in filters:
-        conditions.append(t.anomalies.c.at < filters["until"])
+        conditions.append(at < filters["until"])
     if show != "all":
         conditions.append(is_resolved() if show == "resolved" else ~is_resolved())
     return conditions

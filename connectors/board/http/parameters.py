@@ -141,25 +141,29 @@ class ReconciliationPage(Page):
     provider: _Provider | None = None
 
 
-class AnomalyPage(Page):
-    table: ClassVar = t.anomalies
-    provider: _Provider | None = None
-    kind: AnomalyKind | None = None
-    show: Show = "all"
-
-
 class AnomalyFilter(Parameters):
     """Open anomalies."""
 
     event_id: str | None = None
     provider: _Provider | None = None
     kind: AnomalyKind | None = None
+    link: Annotated[str | None, Field(description="A link id.")] = None
+    since: _Time | None = None
     until: _Time | None = None
 
     def filter(self) -> dict[str, Any]:
         """The filters of `database.anomalies`."""
-        until = {"until": parse_time(self.until, micros_now())} if self.until else {}
-        return {**self.chosen("event_id", "provider", "kind"), **until}
+        columns = self.chosen("event_id", "provider", "kind", "link")
+        if "link" in columns:
+            columns["link_id"] = columns.pop("link")
+        times = {"since": self.since, "until": self.until}
+        now = micros_now()
+        return {**columns, **{name: parse_time(text, now) for name, text in times.items() if text}}
+
+
+class AnomalyPage(AnomalyFilter, Page):
+    table: ClassVar = t.anomalies
+    show: Show = "all"
 
 
 class DeadLetterFilter(Parameters):

@@ -73,14 +73,14 @@ def of_orders(board: Board, query: parameters.OrderPage, search: str) -> Content
 
 
 def of_anomalies(board: Board, query: parameters.AnomalyPage, _: str) -> Content:
-    store, show, filters = board.store, _show(query), query.chosen("provider", "kind")
+    store, show, filters = board.store, _show(query), query.filter()
     page = anomalies.search(store, filters, show=show, limit=query.limit, after=query.after())
     return {
         "anomalies": page.rows,
         "next": page.next,
         "count": anomalies.count(store, filters, show=show),
         "show": show,
-        "filters": filters,
+        "filters": query.chosen(*parameters.AnomalyFilter.model_fields),
         "kinds": parameters.KINDS,
     }
 

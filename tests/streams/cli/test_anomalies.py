@@ -49,6 +49,9 @@ def test_list_shows_open_anomalies_with_evidence_and_id(world: Shell) -> None:
         assert word in out
     assert ids(world) == ["a3", "a2", "a1"]
     assert ids(world, "--limit", "1") == ["a3"]
+    assert ids(world, "--link", "link-1", "--since", "2023-01-01T00:00Z") == ["a3", "a2", "a1"]
+    for nothing in (("--link", "link-2"), ("--since", "1h"), ("--until", "2023-01-01T00:00Z")):
+        assert ids(world, *nothing) == []
     ran = world.run("anomalies", "list", "--provider", "peach")
     assert (ran.code, ran.out, ran.err) == (0, "", "none\n")
 
@@ -77,6 +80,8 @@ def test_filtered_anomalies_are_counted_before_they_are_resolved(
 ) -> None:
     ran = world.run("anomalies", "resolve", "--kind", "UNDERPAID", "--dry-run")
     assert (ran.code, ran.err) == (0, "2 open anomalies\n")
+    ran = world.run("anomalies", "resolve", "--link", "link-2", "--dry-run")
+    assert (ran.code, ran.err) == (0, "0 open anomalies\n")
     unconfirmed = world.run("anomalies", "resolve", "--kind", "UNDERPAID")
     assert (unconfirmed.code, "resolve 2?" in unconfirmed.err) == (1, True)
     assert len(ids(world)) == 3
@@ -103,3 +108,12 @@ def test_board_refuses_a_mark_without_the_token(world: Shell) -> None:
     world.set(BOARD__TOKEN="guess")
     ran = world.run("anomalies", "resolve", "a1")
     assert (ran.code, "LINKSTATUS_BOARD__TOKEN" in ran.err) == (2, True)
+
+
+def test_lookup_that_the_board_refuses_ends_with_its_reason(world: Shell) -> None:
+    unknown = world.run("links", "lookup", "ping", "nope/ö")
+    assert (unknown.code, unknown.out) == (1, "")
+    assert unknown.err == world.run("status", "ping", "nope/ö").err
+    refused = world.run("links", "lookup", "ping", "link-1")
+    assert refused.code == 1
+    assert refused.err.endswith("answered 409: the credentials for the API of ping are not set\n")

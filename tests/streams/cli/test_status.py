@@ -247,6 +247,16 @@ def test_unknown_link_ends_with_1_and_a_hint(shell: Shell, store: Store) -> None
     ]
 
 
+def test_list_fits_80_columns_and_cuts_no_id(shell: Shell, store: Store, make: Make) -> None:
+    id_ = "x" * 60
+    money: dict[str, Any] = {"amount_minor": 123_456_789, "currency": "SEK"}
+    save(store, make.statuses(make.status(id_, status="PROCESSING", **money)))
+    out = shell.ok("links", "list")
+    assert max(map(len, out.splitlines())) <= 80
+    assert out.count("x") == 60
+    assert "1,234,567.89 SEK" in out
+
+
 def test_links_are_listed_newest_first(shell: Shell, store: Store, make: Make) -> None:
     registered = make.registration(amount_minor=500, currency="JPY")
     paid = make.status("new", changed_at=AT + 1, status="PAID", anomalies=["STALE"])
