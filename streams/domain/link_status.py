@@ -50,8 +50,10 @@ def fold(row: LinkStatus | None, event: LinkEvent, rules: ProviderRules) -> Link
     _derive(after, rules, before)
     if row is not None and after == row:
         return row
+    # The answer to a lookup that tells nothing new is no change of the link.
+    if after != {**before, "looked_up_at": after["looked_up_at"]}:
+        after["changed_at"] = max(before["changed_at"], event["received_at"])
     after["version"] = before["version"] + 1
-    after["changed_at"] = max(before["changed_at"], event["received_at"])
     return after
 
 

@@ -25,7 +25,7 @@ class StatusReader:
         self._work = f"{work_url}/metrics"
         self._store: Store | None = None
         self._client = httpx.Client(timeout=1.0, trust_env=False)
-        self._last = "callbacks 0"
+        self._last = "callbacks 0 since this start"
 
     def line(self) -> str:
         """The callbacks that this run's edge acknowledged, the totals since the first start, and
@@ -59,7 +59,7 @@ class StatusReader:
             number.update(statuses)
         by_status = ", ".join(f"{name} {number[name]}" for name in _ORDER if number[name])
         parts = (
-            f"callbacks {acknowledged}",
+            f"callbacks {acknowledged} since this start",
             f"links {number.total()}" + (f" ({by_status})" if by_status else ""),
             f"closes {count(store, t.order_close)}",
             f"anomalies {count(store, t.anomalies)}",

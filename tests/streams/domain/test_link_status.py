@@ -43,6 +43,15 @@ def test_order_and_repeats_do_not_change_the_row(
     assert without_arrival(fold_all(shuffled, rules)) == without_arrival(fold_all(events, rules))
 
 
+def test_only_a_lookup_that_tells_something_new_is_a_change() -> None:
+    open_ = fold_all([event("CREATED", source="lookup", at=20)])
+    silent = fold(open_, event("CREATED", "again", source="lookup", at=30), SELF)
+    assert (silent["looked_up_at"], silent["changed_at"]) == (30, 20)
+    assert silent["version"] == open_["version"] + 1
+    paid = fold(silent, event("PAID", source="lookup", at=40), SELF)
+    assert paid["changed_at"] == 40
+
+
 # A paid link stays in the order that counted it. So where lookups name the order, the property
 # holds for events that name one order.
 @given(events=some_events, data=st.data())
