@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Column, ColumnElement, func, select
 
-from connectors.board.database import anomalies, dead_letters, links
+from connectors.board.database import anomalies, cases, dead_letters, links
 from connectors.board.database import tables as t
+from connectors.board.database.cases import Case
 from connectors.board.database.paging import count
 from connectors.board.database.store import Store
 
@@ -54,7 +55,8 @@ class Summary:
     provider. Anomalies and dead letters are the open ones, dead letters by their commonest reasons.
     `unreadable` counts the last day: older records cannot be corrected any more. `differing` are
     the days with differences that were reconciled within the last week, by provider. `refused` is
-    what the edge did not take within the last week, the latest first.
+    what the edge did not take within the last week, the latest first. `cases` are the latest of
+    each kind of anomaly, of FAILED orders and of DEAD_LETTERS.
     """
 
     links: dict[str, dict[str, int]]
@@ -66,20 +68,27 @@ class Summary:
     unreadable: Group | None
     differing: list[Group]
     refused: list[Refused]
+    cases: dict[str, list[Case]] = field(default_factory=dict)
 
 
 def summarize(store: Store, now: int) -> Summary:
     """Count it all; `now` in microseconds."""
+    open_anomalies, letters = _anomalies(store), _dead_letters(store)
     return Summary(
         links=links.counts(store),
         events=_events(store, now),
-        anomalies=_anomalies(store),
-        dead_letters=_dead_letters(store),
+        anomalies=open_anomalies,
+        dead_letters=letters,
         dead_letters_open=count(store, t.dead_letters, [dead_letters.is_open()]),
         orders_failed=count(store, t.orders, [t.orders.c.state == "FAILED"]),
         unreadable=_unreadable(store, now - _DAY),
         differing=_differing(store, now - 7 * _DAY),
         refused=_refused(store, now),
+        cases={
+            **cases.of_anomalies(store, [group.name for group in open_anomalies]),
+            "ORDER_FAILED": cases.of_failed_orders(store),
+            "DEAD_LETTERS": cases.of_dead_letters(store, letters),
+        },
     )
 
 

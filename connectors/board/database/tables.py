@@ -78,6 +78,7 @@ anomalies = Table(
     *longs("at"),
     *texts("record"),
     Index("anomalies_newest", "at", "event_id"),
+    Index("anomalies_kind", "kind", "at", "event_id"),
     Index("anomalies_link", "provider", "link_id"),
 )
 

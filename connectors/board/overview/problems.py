@@ -3,12 +3,13 @@ from their status.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 from urllib.parse import urlencode
 
 from pydantic import Field
 
+from connectors.board.database.cases import Case
 from connectors.board.database.summary import Summary
 from connectors.board.http.serialize import Time
 from connectors.board.http.text import plural
@@ -107,6 +108,7 @@ class Problem:
     urgent: Annotated[bool, Field(description="Whether it cannot wait until the morning.")] = True
     detail: str = ""
     last_at: Time = None
+    cases: Annotated[Sequence[Case], Field(description="The latest of them.")] = ()
 
 
 def problems(
@@ -122,7 +124,8 @@ def problems(
         *_of_anomalies(summary),
         *_of_payouts(summary),
     ]
-    return sorted(all_problems, key=lambda problem: not problem.urgent)
+    shown = (replace(one, cases=summary.cases.get(one.kind, ())) for one in all_problems)
+    return sorted(shown, key=lambda problem: not problem.urgent)
 
 
 def _of_board(summary: Summary, behind: str | None) -> Iterator[Problem]:
@@ -192,7 +195,6 @@ def _of_dead_letters(summary: Summary) -> Iterator[Problem]:
             plural(summary.dead_letters_open, "open dead letter"),
             "Correct what the reason names, then replay. Resolve what is junk.",
             "/dead-letters?show=open",
-            detail=" · ".join(f"{group.name} ({group.number:,})" for group in groups),
             last_at=max(group.last_at for group in groups),
         )
 

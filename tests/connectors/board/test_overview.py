@@ -59,6 +59,33 @@ async def test_page_and_json_report_the_same_problems(site: Site) -> None:
         assert text in page
 
 
+async def test_problem_names_its_latest_cases_with_amount_and_reason(site: Site) -> None:
+    make = site.make
+    site.put(topics.LINK_STATUS, *(make.status(f"l{n}") for n in range(4)))
+    for n in range(4):
+        stale = make.anomaly(f"s{n}", f"l{n}", AT + n) | {
+            "kind": "STALE",
+            "detail": "silent [a/0/1]",
+        }
+        site.put(topics.ANOMALIES, stale)
+    site.put(topics.ANOMALIES, make.anomaly("u", "l1"))
+    failed = {"state": "FAILED", "failure": "no such order", "total_minor": 500, "currency": "EUR"}
+    site.put(topics.ORDERS, make.order("o/1", **failed))
+    site.put_dead_letters("no JSON", "no JSON")
+    problems = {one["kind"]: one["cases"] for one in (await site.get("/"))["problems"]}
+    assert problems["STALE"] == [
+        {"thing": "link", "provider": "ping", "id": f"l{n}", "detail": "12.34 EUR, silent"}
+        for n in (3, 2, 1)
+    ]
+    assert [case["detail"] for case in problems["UNDERPAID"]] == ["received 1.00 of 12.34 EUR"]
+    (order,), (letter,) = problems["ORDER_FAILED"], problems["DEAD_LETTERS"]
+    assert (order["id"], order["detail"]) == ("o/1", "5.00 EUR, no such order")
+    assert (letter["id"], letter["detail"]) == ("0/1", "no JSON (2)")
+    page = await site.page("/")
+    for href in ("/links/ping/l3", "/orders/ping/o%2F1", "/dead-letters/0/1"):
+        assert f'href="{href}"' in page
+
+
 async def test_payouts_that_differ_are_a_problem_of_their_provider(site: Site) -> None:
     at = time.time_ns() // 1000
     differing = [site.make.reconciled(day, differences=["o1"]) for day in ("2025-11-01", "x")]

@@ -73,6 +73,7 @@ Table(
     *longs("at"),
     *texts("record"),
     Index("anomalies_newest", "at", "event_id"),
+    Index("anomalies_kind", "kind", "at", "event_id"),
     Index("anomalies_link", "provider", "link_id"),
 )
 
