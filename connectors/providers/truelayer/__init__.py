@@ -21,9 +21,9 @@ Quirks: payment events name only their payment; the join adds the link, in eithe
 from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from connectors.providers import api, base, facts, lookup_answer, payload, payout_api
 from connectors.providers.raw import Raw
@@ -70,6 +70,8 @@ class TrueLayerConfig(base.ProviderConfig):
     auth_url: api.Url = "https://auth.truelayer.com"
     client_id: str | None = None
     client_secret: SecretStr | None = None
+    # The URL that is configured at TrueLayer, where a proxy changes its path: the path is signed.
+    webhook_url: str | None = Field(default=None, pattern=r"^https?://[^/?#]+/")
     # Where the money goes: to a merchant account at TrueLayer, which settles it, or to a bank.
     account: Literal["merchant", "external"] = "merchant"
 
@@ -97,6 +99,8 @@ class TrueLayer(base.Provider):
         return payload.first_identifier(body, "payment_link_id", "payment_id")
 
     def authenticate(self, inbound: base.Inbound, jwks: bytes | None, now: int) -> bool:
+        if self.config.webhook_url:
+            inbound = replace(inbound, path=urlsplit(self.config.webhook_url).path)
         signature.verify(inbound, self.config.jku, jwks)
         return True
 

@@ -16,6 +16,7 @@ from truelayer_signing import HttpMethod, sign_with_pem
 from connectors.providers import simulator as sim
 from connectors.providers.base import ApiRequest, ApiResponse
 from connectors.providers.simulator import Callback, Doc, Lifecycle, json_response, rfc3339
+from connectors.providers.truelayer import TrueLayerConfig
 from connectors.providers.truelayer import account_sandbox as accounts
 from connectors.providers.truelayer import link_sandbox as links
 from connectors.providers.truelayer import refund_sandbox as refunds
@@ -165,6 +166,10 @@ class Sandbox(sim.Simulator):
         link = self.state.get("link", key)
         if link is not None and link["status"] == "enabled":
             self.take_step(link, "expired", now)
+
+    @staticmethod
+    def signed_url(config: TrueLayerConfig) -> str | None:
+        return config.webhook_url
 
     @staticmethod
     def sign(site: sim.Site, callback: Callback, url: str, now: int) -> dict[str, str]:

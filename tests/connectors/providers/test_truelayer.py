@@ -2,10 +2,12 @@
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from connectors.providers import examples
 from connectors.providers.base import BadSignature, Inbound, KeysNeeded
@@ -54,6 +56,24 @@ def test_reference_vector_is_verified_and_any_change_is_refused() -> None:
     ):
         with pytest.raises(BadSignature):
             authenticate(changed, jwks)
+
+
+def test_path_that_a_proxy_changes_is_signed_as_truelayer_calls_it() -> None:
+    url = "https://pay.example.com/hooks/callbacks/truelayer/a-token"
+    behind_proxy = TrueLayer(TrueLayerConfig(jku=golden.JKU, webhook_url=url))
+    called = signed(replace(UNSIGNED, path="/hooks/callbacks/truelayer/a-token"))
+    received = replace(called, path=UNSIGNED.path)
+    assert behind_proxy.authenticate(received, golden.jwks(), 0) is True
+    with pytest.raises(BadSignature):
+        authenticate(received)
+    with pytest.raises(BadSignature):
+        behind_proxy.authenticate(signed(), golden.jwks(), 0)
+
+
+@pytest.mark.parametrize("url", ["pay.example.com/callbacks/truelayer", "https://pay.example.com"])
+def test_webhook_url_without_a_scheme_or_a_path_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError):
+        TrueLayerConfig(webhook_url=url)
 
 
 @pytest.mark.parametrize("jwks", [None, golden.jwks(kid="rotated away")])
