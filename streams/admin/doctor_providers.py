@@ -172,7 +172,8 @@ async def _api(client: httpx.AsyncClient, provider: Provider, config: ProviderCo
             message = f"its API does not answer: {reason_of(cause or error)}"
             return wrong(name, message, *_variables(name, urls))
         if cause.response.status in _REFUSED:
-            return wrong(name, f"refuses the credentials: {error}", *credentials)
+            message = f"{getattr(config, urls[0])} refuses the credentials: {error}"
+            return wrong(name, message, *credentials, *_variables(name, urls[:1]))
         return wrong(name, f"its API is in trouble: {error}; try later")
     except (ValueError, httpx.InvalidURL) as error:
         return wrong(name, f"its API cannot be called: {reason_of(error)}", *_variables(name, urls))

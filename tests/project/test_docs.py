@@ -128,6 +128,28 @@ def test_table_of_settings_names_every_setting() -> None:
     }
 
 
+def test_page_of_the_first_provider_has_the_addresses_of_the_code() -> None:
+    table = rows(section("docs/first-provider.md", "## 1. Choose the environment"))
+    documented = {variable: production for _, variable, _, production in table[1:]}
+    assert documented == {
+        f"LINKSTATUS_{name.upper()}__{field.upper()}": about.default
+        for name, provider in PROVIDERS.items()
+        for field, about in provider.Config.model_fields.items()
+        if isinstance(about.default, str) and about.default.startswith("https://")
+    }
+
+
+@pytest.mark.parametrize("block", blocks("dotenv"))
+def test_settings_of_the_guide_are_accepted(
+    block: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text(block.replace("…", "text"))
+    chosen = settings.load()
+    if "LINKSTATUS_PROVIDERS" in block:
+        assert all(provider.can_look_up() for provider in chosen.existing_providers().values())
+
+
 def test_page_of_limits_names_every_limit_with_its_value() -> None:
     def text(name: str, value: float) -> str:
         if not name.endswith("_BYTES"):
