@@ -27,9 +27,3 @@ def headers_of(message: Any) -> Headers:
 def pairs(headers: Iterable[Any]) -> Headers:
     """Return headers as a client reads them, with an empty value where there is none (null)."""
     return [(name, value or b"") for name, value in headers]
-
-
-def with_event_id(event_id: str, trace: Headers | None) -> Headers:
-    """Return the headers of an event: its id, by which consumers drop repeats, and its trace."""
-    own: Headers = [("event-id", event_id.encode())]
-    return own + trace if trace else own

@@ -9,8 +9,9 @@ from confluent_kafka import Message
 from connectors.kafka import sync_producer, topic_reader
 from connectors.kafka.cluster import Cluster
 from connectors.payouts.raw import Assembler, Payload, records
+from schemas.cloud_events import event_headers
 from schemas.codec import BadRecord, Codecs, Schema
-from schemas.headers import headers_of, with_event_id
+from schemas.headers import headers_of
 from schemas.payouts import Payout, Reconciliation
 from schemas.records import OrderClose, OrderCorrection, OrderStatus, OrderUpdate
 from schemas.topics import (
@@ -144,12 +145,9 @@ def publish_results(
 
     Raises NotAcknowledged, KafkaException.
     """
-    of_payouts = (
-        _event(codecs, PAYOUTS, payout["payout_id"], payout, payout["event_id"])
-        for payout in payouts
-    )
-    of_days = (_event(codecs, RECONCILIATIONS, day["day"], day, day["event_id"]) for day in days)
-    of_orders = (_event(codecs, ORDER_UPDATES, one["order_id"], one, None) for one in updates)
+    of_payouts = (_record(codecs, PAYOUTS, payout["payout_id"], payout) for payout in payouts)
+    of_days = (_record(codecs, RECONCILIATIONS, day["day"], day) for day in days)
+    of_orders = (_record(codecs, ORDER_UPDATES, one["order_id"], one) for one in updates)
     for topic, events in (
         (PAYOUTS, of_payouts),
         (RECONCILIATIONS, of_days),
@@ -158,11 +156,11 @@ def publish_results(
         sync_producer.publish(cluster, topic.name, events, _SECONDS)
 
 
-def _event(
-    codecs: Codecs, topic: Topic[Any], identifier: str, record: Any, event_id: str | None
+def _record(
+    codecs: Codecs, topic: Topic[Any], identifier: str, record: Any
 ) -> sync_producer.Record:
     """Return key, value and headers of a record. An update of an order has no event id."""
     schema: Any = topic.schema
-    headers = with_event_id(event_id, None) if event_id is not None else []
     key = message_key(record["provider"], identifier)
+    headers = event_headers(schema, key, record) if "event_id" in record else []
     return key, codecs.encode(schema, record), headers

@@ -16,8 +16,8 @@ from connectors.backoff import backoff
 from connectors.clock import micros_now
 from connectors.http.refusals import Refusal
 from connectors.kafka.publisher import Publishes, Unavailable
+from schemas.cloud_events import event_headers
 from schemas.codec import REFUSED_CALLBACKS, Codecs
-from schemas.headers import with_event_id
 from schemas.ids import event_id
 from schemas.records import RefusedCallbacks
 from schemas.topics import REFUSED_CALLBACKS as TOPIC
@@ -109,10 +109,10 @@ class Refusals:
             record = self._records[key]
             number = record["number"]
             record["event_id"] = event_id("refused-callbacks", self._edge, *key, number)
-            value = codecs.encode(REFUSED_CALLBACKS, record)
-            headers = with_event_id(record["event_id"], None)
+            name, value = key.provider.encode(), codecs.encode(REFUSED_CALLBACKS, record)
+            headers = event_headers(REFUSED_CALLBACKS, name, record)
             try:
-                await publisher.publish(TOPIC.name, key.provider.encode(), value, headers)
+                await publisher.publish(TOPIC.name, name, value, headers)
             except Unavailable:
                 self._changed.set()
                 raise

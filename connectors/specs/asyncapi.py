@@ -7,7 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from schemas import topics
+from schemas import cloud_events, topics
+from schemas.codec import Schema
 from schemas.topics import Topic, all_topics
 
 FILE = Path(__file__).with_name("asyncapi.json")
@@ -16,6 +17,11 @@ _ABOUT = (
     "Values are Avro in Confluent framing: byte 0, the schema's id in four bytes, the body. "
     "Read them read_committed; an event that repeats has the same header event-id."
 )
+_EVENT_HEADERS = (
+    *("event-id", "ce_specversion", "ce_id", "ce_type", "ce_source", "ce_subject", "ce_time"),
+    *("content-type", "traceparent"),
+)
+_STATE_HEADERS = ("traceparent",)
 _AVRO = "application/vnd.apache.avro+json;version=1.9.0"
 _BINDING = "0.5.0"
 # What other services may write.
@@ -39,7 +45,7 @@ _TEXTS = {
     "source": "callback, lookup, poll or replay.",
     "verified": "1 if its signature was proven or it came from the provider's API, else 0.",
     "received-at": "Milliseconds since 1970, UTC.",
-    "content-type": "Of the body, as received.",
+    "content-type": "Of the value; of a callback as received.",
     "content-encoding": "Of the body, as received: gzip, x-gzip, deflate or identity.",
     "callback-id": "One for each delivery.",
     "traceparent": "W3C Trace Context, if the sender or the tracing of the edge gave one.",
@@ -50,6 +56,12 @@ _TEXTS = {
     "replay-of": "Of a replay: topic/partition/offset of the dead letter.",
     "replay-id": "Of a replay: the event_id of the Replay that says who asked for it.",
     "event-id": "By which consumers drop repeats.",
+    "ce_specversion": "CloudEvents, binary mode: its version, 1.0.",
+    "ce_id": "CloudEvents: the event-id.",
+    "ce_type": "CloudEvents: the full name of the value's schema.",
+    "ce_source": f"CloudEvents: {cloud_events.SOURCE}.",
+    "ce_subject": "CloudEvents: the record's key.",
+    "ce_time": "CloudEvents: when the event was decided or received, RFC 3339, UTC.",
     "payout-source": "api or file.",
     "payout-from": "The first UTC day that it is about, such as 2026-11-01.",
     "payout-to": "The UTC day after the last one.",
@@ -146,11 +158,15 @@ def _message(topic: Topic[Any]) -> dict[str, Any]:
         return message | {"headers": _headers(*names), "bindings": {"kafka": kafka}}
     kafka |= {"schemaIdLocation": "payload", "schemaIdPayloadEncoding": "confluent"}
     return message | {
-        "contentType": "application/vnd.confluent.avro",
-        "headers": _headers("event-id", "traceparent"),
+        "contentType": cloud_events.CONTENT_TYPE,
+        "headers": _headers(*(_EVENT_HEADERS if _is_event(topic.schema) else _STATE_HEADERS)),
         "payload": {"schemaFormat": _AVRO, "schema": topic.schema.json},
         "bindings": {"kafka": kafka},
     }
+
+
+def _is_event(schema: Schema[Any]) -> bool:
+    return any(field["name"] == "event_id" for field in schema.json["fields"])
 
 
 def _headers(*names: str) -> dict[str, Any]:

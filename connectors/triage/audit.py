@@ -6,6 +6,7 @@ from typing import NamedTuple
 from connectors.kafka import sync_producer
 from connectors.kafka.cluster import Cluster
 from connectors.triage.dead_letter import BadPlace, DeadLetter, Place, parse_place
+from schemas.cloud_events import event_headers
 from schemas.codec import NOTICE, Codecs
 from schemas.ids import event_id
 from schemas.records import Anomaly, Notice
@@ -116,12 +117,9 @@ def publish(
     seconds: float = _PUBLISH_SECONDS,
 ) -> None:
     """Publish the notices with acks=all. Raises NotAcknowledged, KafkaException."""
-    records = [
-        (
-            message_key(notice["provider"], notice["subject_id"] or ""),
-            codecs.encode(NOTICE, notice),
-            [("event-id", notice["event_id"].encode())],
-        )
-        for notice in notices
-    ]
+    records = []
+    for notice in notices:
+        key = message_key(notice["provider"], notice["subject_id"] or "")
+        headers = event_headers(NOTICE, key, notice)
+        records.append((key, codecs.encode(NOTICE, notice), headers))
     sync_producer.publish(cluster, NOTICES.name, records, seconds)

@@ -14,6 +14,7 @@ from connectors.reasons import reason_of
 from connectors.triage import reader, resolution
 from connectors.triage.dead_letter import DeadLetter
 from connectors.triage.filter import Filter
+from schemas.cloud_events import event_headers
 from schemas.codec import REPLAY, Codecs
 from schemas.ids import event_id
 from schemas.records import Replay
@@ -118,7 +119,7 @@ class _Publisher:
             # Kafka dates the dead letter by another clock. An older replay would not apply to it.
             "at": max(now, dead_letter.at),
         }
-        note = self._codecs.encode(REPLAY, record)
+        key, note = str(dead_letter.place).encode(), self._codecs.encode(REPLAY, record)
         self._producer.produce(
             self._cluster.topic(dead_letter.topic),
             dead_letter.body,
@@ -128,7 +129,7 @@ class _Publisher:
         self._producer.produce(
             self._cluster.topic(REPLAYS.name),
             note,
-            str(dead_letter.place).encode(),
-            headers=[("event-id", replay_id.encode())],
+            key,
+            headers=list(event_headers(REPLAY, key, record)),
         )
         self._producer.poll(0)

@@ -11,8 +11,9 @@ from connectors.providers.base import Unreadable
 from connectors.reasons import reason_of
 from connectors.triage import fitting
 from connectors.triage.metrics import DEAD_LETTERED
+from schemas.cloud_events import event_headers
 from schemas.codec import Codecs
-from schemas.headers import Headers, headers_of, with_event_id
+from schemas.headers import Headers, headers_of
 from schemas.ids import is_identifier
 from schemas.records import Anomaly, LinkEvent, OrderEvent, PaymentEvent
 from schemas.topics import (
@@ -63,10 +64,12 @@ class Agent:
     def send(
         self, batch: Batch, topic: Topic[Any], key: bytes, record: Any, trace: Headers | None
     ) -> None:
-        """Send a record. An event's id is also a header, for consumers that drop repeats."""
+        """Send a record, an event with the headers of one."""
         schema: Any = topic.schema
-        event_id = record.get("event_id")
-        headers = trace if event_id is None else with_event_id(event_id, trace)
+        headers = trace
+        if "event_id" in record:
+            headers = event_headers(schema, key, record)
+            headers += trace or ()
         batch.send(topic.name, key, self._codecs.encode(schema, record), headers)
 
     def hand_on_link_event(
