@@ -1,4 +1,7 @@
-"""The pipeline: engine, rules, agents, commands. `consume` is for downstream services."""
+"""The pipeline: engine, rules, agents, commands.
+
+Downstream services use `consume`, and `streams.testing` in their tests.
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -106,12 +106,7 @@ class consume(Generic[T]):
         on_unreadable: Callable[["UnreadableRecord"], None] | None = None,
         max_seconds: float = 300.0,
     ) -> None:
-        registry_url = None
-        if cluster is None:
-            here = kafka_settings.load()
-            cluster, registry_url = here.cluster(), here.schema_registry_url
         self._topic = topic
-        self._name = cluster.topic(topic.name)
         self._group = group
         self._until_end = until_end
         self._on_unreadable = on_unreadable
@@ -119,12 +114,21 @@ class consume(Generic[T]):
         self._next: asyncio.Future[Consumed[T] | None] | None = None
         self._seen: OrderedDict[str, None] | None = OrderedDict() if drop_repeats else None
         self._ask_group_at = 0.0
+        self._open(cluster, max_seconds)
+
+    def _open(self, cluster: Cluster | None, max_seconds: float) -> None:
+        """Set the topic's name on the cluster, the codecs and the client."""
+        registry_url = None
+        if cluster is None:
+            here = kafka_settings.load()
+            cluster, registry_url = here.cluster(), here.schema_registry_url
         self._cluster = cluster
+        self._name = cluster.topic(self._topic.name)
         self._codecs = noted_ids.reader(cluster, registry_url)
         self._consumer = Consumer(
             {
                 **cluster.librdkafka(),
-                "group.id": group,
+                "group.id": self._group,
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "earliest",
                 "partition.assignment.strategy": "cooperative-sticky",
@@ -132,7 +136,7 @@ class consume(Generic[T]):
                 "session.timeout.ms": min(_SESSION_MS, int(max_seconds * 1000)),
                 # `_done` stores an offset, and the client commits it in the background.
                 "enable.auto.offset.store": False,
-                "enable.partition.eof": until_end,
+                "enable.partition.eof": self._until_end,
             }
         )
 

@@ -1,6 +1,8 @@
 """What a link was paid: as far as it is known, and whether more can still come."""
 
-from schemas.records import LinkStatus
+from collections.abc import Sequence
+
+from schemas.records import ClosedLink, LinkStatus, OrderLink
 from streams.domain.rules import ProviderRules
 
 
@@ -27,3 +29,12 @@ def awaits_details(row: LinkStatus, rules: ProviderRules) -> bool:
     is_told = row["amount_minor"] is not None and row["currency"] is not None
     can_be_told = rules.can_look_up and row["judged"].get("PAID") is not True
     return row["status"] == "PAID" and not is_told and can_be_told
+
+
+def total_of(links: Sequence[OrderLink] | Sequence[ClosedLink]) -> tuple[int | None, str | None]:
+    """Return sum and currency, or None for both if an amount is missing or currencies differ."""
+    currencies = {link["currency"] for link in links}
+    amounts = [link["amount_minor"] for link in links if link["amount_minor"] is not None]
+    if len(currencies) != 1 or len(amounts) != len(links):
+        return None, None
+    return sum(amounts), currencies.pop()

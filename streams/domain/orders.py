@@ -17,6 +17,7 @@ from schemas.records import (
     Settlement,
     SettlementKind,
 )
+from streams.domain.amounts import total_of
 from streams.domain.order_anomalies import anomalies_of_close, late_links
 from streams.domain.rules import SETTLEMENT_AFTER, STATE_AFTER, ProviderRules
 
@@ -154,7 +155,7 @@ def _decide_close(row: OrderStatus, at: int, wait: bool) -> OrderClose | None:
     row["details_awaited_since"] = None
     row["decided_at"] = at
     row["closed_link_ids"] = [link["link_id"] for link in paid]
-    row["total_minor"], row["currency"] = _total(paid)
+    row["total_minor"], row["currency"] = total_of(paid)
     return {
         "event_id": _close_id(row),
         "provider": row["provider"],
@@ -185,15 +186,6 @@ def _as_closed(link: OrderLink) -> ClosedLink:
     }
 
 
-def _total(links: list[OrderLink]) -> tuple[int | None, str | None]:
-    """Return sum and currency, or None for both if an amount is missing or currencies differ."""
-    currencies = {link["currency"] for link in links}
-    amounts = [link["amount_minor"] for link in links if link["amount_minor"] is not None]
-    if len(currencies) != 1 or len(amounts) != len(links):
-        return None, None
-    return sum(amounts), currencies.pop()
-
-
 def _correct(before: OrderStatus, after: OrderStatus, at: int) -> OrderCorrection | None:
     """Return the correction, if the amounts of the closed links are now known, and others than
     before. Note it in the row.
@@ -202,7 +194,7 @@ def _correct(before: OrderStatus, after: OrderStatus, at: int) -> OrderCorrectio
     is_same = [*map(_amount, links)] == [*map(_amount, _closed_links(before))]
     if is_same or any(link["amount_minor"] is None for link in links):
         return None
-    after["total_minor"], after["currency"] = _total(links)
+    after["total_minor"], after["currency"] = total_of(links)
     after["correction_number"] = number = before["correction_number"] + 1
     provider, order_id = after["provider"], after["order_id"]
     return {

@@ -37,6 +37,16 @@ from streams import consume
 
 consume(ORDER_CLOSE, group="g", cluster=Cluster("127.0.0.1:9"))
 """
+TEST_OF_CONSUMER = """\
+from schemas.topics import ORDER_CLOSE, REFUNDS
+from streams.testing import InMemoryKafka, order_close, refund
+
+kafka = InMemoryKafka()
+kafka.publish(ORDER_CLOSE, order_close("O1"))
+kafka.publish(REFUNDS, refund())
+with kafka.consume(ORDER_CLOSE, group="g") as records:
+    print([record.value["order_id"] for record in records])
+"""
 COMMAND = "sys.argv[0] = 'linkstatus'\nfrom streams.cli import main\nmain()\n"
 
 
@@ -80,6 +90,7 @@ def test_base_is_small() -> None:
 
 def test_consumer_needs_only_the_base_dependencies() -> None:
     run_with_base(CONSUMER)
+    assert run_with_base(TEST_OF_CONSUMER) == "['O1']\n"
 
 
 @pytest.mark.parametrize("arguments", [("status", "ping", "L1"), ("work",), ("--help",)])
