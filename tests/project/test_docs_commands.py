@@ -46,6 +46,7 @@ OUTPUT = {
     "linkstatus reconcile --provider peach": "nothing was closed, and nothing was paid out",
     "linkstatus reconcile --provider ipint": "1 other",
     "linkstatus schemas check": "",
+    "linkstatus doctor": "brokers",
     "linkstatus rebuild": "the same",
     "linkstatus anomalies list": "UNKNOWN_STATUS",
     "linkstatus anomalies resolve": "1 open anomaly",
