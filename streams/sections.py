@@ -1,6 +1,6 @@
 """The sections of the settings that belong to no connection."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from connectors.board.database.waiting import PATIENCE, Party
 from schemas import limits
 
 
@@ -125,6 +126,21 @@ class Lookups(Section):
     unissued_per_minute: float = Field(default=120.0, gt=0)
     timeout_seconds: float = Field(default=10.0, gt=0)
     details_seconds: float = Field(default=limits.DETAILS_SECONDS, gt=0)
+
+
+class Waiting(Section):
+    """How long an order may wait before that is a problem, in seconds, by whom it waits for."""
+
+    person_seconds: float = Field(default=PATIENCE["person"], gt=0)
+    provider_seconds: float = Field(default=PATIENCE["provider"], gt=0)
+    service_seconds: float = Field(default=PATIENCE["service"], gt=0)
+
+    def patience(self) -> Mapping[Party, float]:
+        return {
+            "person": self.person_seconds,
+            "provider": self.provider_seconds,
+            "service": self.service_seconds,
+        }
 
 
 class Polling(Section):

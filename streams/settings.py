@@ -38,6 +38,7 @@ from streams.sections import (
     Sandbox,
     Section,
     Tracing,
+    Waiting,
 )
 
 
@@ -79,6 +80,7 @@ class Settings(Connected, KafkaSettings):
     board: Board = Board()
     lookups: Lookups = Lookups()
     polling: Polling = Polling()
+    waiting: Waiting = Waiting()
     tracing: Tracing = Tracing()
     sandbox: Sandbox = Sandbox()
 

@@ -230,6 +230,7 @@ def _board_config(settings: Settings, codecs: Codecs) -> BoardConfig:
         token=settings.board.token,
         registry=settings.schema_registry_url is None,
         processes={name: str(url).rstrip("/") for name, url in settings.board.processes.items()},
+        patience=settings.waiting.patience(),
         apis=settings.existing_providers(),
         answer_seconds=settings.lookups.timeout_seconds,
         stall_seconds=settings.stall_seconds,

@@ -18,6 +18,7 @@ from connectors.board.database import (
     notices,
     orders,
     reconciliations,
+    waiting_orders,
 )
 from connectors.board.feed.live_events import EventStream
 from connectors.board.http import parameters
@@ -80,15 +81,22 @@ def link(board: TheBoard, provider: str, link_id: str) -> Any:
         {**anomaly, "resolved": row.marks.get(anomaly["event_id"])} for anomaly in row.anomalies
     ]
     parts = {"timeline": row.events, "anomaly_details": details, "actions": row.actions}
-    return {**row.status, **parts}
+    order = orders.of_link(board.store, row.status)
+    waiting = waiting_orders.explain_one(board.store, order.status) if order else None
+    return {**row.status, **parts, "waiting": waiting}
 
 
-@_lists.get("/orders", response_model=models.page_of("orders", models.OrderStatus))
+@_lists.get("/orders", response_model=models.page_of("orders", models.ListedOrder))
 def list_orders(board: TheBoard, query: Annotated[parameters.OrderPage, Query()]) -> Any:
-    """The orders, the newest first."""
-    columns = query.chosen("provider", "state")
-    page = orders.search(board.store, columns, query.limit, query.after())
-    return {"orders": page.rows, "next": format_cursor(page.next)}
+    """The orders, the newest first, each with the reason why it is not closed."""
+    store, columns = board.store, query.chosen("provider", "state")
+    if query.waits_for:
+        page = waiting_orders.search(store, query.waits_for, columns, query.limit, query.after())
+    else:
+        page = orders.search(store, columns, query.limit, query.after())
+    waiting = waiting_orders.explain(store, page.rows)
+    rows = [{**row, "waiting": waiting[row["provider"], row["order_id"]]} for row in page.rows]
+    return {"orders": rows, "next": format_cursor(page.next)}
 
 
 @router.get(
@@ -108,6 +116,7 @@ def order(board: TheBoard, provider: str, order_id: str) -> Any:
         "refunds": refunds_of(row.members),
         "durations": durations(row.status),
         "close_blockers": close_blockers(row.status),
+        "waiting": waiting_orders.explain_one(board.store, row.status),
     }
 
 

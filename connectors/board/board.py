@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from connectors.board.cancellations import Cancellations
 from connectors.board.database.store import Store
+from connectors.board.database.waiting import PATIENCE, Party
 from connectors.board.feed.live_events import Hub
 from connectors.board.feed.materializer import Materializer
 from connectors.board.feed.raw_records import RawRecords
@@ -50,6 +51,8 @@ class BoardConfig:
     apis: Mapping[str, Provider] = field(default_factory=dict)
     answer_seconds: float = 10.0
     stall_seconds: float = STALL_SECONDS
+    # How many seconds an order may wait for someone.
+    patience: Mapping[Party, float] = field(default_factory=lambda: PATIENCE)
 
 
 class Board:
@@ -70,7 +73,9 @@ class Board:
         self.progress = Progress(config.cluster, sources, config.stall_seconds)
         self.monitor = HealthMonitor(config.processes)
         kinds = {name: api.kind for name, api in config.apis.items()}
-        self.overview = Overview(self.store, config.providers, kinds, self.monitor, self.why_not)
+        self.overview = Overview(
+            *(self.store, config.providers, kinds, self.monitor, self.why_not), config.patience
+        )
         self.raw = RawRecords(config.cluster, config.codecs)
         self.replays = Replays(config.cluster, config.codecs)
         self.cancellations = Cancellations(
@@ -84,7 +89,10 @@ class Board:
         """Keep the store up to date and check the processes, forever. At a stall end the process,
         or raise Stalled.
         """
-        services = (self.materializer.run(), self.monitor.run(), self.progress.run(end_process))
+        services = (
+            *(self.materializer.run(), self.monitor.run(), self.progress.run(end_process)),
+            self.overview.watch(),
+        )
         tasks = [asyncio.ensure_future(service) for service in services]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

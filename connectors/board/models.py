@@ -4,6 +4,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, create_model
 
+from connectors.board.database.waiting import Party
 from connectors.board.http.serialize import Model, Time, model_of
 from connectors.board.overview.money_back import MoneyBack
 from connectors.board.overview.order_progress import CloseBlockers, Durations
@@ -17,6 +18,14 @@ from schemas import codec
 from schemas.records import Status
 
 Count = Annotated[int, Field(ge=0)]
+
+
+class Waiting(Model):
+    """Whom an order waits for."""
+
+    waits_for: list[Party] = Field(description="The most alarming first.")
+    since: Time
+    reason: str = Field(description="A sentence that begins with `waits for`.")
 
 
 class Mark(Model):
@@ -63,17 +72,23 @@ NoticeWithAnswer = create_model(
 Anomaly = create_model(
     "AnomalyWithMark", __base__=model_of(codec.ANOMALY), resolved=(Resolved, ...)
 )
+_WAITING: Any = (
+    Waiting | None,
+    Field(description="Why the order is not closed, or not settled; null: it waits for nothing."),
+)
 Link = create_model(
     "Link",
     __base__=LinkStatus,
     timeline=_many(model_of(codec.LINK_EVENT), "All events of the link, the oldest first."),
     anomaly_details=_many(Anomaly),
     actions=_many(Notice, "What people did about the link, the oldest first."),
+    waiting=_WAITING,
 )
 
 
 LinkRefund = get_args(LinkStatus.model_fields["refunds"].annotation)[0]
 OrderRefund = create_model("OrderRefund", __base__=LinkRefund, link_id=(str, ...))
+ListedOrder = create_model("ListedOrder", __base__=OrderStatus, waiting=_WAITING)
 Order = create_model(
     "Order",
     __base__=OrderStatus,
@@ -87,6 +102,7 @@ Order = create_model(
         CloseBlockers | None,
         Field(description="Null once the close is decided, and for an order that is EMPTY."),
     ),
+    waiting=_WAITING,
 )
 
 

@@ -10,6 +10,7 @@ from streams.cli import (
     dead_letters,
     doctor,
     links,
+    orders,
     rebuild,
     reconcile,
     run,
@@ -51,7 +52,7 @@ def _options(
 
 _PANELS: dict[str, tuple[typer.Typer | Callable[..., None], ...]] = {
     "Run": (sandbox.sandbox,),
-    "Use": (send.send, status.status, links.links, reconcile.reconcile),
+    "Use": (send.send, status.status, links.links, orders.orders, reconcile.reconcile),
     "Look": (tail.tail, anomalies.anomalies, dead_letters.commands),
     "Care": (topics.topics, schemas.schemas, rebuild.rebuild, doctor.doctor),
 }

@@ -257,10 +257,10 @@ def _order(link: Doc, order: Doc) -> RenderableType:
             status = text(one["status"], status_style(one["status"]))
             table.add_row(text(one["link_id"]), status, _money(one, "amount_minor"))
         parts.append(table)
+    if waiting := order["waiting"]:
+        parts.append(text(waiting["reason"], "yellow"))
     if order["refunds"]:
         parts.append(text(_went_back(order["money_back"]), "bold"))
-    if blockers := _blockers(link, order):
-        parts.append(text(f"waits for {blockers}", "yellow"))
     return Group(*parts)
 
 
@@ -282,25 +282,6 @@ def _durations(order: Doc) -> str:
         )
     )
     return f"; {parts}" if parts else ""
-
-
-def _blockers(link: Doc, order: Doc) -> str:
-    """Why the order is not closed; empty when it is."""
-    blockers = order["close_blockers"]
-    if not blockers:
-        return ""
-    parts = []
-    if missing := blockers["unknown_links"]:
-        parts.append(f"{plural(missing, 'link')} to become known")
-    if ids := blockers["open_links"]:
-        names = ("this one" if one == link["link_id"] else one for one in ids)
-        parts.append(f"{plural(len(ids), 'link')} to end: {', '.join(names)}")
-    if blockers["payment"]:
-        parts.append("a payment")
-    if ids := blockers["awaited_amounts"]:
-        names = ("this link" if one == link["link_id"] else one for one in ids)
-        parts.append(f"the amount of {', '.join(names)} from the provider")
-    return "; ".join(parts)
 
 
 def _join(*parts: str | None) -> str:

@@ -6,7 +6,7 @@ Old revisions of the schema use them, too: add a kind rather than change one.
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Text, text
 
 # PostgreSQL compares byte by byte, as SQLite does. With the collation of the database's language,
 # no index finds the texts that begin with a prefix.
@@ -36,3 +36,15 @@ def mark() -> Iterator[Column[Any]]:
     yield Column("resolved", Boolean, nullable=False)
     yield from longs("version")
     yield from texts("record")
+
+
+def wait() -> Iterator[Column[Any]]:
+    """Whom an order or a link waits for, and since when; null: for nothing but the payer."""
+    yield Column("waits_for", Text)
+    yield Column("waiting_since", BigInteger)
+
+
+def waiting_index(name: str) -> Index:
+    """The few rows that wait."""
+    waits = text("waits_for IS NOT NULL")
+    return Index(name, "waits_for", "waiting_since", sqlite_where=waits, postgresql_where=waits)

@@ -44,6 +44,11 @@ def find(store: Store, provider: str, order_id: str) -> Order | None:
     return Order(_with_links(status, members), close, corrections, settlements, members)
 
 
+def of_link(store: Store, link: r.LinkStatus) -> Order | None:
+    """Return the order of the link, if it belongs to one."""
+    return find(store, link["provider"], link["order_id"]) if is_in_order(link) else None
+
+
 def is_in_order(link: r.LinkStatus) -> bool:
     """Whether the link belongs to an order: anyone can claim a link that does not exist. While its
     order is awaited it belongs to none, even if one has the awaited id.

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Table
 
 from connectors.board.database import tables as t
+from connectors.board.database.waiting import Part, of_link, of_order
 from connectors.clock import micros_of
 from connectors.reasons import reason_of
 from connectors.triage import audit
@@ -143,6 +144,10 @@ def _projected(codecs: Codecs, message: Message) -> Batch:
     elif table is t.replays:
         _topic, partition, offset = record["dead_letter"].rsplit("/", 2)
         row |= {"partition": int(partition), "offset": int(offset)}
+    elif table is t.link_status:
+        row |= _wait(of_link(record))
+    elif table is t.orders:
+        row |= _wait(of_order(record))
     elif table is t.refused_callbacks:
         row |= {"version": record["number"]}
     elif table is t.reconciliations:
@@ -158,6 +163,12 @@ def _projected(codecs: Codecs, message: Message) -> Batch:
     elif table is t.notices:
         _add_mark(batch, record)
     return batch
+
+
+def _wait(part: Part | None) -> Row:
+    if part is None or part.waits_for == "payer":
+        return {"waits_for": None, "waiting_since": None}
+    return {"waits_for": part.waits_for, "waiting_since": part.since}
 
 
 def _add_mark(batch: Batch, notice: r.Notice) -> None:

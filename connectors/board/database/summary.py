@@ -1,16 +1,25 @@
 """Counts for the first page: what came within the last hour, and what needs a person. Blocking."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sqlalchemy import Column, ColumnElement, func, select
 
-from connectors.board.database import anomalies, cases, dead_letters, links
+from connectors.board.database import (
+    anomalies,
+    cases,
+    dead_letters,
+    links,
+    waiting,
+    waiting_orders,
+)
 from connectors.board.database import tables as t
 from connectors.board.database.cases import Case
 from connectors.board.database.paging import count
 from connectors.board.database.store import Store
+from connectors.board.database.waiting_orders import Overdue
 
 MINUTES = 60
 _MINUTE = 60_000_000
@@ -56,7 +65,8 @@ class Summary:
     `unreadable` counts the last day: older records cannot be corrected any more. `differing` are
     the days with differences that were reconciled within the last week, by provider. `refused` is
     what the edge did not take within the last week, the latest first. `cases` are the latest of
-    each kind of anomaly, of FAILED orders and of DEAD_LETTERS.
+    each kind of anomaly, of FAILED orders and of DEAD_LETTERS. `overdue` are the orders that have
+    waited too long for someone.
     """
 
     links: dict[str, dict[str, int]]
@@ -69,10 +79,13 @@ class Summary:
     differing: list[Group]
     refused: list[Refused]
     cases: dict[str, list[Case]] = field(default_factory=dict)
+    overdue: list[Overdue] = field(default_factory=list)
 
 
-def summarize(store: Store, now: int) -> Summary:
-    """Count it all; `now` in microseconds."""
+def summarize(
+    store: Store, now: int, patience: Mapping[waiting.Party, float] = waiting.PATIENCE
+) -> Summary:
+    """Count it all; `now` in microseconds. `patience` is how many seconds an order may wait."""
     open_anomalies, letters = _anomalies(store), _dead_letters(store)
     return Summary(
         links=links.counts(store),
@@ -89,6 +102,7 @@ def summarize(store: Store, now: int) -> Summary:
             "ORDER_FAILED": cases.of_failed_orders(store),
             "DEAD_LETTERS": cases.of_dead_letters(store, letters),
         },
+        overdue=waiting_orders.overdue(store, now, patience),
     )
 
 

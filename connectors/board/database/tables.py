@@ -6,7 +6,16 @@ are microseconds since the epoch, UTC.
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
 
-from connectors.board.database.columns import BY_BYTES, keys, longs, mark, position, texts
+from connectors.board.database.columns import (
+    BY_BYTES,
+    keys,
+    longs,
+    mark,
+    position,
+    texts,
+    wait,
+    waiting_index,
+)
 
 metadata = MetaData()
 
@@ -32,12 +41,14 @@ link_status = Table(
     Column("order_id", BY_BYTES, nullable=False),
     *longs("changed_at", "version"),
     *texts("record"),
+    *wait(),
     # One index for each filter of the list of links. All end with the sort order of the list.
     Index("link_status_newest", "changed_at", "provider", "link_id"),
     Index("link_status_provider", "provider", "changed_at", "link_id"),
     Index("link_status_status", "status", "changed_at", "provider", "link_id"),
     Index("link_status_provider_status", "provider", "status", "changed_at", "link_id"),
     Index("link_status_order", "order_id", "provider", "changed_at", "link_id"),
+    waiting_index("link_status_waiting"),
 )
 
 link_events = Table(
@@ -62,8 +73,10 @@ orders = Table(
     *texts("state"),
     *longs("changed_at", "version"),
     *texts("record"),
+    *wait(),
     Index("orders_newest", "changed_at", "provider", "order_id"),
     Index("orders_state", "state"),
+    waiting_index("orders_waiting"),
 )
 
 order_close = _decisions("order_close")

@@ -8,8 +8,8 @@ was away, a new session starts from the stored positions.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -19,6 +19,7 @@ from prometheus_client import Gauge
 from connectors.board.database import projection
 from connectors.board.database.projection import Batch, Message
 from connectors.board.database.store import Store, StoreUnavailable
+from connectors.board.database.threads import run_to_end
 from connectors.board.feed.live_events import Hub
 from connectors.board.feed.writer import store_messages
 from connectors.kafka import aio_consumer, topic_ids
@@ -29,7 +30,6 @@ from schemas.codec import Codecs, SchemaAway
 from schemas.headers import pairs
 
 log = logging.getLogger(__name__)
-R = TypeVar("R")
 
 _LAG = Gauge("linkstatus_board_lag_records", "Records that the board has not stored.", ["topic"])
 
@@ -152,8 +152,8 @@ class Materializer:
     async def _seek(self, consumer: Any, partitions: Sequence[TopicPartition]) -> None:
         first = await consumer.beginning_offsets(partitions)
         end = await consumer.end_offsets(partitions)
-        stored = await _run_to_end(self._store.positions)
-        stored_ids = await _run_to_end(self._store.topic_ids)
+        stored = await run_to_end(self._store.positions)
+        stored_ids = await run_to_end(self._store.topic_ids)
         recreated: dict[tuple[str, int], int] = {}
         for partition in partitions:
             key = self._names[partition.topic], partition.partition
@@ -168,7 +168,7 @@ class Materializer:
                 position = first[partition]
             consumer.seek(partition, position)
         if recreated:
-            await _run_to_end(self._store.start_over, recreated, self._topic_ids)
+            await run_to_end(self._store.start_over, recreated, self._topic_ids)
 
     async def _follow(self, consumer: Any, partitions: Sequence[TopicPartition]) -> None:
         next_check = 0.0
@@ -176,7 +176,7 @@ class Materializer:
             polled = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MOST_RECORDS)
             messages = [self._message(record) for records in polled.values() for record in records]
             if messages:
-                batch = await _run_to_end(store_messages, self._store, self._codecs, messages)
+                batch = await run_to_end(store_messages, self._store, self._codecs, messages)
                 self._hub.publish(batch.changes, _activity(batch))
             if time.monotonic() >= next_check:
                 await self._check(partitions)
@@ -207,18 +207,6 @@ class Materializer:
             tuple(pairs(record.headers)),
             self._topic_ids[self._names[record.topic]],
         )
-
-
-async def _run_to_end(function: Callable[..., R], *arguments: Any) -> R:
-    """Run the function in a thread. A cancelled caller waits for its end: only then may it close
-    what the function works on.
-    """
-    running = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.gather(running, return_exceptions=True)
-        raise
 
 
 def _unread(error: Exception) -> str:

@@ -32,6 +32,9 @@ from schemas.records import AnomalyKind, OrderState, Status
 STATUSES: tuple[str, ...] = get_args(Status)
 STATES: tuple[str, ...] = get_args(OrderState)
 KINDS: tuple[str, ...] = get_args(AnomalyKind)
+# `any` but the payer.
+WaitsFor = Literal["any", "person", "provider", "service"]
+PARTIES: tuple[str, ...] = get_args(WaitsFor)
 Show = Literal["open", "resolved", "all"]
 SHOWN: tuple[str, ...] = get_args(Show)
 _LONGEST_REASON = 200
@@ -129,6 +132,10 @@ class OrderPage(Page):
     table: ClassVar = t.orders
     provider: _Provider | None = None
     state: OrderState | None = None
+    waits_for: Annotated[
+        WaitsFor | None,
+        Field(description="Only orders that wait for this party; the oldest wait comes first."),
+    ] = None
 
 
 class NoticePage(Page):

@@ -1,12 +1,19 @@
 """The first page, for people and programs: what flows now, and what is wrong."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
-from connectors.board.database.store import Store
+from prometheus_client import Gauge
+
+from connectors.board.database import waiting_orders
+from connectors.board.database.store import Store, StoreUnavailable
 from connectors.board.database.summary import RecentEvents, Summary, summarize
+from connectors.board.database.threads import run_to_end
+from connectors.board.database.waiting import PATIENCE, Party
 from connectors.board.overview.problems import Problem, problems
 from connectors.board.overview.process_health import HealthMonitor
 from connectors.board.overview.refused_callbacks import explained
@@ -16,6 +23,12 @@ from connectors.clock import micros_now
 # most a tenth of the time.
 _SHARED_SECONDS = 1.0
 _REST = 10
+_WATCH_SECONDS = 15.0
+_OVERDUE = Gauge(
+    "linkstatus_orders_overdue",
+    "Orders that have waited too long, by whom they wait for",
+    ["provider", "waits_for"],
+)
 
 
 @dataclass(slots=True)
@@ -29,6 +42,7 @@ class Overview:
     kinds: Mapping[str, str]
     monitor: HealthMonitor
     behind: Callable[[], str | None]
+    patience: Mapping[Party, float] = field(default_factory=lambda: PATIENCE)
     _summary: Summary | None = None
     _valid_until: float = 0.0
 
@@ -36,10 +50,22 @@ class Overview:
         """Return a summary that is at most a second old, or ten times what making one takes."""
         began = time.monotonic()
         if self._summary is None or began >= self._valid_until:
-            self._summary = summarize(self.store, micros_now())
+            self._summary = summarize(self.store, micros_now(), self.patience)
             now = time.monotonic()
             self._valid_until = now + max(_SHARED_SECONDS, _REST * (now - began))
         return self._summary
+
+    async def watch(self) -> None:
+        """Count the orders that wait too long in a metric, forever."""
+        while True:
+            with suppress(StoreUnavailable):
+                arguments = self.store, micros_now(), self.patience
+                overdue = await run_to_end(waiting_orders.overdue, *arguments)
+                # The answer to a scrape is written in the event loop, too: never in between.
+                _OVERDUE.clear()
+                for one in overdue:
+                    _OVERDUE.labels(one.provider, one.waits_for).inc(one.number)
+            await asyncio.sleep(_WATCH_SECONDS)
 
     def providers(self) -> list[str]:
         """Return the configured connections, then those that only stored links know."""

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from connectors.board.database.cases import Case
 from connectors.board.database.summary import Summary
-from connectors.board.http.serialize import Time
+from connectors.board.database.waiting import Party
+from connectors.board.http.serialize import Time, rfc3339
 from connectors.board.http.text import plural
 from connectors.board.overview.process_health import ProcessHealth
 from connectors.board.overview.refused_callbacks import explained
@@ -92,6 +93,23 @@ ANOMALIES: dict[AnomalyKind, tuple[str, str]] = {
     "UNKNOWN": ("This version does not know the kind.", "Update the board."),
 }
 
+# Party -> what to do about orders that have waited for it too long.
+_WAITING: dict[Party, tuple[str, str]] = {
+    "person": (
+        "a person",
+        "The list says what each waits for. Read its anomaly, deal with it, and resolve it.",
+    ),
+    "provider": (
+        "the provider",
+        "Check the provider's status page, its credentials and the process lookup; "
+        "`linkstatus links lookup` asks again.",
+    ),
+    "service": (
+        "our own services",
+        "The list says what each waits for: register the missing links, or check the service that "
+        "reports on order-updates (`settle`), and the worker.",
+    ),
+}
 # What cannot wait until the morning: goods leave although the money went back.
 _URGENT: frozenset[AnomalyKind] = frozenset({"PAYMENT_REVERSED", "DISPUTED"})
 _LAG_LIMIT = 5000
@@ -120,6 +138,7 @@ def problems(
         *(problem for process in processes for problem in _of_process(process)),
         *_of_callbacks(summary),
         *_of_orders(summary),
+        *_of_waiting_orders(summary),
         *_of_dead_letters(summary),
         *_of_anomalies(summary),
         *_of_payouts(summary),
@@ -186,6 +205,22 @@ def _of_orders(summary: Summary) -> Iterator[Problem]:
         title = f"{plural(summary.orders_failed, 'order')} could not be closed or settled"
         advice = "Read the provider's answer, correct it there, then report on order-updates."
         yield Problem("ORDER_FAILED", title, advice, "/orders?state=FAILED")
+
+
+def _of_waiting_orders(summary: Summary) -> Iterator[Problem]:
+    for provider, waits_for, number, since, failed in summary.overdue:
+        if failed:  # a problem of their own
+            continue
+        who, advice = _WAITING[waits_for]
+        verb = "waits" if number == 1 else "wait"
+        yield Problem(
+            "ORDERS_WAIT",
+            f"{plural(number, 'order')} of {provider} {verb} too long for {who}",
+            advice,
+            f"/orders?{urlencode({'waits_for': waits_for, 'provider': provider})}",
+            urgent=False,
+            detail=f"the first since {(rfc3339(since) or '')[:16].replace('T', ' ')} UTC",
+        )
 
 
 def _of_dead_letters(summary: Summary) -> Iterator[Problem]:

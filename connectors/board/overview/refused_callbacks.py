@@ -53,7 +53,7 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
 }
 _BY_LIMIT = (
-    "it breaks a limit of the HTTP server",
+    "a limit of the HTTP server is exceeded",
     "docs/limits.md describes the limit. The sender or a proxy is slow, broken or hostile, or the "
     "limit is too small.",
 )

@@ -16,12 +16,12 @@ from connectors.board.database import (
     notices,
     orders,
     reconciliations,
+    waiting_orders,
 )
 from connectors.board.database.summary import RecentEvents
 from connectors.board.http import parameters
 from connectors.board.models import DeadLetter
 from connectors.board.overview.money_back import money_back, refunds_of
-from connectors.board.overview.order_progress import close_blockers
 from connectors.board.overview.refused_callbacks import explained
 from connectors.board.pages import chart
 from connectors.board.pages.timeline import order_steps, timeline
@@ -64,12 +64,22 @@ def of_links(board: Board, query: parameters.LinkPage, search: str) -> Content:
 
 
 def of_orders(board: Board, query: parameters.OrderPage, search: str) -> Content:
-    page = orders.search(
-        *(board.store, query.chosen("provider", "state"), query.limit, query.after()),
-        prefix=search,
-        providers=board.providers,
-    )
-    return {"orders": page.rows, "next": page.next, "states": parameters.STATES}
+    store, columns = board.store, query.chosen("provider", "state")
+    if query.waits_for:
+        page = waiting_orders.search(
+            *(store, query.waits_for, columns, query.limit, query.after()), prefix=search
+        )
+    else:
+        page = orders.search(
+            *(store, columns, query.limit, query.after()), prefix=search, providers=board.providers
+        )
+    return {
+        "orders": page.rows,
+        "next": page.next,
+        "waiting": waiting_orders.explain(store, page.rows),
+        "states": parameters.STATES,
+        "parties": parameters.PARTIES,
+    }
 
 
 def of_anomalies(board: Board, query: parameters.AnomalyPage, _: str) -> Content:
@@ -122,13 +132,12 @@ def of_link(board: Board, request: Request) -> Content | None:
     if link is None:
         return None
     status = link.status
-    in_order = orders.is_in_order(status)
-    order = orders.find(board.store, provider, status["order_id"]) if in_order else None
+    order = orders.of_link(board.store, status)
     own_dead_letters = Filter(provider=provider, link_id=link_id)
     return {
         "link": status,
         "order": order,
-        "blockers": order and close_blockers(order.status),
+        "waiting": order and waiting_orders.explain_one(board.store, order.status),
         "dead_letters": dead_letters.count(board.store, own_dead_letters, show="open"),
         "back": money_back([status]),
         "refunds": refunds_of([status]),
@@ -147,10 +156,9 @@ def of_order(board: Board, request: Request) -> Content | None:
     order = orders.find(board.store, **request.path_params)
     if order is None:
         return None
-    blockers = close_blockers(order.status)
     return {
         "order": order,
-        "blockers": blockers,
+        "waiting": waiting_orders.explain_one(board.store, order.status),
         "back": money_back(order.members),
         "refunds": refunds_of(order.members),
         "steps": order_steps(order),

@@ -304,16 +304,16 @@ CLOSES: list[tuple[list[str], dict[str, Any], str]] = [
     ([], {}, "Waits for a payment."),
     (["EXPIRED"], {}, "Waits for a payment."),
     (["PAID"], {}, "Waits for the worker to decide."),
-    (["PAID"], {"links_in_order": 3}, "Waits for 2 announced links not known yet."),
+    (["PAID"], {"links_in_order": 3}, "Waits for 2 more links to be registered."),
     (
         *(["PAID", "OPENED"], {"links_in_order": 3}),
-        "Waits for 1 announced link not known yet and 1 link to end: l1.",
+        "Waits for 1 more link to be registered; for the payer of link l1.",
     ),
     (
         *(["PAID"], {"details_awaited_since": AT}),
-        "Waits for the provider to tell the amount of l0.",
+        "API to tell the amount of link l0, silent since 2023-11-14 22:13 UTC.",
     ),
-    (["OPENED"] * 7, {}, "7 links to end: l0, l1, l2, l3, l4 and others."),
+    (["OPENED"] * 7, {}, "Waits for the payer of links l0, l1, l2, l3, l4 and others."),
     (
         *(["PAID"], {"decided_at": AT, "state": "CLOSE_DECIDED"}),
         "no service has reported on order-updates that the order is closed",

@@ -1,4 +1,4 @@
-"""The sandbox as a process, and an external receiver of callbacks."""
+"""A board, the sandbox as a process, and an external receiver of callbacks."""
 
 import os
 import sys
@@ -13,10 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from connectors.board.database.store import Store
 from connectors.providers.base import Inbound
 from streams.local import subprocesses
+from tests.connectors.board.samples import Make
 from tests.support.ports import free_port
-from tests.support.serving import serving
+from tests.support.serving import serving, serving_board
 from tests.support.shell import Shell
 from tests.support.waiting import until_sync
 
@@ -35,6 +37,19 @@ class Receiver:
         self.callbacks.append(Inbound(request.url.path, request.headers, await request.body()))
         status = self.answers.pop(0) if self.answers else 200
         return Response("" if status == 200 else "not now", status)
+
+
+@pytest.fixture
+def make() -> Make:
+    return Make()
+
+
+@pytest.fixture
+def store(tmp_path: Path, shell: Shell) -> Iterator[Store]:
+    """The store of the shell's board."""
+    with serving_board(tmp_path) as (url, store):
+        shell.set(EDGE_URL=url)
+        yield store
 
 
 @pytest.fixture

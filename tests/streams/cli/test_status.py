@@ -1,7 +1,5 @@
 """`linkstatus status` and `linkstatus links list`, on a real board."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,24 +7,10 @@ import pytest
 from connectors.board.database.store import Store
 from schemas import topics
 from tests.connectors.board.samples import AT, Make, save
-from tests.support.serving import serving_board
 from tests.support.shell import Shell
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
-
-
-@pytest.fixture
-def make() -> Make:
-    return Make()
-
-
-@pytest.fixture
-def store(tmp_path: Path, shell: Shell) -> Iterator[Store]:
-    """The store of the shell's board."""
-    with serving_board(tmp_path) as (url, store):
-        shell.set(EDGE_URL=url)
-        yield store
 
 
 def paid_in_an_order(make: Make, store: Store) -> None:
@@ -127,10 +111,10 @@ def test_drawing_shows_the_life_from_first_event_to_settlement(
     [
         (
             {"links": ["PAID"], "details_awaited_since": AT},
-            "waits for the amount of this link from the provider",
+            "waits for ping's API to tell the amount of link link-1, silent since 2023-11-14 22:13",
         ),
-        ({"links": ["PROCESSING"]}, "waits for 1 link to end: this one"),
-        ({"links": ["PAID"], "links_in_order": 3}, "waits for 2 links to become known"),
+        ({"links": ["PROCESSING"]}, "waits for ping to finish the payment of link link-1"),
+        ({"links": ["PAID"], "links_in_order": 3}, "waits for 2 more links to be registered"),
         ({"links": ["EXPIRED"]}, "waits for a payment"),
     ],
 )
@@ -144,7 +128,7 @@ def test_open_order_names_its_blockers(
     ]
     order = make.order("link-1", **{**changes, "links": links})
     save(store, [*make.statuses(make.status()), make.message(topics.ORDERS, order)])
-    assert blockers in shell.ok("status", "ping", "link-1")
+    assert blockers in " ".join(shell.ok("status", "ping", "link-1").split())
 
 
 def test_g2_link_that_is_only_authorised_says_so(shell: Shell, store: Store, make: Make) -> None:
