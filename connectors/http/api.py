@@ -55,6 +55,15 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+# The HTTP server answers before the API sees the request (`connectors.http.refusals`).
+_OF_SERVER: dict[int | str, dict[str, Any]] = {
+    431: {
+        "description": "The address and the headers are too large",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
+}
+
+
 def error_response(
     status: int,
     message: str,
@@ -135,7 +144,7 @@ def create_api(*routers: APIRouter) -> FastAPI:
         middleware=[Middleware(_BodyLimit)],
         telemetry=_NO_SPANS,
         generate_unique_id_function=lambda route: route.name,
-        responses=errors(401, 421, 422),
+        responses=errors(401, 421, 422) | _OF_SERVER,
         exception_handlers={
             HTTPException: _http_error,
             RequestValidationError: _invalid_request,

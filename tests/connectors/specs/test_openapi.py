@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+import httpx
 import jsonschema_rs
 import pytest
 import schemathesis
@@ -31,6 +32,7 @@ from connectors.receive.process import Edge, router
 from connectors.web import application
 from schemas import codec, topics
 from schemas.codec import LINK_REGISTERED, Schema
+from schemas.limits import HEAD_BYTES
 from schemas.link_form import LinkForm
 from tests.connectors.board.samples import Make, save
 from tests.support.api_cases import SCHEMA, config, document
@@ -137,6 +139,14 @@ def test_answers_are_as_documented_and_what_is_acknowledged_is_kept(
         kept(response.status_code, sent.encode() if isinstance(sent, str) else sent, shelf)
     else:
         assert not shelf.records
+
+
+def test_refusal_by_the_server_is_documented(web: tuple[str, FakePublisher]) -> None:
+    cursor = "A" * HEAD_BYTES
+    response = httpx.get(f"{web[0]}/reconciliations?cursor={cursor}", trust_env=False)
+    documented = document()["paths"]["/reconciliations"]["get"]["responses"]
+    assert list(documented[str(response.status_code)]["content"]) == ["text/plain"]
+    assert response.headers["content-type"].partition(";")[0] == "text/plain"
 
 
 def kept(status: int, body: bytes, shelf: FakePublisher) -> None:
