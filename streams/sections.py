@@ -99,12 +99,14 @@ class Http(Section):
 
 class Board(Section):
     """`processes` maps names to addresses (http://host:port): the page shows their health. `url` is
-    where the commands find the board, if it does not run with the edge.
+    where the commands find the board, if it does not run with the edge. `event_days` is how long
+    its database keeps events; not set: for ever.
     """
 
     url: str | None = Field(default=None, pattern=r"^https?://[^\s/]\S*$")
     token: SecretStr | None = None
     processes: dict[str, HttpUrl] = {}
+    event_days: int | None = Field(default=None, ge=1)
 
 
 class Sandbox(Section):

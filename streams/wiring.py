@@ -234,6 +234,7 @@ def _board_config(settings: Settings, codecs: Codecs) -> BoardConfig:
         apis=settings.existing_providers(),
         answer_seconds=settings.lookups.timeout_seconds,
         stall_seconds=settings.stall_seconds,
+        event_days=settings.board.event_days,
     )
 
 

@@ -13,6 +13,7 @@ from connectors.board.database.waiting import PATIENCE, Party
 from connectors.board.feed.live_events import Hub
 from connectors.board.feed.materializer import Materializer
 from connectors.board.feed.raw_records import RawRecords
+from connectors.board.feed.retention import forget_old_events
 from connectors.board.lookups import Lookups, publisher
 from connectors.board.overview.overview import Overview
 from connectors.board.overview.process_health import HealthMonitor
@@ -53,6 +54,8 @@ class BoardConfig:
     stall_seconds: float = STALL_SECONDS
     # How many seconds an order may wait for someone.
     patience: Mapping[Party, float] = field(default_factory=lambda: PATIENCE)
+    # How long the database keeps events; None: for ever.
+    event_days: int | None = None
 
 
 class Board:
@@ -92,6 +95,7 @@ class Board:
         services = (
             *(self.materializer.run(), self.monitor.run(), self.progress.run(end_process)),
             self.overview.watch(),
+            forget_old_events(self.store, self.config.event_days),
         )
         tasks = [asyncio.ensure_future(service) for service in services]
         try:

@@ -57,8 +57,7 @@ def list_(
     """
     with Board() as board:
         parameters = {**_conditions(provider, kind, link, since, until), "show": show}
-        rows = list(board.rows("anomalies", parameters, limit))
-    tables.print_rows(rows, _table, json=json)
+        tables.print_rows(board.rows("anomalies", parameters, limit), _table, json=json)
 
 
 @anomalies.command()

@@ -43,8 +43,7 @@ def orders(
     options = {"provider": provider, "state": state, "waits_for": party}
     with Board() as board:
         parameters = {name: value for name, value in options.items() if value}
-        rows = list(board.rows("orders", parameters, limit))
-    tables.print_rows(rows, _table, json=json)
+        tables.print_rows(board.rows("orders", parameters, limit), _table, json=json)
 
 
 def _table(orders: list[dict[str, Any]]) -> "Table":

@@ -1,7 +1,8 @@
 """Tables and values for people: in colour on a terminal, else the same as plain text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.text import Text
 from connectors.board.http import text as board_text
 from streams.cli.terminal import harmless, print_json, say
 
+_ROWS_OF_TABLE = 500
 _STYLES = {
     "PAID": "bold green",
     "CREATED": "cyan",
@@ -29,15 +31,20 @@ def console() -> Console:
 
 
 def print_rows(
-    rows: list[dict[str, Any]], draw: Callable[[list[dict[str, Any]]], Table], *, json: bool
+    rows: Iterator[dict[str, Any]], draw: Callable[[list[dict[str, Any]]], Table], *, json: bool
 ) -> None:
-    """Print rows as JSON, one object a line, or as a table."""
+    """Print rows as JSON, one object a line, or as tables, as they come: a long list takes no
+    memory.
+    """
     if json:
         for row in rows:
             print_json(row)
-    elif rows:
-        console().print(draw(rows))
-    else:
+        return
+    shown = 0
+    while some := list(islice(rows, _ROWS_OF_TABLE)):
+        console().print(draw(some))
+        shown += len(some)
+    if not shown:
         say("none")
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -53,13 +55,26 @@ class _Content(NamedTuple):
     written (microseconds).
     """
 
-    digest: bytes | None = None
-    at: int | None = None
-    written_at: int = 0
+    name: str
+    digest: bytes | None
+    at: int | None
+    written_at: int
 
 
-# By the names of the records.
-_Contents = dict[str, _Content]
+# A database in a temporary file, which SQLite deletes: millions of records need no memory.
+_ON_DISK = ""
+_TABLE = """
+    CREATE TABLE contents (side INT, name TEXT, digest BLOB, at INT, written_at INT,
+    PRIMARY KEY (side, name)) WITHOUT ROWID
+"""
+_ADD = "REPLACE INTO contents VALUES (?, ?, ?, ?, ?)"
+# What is before (0) and after (1), in the order of the names.
+_BOTH = """
+    SELECT names.name, b.digest, b.at, coalesce(b.written_at, 0), a.digest
+    FROM (SELECT DISTINCT name FROM contents) names
+    LEFT JOIN contents b ON b.side = 0 AND b.name = names.name
+    LEFT JOIN contents a ON a.side = 1 AND a.name = names.name ORDER BY names.name
+"""
 # The latest correction of each close and settlement, by their event ids.
 _Corrections = dict[str, OrderCorrection]
 
@@ -94,11 +109,12 @@ def compare(
     comparisons = []
     corrections = [_corrections(cluster, codecs) for cluster in (source, target)]
     for kind, topic, time_field in _COMPARED:
-        before, after = (
-            _contents(cluster, codecs, kind, topic, time_field, corrected)
-            for cluster, corrected in zip((source, target), corrections, strict=True)
-        )
-        comparisons.append(_compare(kind, before, after, now, kept_since))
+        with closing(sqlite3.connect(_ON_DISK)) as database:
+            database.execute(_TABLE)
+            for side, cluster in enumerate((source, target)):
+                contents = _contents(cluster, codecs, kind, topic, time_field, corrections[side])
+                database.executemany(_ADD, ((side, *content) for content in contents))
+            comparisons.append(_compare(kind, database, now, kept_since))
     return comparisons
 
 
@@ -118,11 +134,11 @@ def _corrections(cluster: Cluster, codecs: Codecs) -> _Corrections:
 
 
 def _compare(
-    kind: str, before: _Contents, after: _Contents, now: int, kept_since: int | None
+    kind: str, database: sqlite3.Connection, now: int, kept_since: int | None
 ) -> Comparison:
     comparison = Comparison(kind)
-    for name in sorted(before.keys() | after.keys()):
-        existing, rebuilt = before.get(name, _Content()), after.get(name, _Content()).digest
+    for name, digest, at, written_at, rebuilt in database.execute(_BOTH):
+        existing = _Content(name, digest, at, written_at)
         if existing.digest == rebuilt:
             comparison.same += rebuilt is not None
         elif existing.written_at >= now:
@@ -145,17 +161,16 @@ def _contents(
     topic: topics.Topic[Any],
     time_field: str,
     corrections: _Corrections,
-) -> _Contents:
-    """Read a topic. Of a compacted topic the last record of each key counts, of a close and a
-    settlement the amounts as last corrected: when they became known depends on arrival.
+) -> Iterator[_Content]:
+    """Yield the records of a topic. Of a compacted topic the last record of each key counts, of a
+    close and a settlement the amounts as last corrected: when they became known depends on arrival.
     """
     schema: Any = topic.schema
-    contents: _Contents = {}
     for message in records(cluster, topic.name, from_beginning=True, exit_at_end=True):
         name = (message.key() or b"").decode(errors="replace")
         written_at = micros_of(message.timestamp()[1])
         if message.value() is None:
-            contents[name] = _Content(written_at=written_at)
+            yield _Content(name, None, None, written_at)
             continue
         try:
             record = codecs.decode(schema, message.value())
@@ -168,8 +183,7 @@ def _contents(
             name += "".join(f" {record[field]}" for field in _NAMED_BY.get(kind, ("event_id",)))
             record |= _corrected(record, corrections.get(record["event_id"]))
         digest = b"" if kind in _BY_ID else _digest(record, _OF_ARRIVAL[kind])
-        contents[name] = _Content(digest, record[time_field], written_at)
-    return contents
+        yield _Content(name, digest, record[time_field], written_at)
 
 
 def _corrected(record: Mapping[str, Any], correction: OrderCorrection | None) -> dict[str, Any]:

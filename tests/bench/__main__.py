@@ -13,10 +13,10 @@ from typing import Any
 from rich.console import Console
 
 from streams.local.broker import Broker
-from tests.bench import edge, latency, report, restore, standstill, throughput, ticks
+from tests.bench import board, edge, latency, report, restore, standstill, throughput, ticks
 from tests.bench.throughput import Engine
 
-PARTS = ("throughput", "edge", "latency", "standstill", "ticks", "restore")
+PARTS = ("throughput", "edge", "latency", "standstill", "ticks", "restore", "board")
 _QUIX_PYTHON = Path(".venv-bench/bin/python")
 
 
@@ -81,6 +81,9 @@ def _measure(part: str, quick: bool, broker: Broker, folder: Path, say: Any) -> 
         links = (0, 2_000) if quick else (0, 100_000, 500_000)
         times = (5.0, 3.0) if quick else (60.0, 10.0)
         return {"ticks": ticks.measure(broker.brokers, folder, links, *times, say)}
+    if part == "board":
+        sizes, calls = ((2_000,), 20) if quick else ((100_000, 1_000_000), 60)
+        return {"board": board.measure(broker.brokers, folder, sizes, calls, say)}
     return restore.measure(broker, folder, 100_000 if quick else 1_000_000)
 
 

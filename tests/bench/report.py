@@ -39,6 +39,7 @@ _TITLES = {
     "edge": "The edge by connections, acks=all",
     "latency": "POST to order-close by callbacks/s, ms",
     "standstill": "Standstill of a partition while workers change, at 200 callbacks/s",
+    "board": "The board: p95 of each page in ms, and records stored a second",
     "ticks": "POST to link-status after a start, by open links, at 200 callbacks/s",
 }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from streams import settings, worker
-from tests.bench import job, latency, standstill, ticks, workload
+from tests.bench import board, job, latency, standstill, ticks, workload
 from tests.bench.drive import PARTITIONS, Passed
 from tests.bench.expected import expect
 from tests.support.documents import ROOT
@@ -80,6 +80,8 @@ def test_parts_with_our_processes_run_in_small(brokers: str, tmp_path: Path) -> 
     assert [0 < curve[rate]["p50"] <= curve[rate]["max"] for rate in ("20", "40")] == [True, True]
     costs = ticks.measure(brokers, tmp_path, (300,), 2.0, 1.0, print)
     assert costs["300"]["lookups_per_hour"] > 0
+    pages = board.measure(brokers, tmp_path, (300,), 2, print)
+    assert all(figure > 0 for figures in pages.values() for figure in figures.values())
     stands = standstill.measure(brokers, tmp_path, rounds=1, settle_seconds=1.0)
     assert stands["killed"]["longest_s"] > 2 * stands["undisturbed"]["longest_s"] > 0
 

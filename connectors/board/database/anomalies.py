@@ -26,9 +26,9 @@ def search(
     return Page([(anomaly, latest.get(anomaly["event_id"])) for anomaly in page.rows], page.next)
 
 
-def count(store: Store, filters: Filters, *, show: str) -> int:
-    """Return the number of anomalies."""
-    return paging.count(store, t.anomalies, _conditions(filters, show))
+def count(store: Store, filters: Filters, *, show: str, most: int | None = None) -> int:
+    """Return the number of anomalies, but not more than `most`."""
+    return paging.count(store, t.anomalies, _conditions(filters, show), most)
 
 
 def count_open_by_kind(store: Store, filters: Filters) -> list[tuple[str, str, int]]:

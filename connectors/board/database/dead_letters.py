@@ -93,13 +93,19 @@ def count(store: Store, filter: Filter, *, show: str) -> int:
     return paging.count(store, t.dead_letters, _conditions(filter, show))
 
 
-def count_by_reason(store: Store, filter: Filter, *, show: str) -> list[tuple[str, str, int]]:
-    """Return topic of origin, reason and number of dead letters, the most first."""
+def count_by_reason(
+    store: Store, filter: Filter, *, show: str, most: int | None = None
+) -> list[tuple[str, str, int]]:
+    """Return topic of origin, reason and number of dead letters, the most first. With `most`, only
+    so many are counted, the newest.
+    """
     c = t.dead_letters.c
     query = select(c.origin, c.reason).where(*_conditions(filter, show))
+    if most is not None:
+        query = query.order_by(c.at.desc()).limit(most)
     with store.reading() as connection:
         numbers = Counter(
-            (row.origin.rsplit("/", 2)[0], row.reason) for row in connection.execute(query)
+            (origin.rsplit("/", 2)[0], reason) for origin, reason in connection.execute(query)
         )
     return [(topic, reason, number) for (topic, reason), number in numbers.most_common()]
 
@@ -169,7 +175,7 @@ def _conditions(filter: Filter, show: str) -> list[ColumnElement[bool]]:
     if filter.provider:
         conditions.append(_of_provider(storable(filter.provider)))
     if filter.link_id:
-        conditions.append(c.key == f"{filter.provider}:{filter.link_id}".encode())
+        conditions.append(c.link_key == storable(f"{filter.provider}:{filter.link_id}"))
     if filter.since is not None:
         conditions.append(c.at >= filter.since)
     if filter.until is not None:
@@ -182,6 +188,5 @@ def _conditions(filter: Filter, show: str) -> list[ColumnElement[bool]]:
 def _of_provider(provider: str) -> ColumnElement[bool]:
     c = t.dead_letters.c
     from_its_topic = c.origin.startswith(f"callbacks.{provider}/", autoescape=True)
-    key = provider.encode()
-    by_key = and_(c.key >= key + b":", c.key < key + b";")
+    by_key = paging.begins(c.link_key, f"{provider}:")
     return or_(from_its_topic, and_(~c.origin.startswith("callbacks."), by_key))

@@ -54,22 +54,30 @@ def search(
     """Return links by provider, status and order. With `prefix`, only links of `providers` whose
     own id, order id or payment id begins with it.
     """
-    keys = _keys(providers, prefix) if prefix else None
-    return paging.records(
-        store, t.link_status, paging.equal(t.link_status, columns), limit, after, keys
+    parts = _keys(providers, prefix) if prefix else []
+    page = paging.records(
+        *(store, t.link_status, paging.equal(t.link_status, columns), limit, after),
+        union(*parts) if parts else None,
     )
+    return paging.marked_if_capped(store, page, parts)
 
 
-def _keys(providers: Sequence[str], prefix: str) -> SelectBase:
+def _keys(providers: Sequence[str], prefix: str) -> list[SelectBase]:
     """Return the keys of the links. Each part has its index; one condition for all has none."""
     links, payments = t.link_status.c, t.link_payments.c
-    return union(
-        select(links.provider, links.link_id).where(
-            links.provider.in_(providers), begins(links.link_id, prefix)
+    of_payments = select(payments.provider, payments.link_id)
+    return [
+        *(
+            paging.some(
+                select(links.provider, links.link_id).where(
+                    links.provider == provider, begins(links.link_id, prefix)
+                )
+            )
+            for provider in providers
         ),
-        select(links.provider, links.link_id).where(begins(links.order_id, prefix)),
-        select(payments.provider, payments.link_id).where(begins(payments.payment_id, prefix)),
-    )
+        paging.some(select(links.provider, links.link_id).where(begins(links.order_id, prefix))),
+        paging.some(of_payments.where(begins(payments.payment_id, prefix))),
+    ]
 
 
 def counts(store: Store) -> dict[str, dict[str, int]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import and_, false, or_, select
+from sqlalchemy import SelectBase, and_, false, or_, select, union
 
 from connectors.board.database import paging
 from connectors.board.database import tables as t
@@ -69,15 +69,18 @@ def search(
     `prefix`, only those of `providers` whose id begins with it.
     """
     c = t.orders.c
-    keys = (
-        select(c.provider, c.order_id).where(c.provider.in_(providers), begins(c.order_id, prefix))
-        if prefix
-        else None
-    )
+    parts = [
+        paging.some(
+            select(c.provider, c.order_id).where(c.provider == name, begins(c.order_id, prefix))
+        )
+        for name in (providers if prefix else ())
+    ]
+    keys: SelectBase | None = union(*parts) if parts else None
     conditions = paging.equal(t.orders, columns)
     if "state" not in columns:
         conditions.append(c.state != "UNKNOWN")
-    return paging.records(store, t.orders, conditions, limit, after, keys)
+    page = paging.records(store, t.orders, conditions, limit, after, keys)
+    return paging.marked_if_capped(store, page, parts)
 
 
 def states(store: Store, links: Iterable[r.LinkStatus]) -> dict[tuple[str, str], str]:

@@ -1,10 +1,21 @@
 """Lists of rows, page by page, the newest first. Blocking: call them in a thread."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, SelectBase, Table, and_, func, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    SelectBase,
+    Table,
+    and_,
+    func,
+    literal,
+    select,
+    tuple_,
+)
 
 from connectors.board.database import tables as t
 from connectors.board.database.projection import storable
@@ -15,10 +26,13 @@ Conditions = Sequence[ColumnElement[bool]]
 
 
 class Page(NamedTuple):
-    """Rows, the newest first, and the cursor of the next page (None at the end)."""
+    """Rows, the newest first, and the cursor of the next page (None at the end). `capped`: more
+    ids match the search than it looks at.
+    """
 
     rows: list[Any]
     next: Cursor | None
+    capped: bool = False
 
 
 # The sort order of each list. It ends with a unique column, so that a cursor is one position.
@@ -31,6 +45,8 @@ _ORDER: dict[Table, Sequence[str]] = {
     t.reconciliations: ("day", "provider"),
 }
 _AFTER_ALL_TEXT = "\U0010ffff"
+# The most ids of one kind that a search finds.
+MOST_MATCHES = 500
 
 
 def cursor_types(table: Table) -> tuple[type, ...]:
@@ -84,9 +100,10 @@ def records_of(connection: Connection, table: Table, *order: str, **columns: str
     return [json.loads(record) for record in connection.scalars(query)]
 
 
-def count(store: Store, table: Table, conditions: Conditions = ()) -> int:
-    """Return the number of rows."""
-    query = select(func.count()).select_from(table).where(*conditions)
+def count(store: Store, table: Table, conditions: Conditions = (), most: int | None = None) -> int:
+    """Return the number of rows, but not more than `most`."""
+    rows = select(literal(1)).select_from(table).where(*conditions).limit(most)
+    query = select(func.count()).select_from(rows.subquery())
     with store.reading() as connection:
         return connection.scalar(query) or 0
 
@@ -94,6 +111,20 @@ def count(store: Store, table: Table, conditions: Conditions = ()) -> int:
 def equal(table: Table, columns: Mapping[str, str]) -> list[ColumnElement[bool]]:
     """Return the conditions that the columns have these values."""
     return [table.c[name] == storable(value) for name, value in columns.items()]
+
+
+def some(query: Select[Any]) -> SelectBase:
+    """Return at most `MOST_MATCHES` of the rows: a search for a few characters may match all."""
+    return select(query.limit(MOST_MATCHES).subquery())
+
+
+def marked_if_capped(store: Store, page: Page, parts: Iterable[SelectBase]) -> Page:
+    """Return the page of a search with `capped`: a part has as many rows as it may have."""
+    if page.next is None:  # fewer match than a page holds
+        return page
+    counts = (select(func.count()).select_from(part.subquery()) for part in parts)
+    with store.reading() as connection:
+        return page._replace(capped=any(connection.scalar(c) == MOST_MATCHES for c in counts))
 
 
 def begins(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:

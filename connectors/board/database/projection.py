@@ -15,8 +15,12 @@ from connectors.triage import audit
 from schemas import codec, topics
 from schemas import records as r
 from schemas.codec import Codecs, Schema, SchemaAway
+from schemas.ids import LONGEST_ID
+from schemas.limits import CONNECTION_NAME_CHARACTERS
 
 Row = dict[str, Any]
+
+_KEY_BYTES = CONNECTION_NAME_CHARACTERS + 1 + 4 * LONGEST_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,14 @@ _TARGETS: dict[str, tuple[Table, Schema[Any]]] = {
 
 # The tables with the rows of a link that is forgotten, and the columns with their times.
 OF_LINKS = {t.link_status: "changed_at", t.link_events: "received_at"}
+# The tables of events, and the columns with their times. Other tables hold what is so now.
+EVENTS = {
+    t.link_events: "received_at",
+    t.notices: "received_at",
+    t.dead_letters: "at",
+    t.replays: "at",
+    t.unreadable: "at",
+}
 # All topics that the board reads.
 TOPICS = (*_TARGETS, topics.DEAD_LETTERS.name)
 
@@ -180,6 +192,14 @@ def _add_mark(batch: Batch, notice: r.Notice) -> None:
         batch.add(t.dead_letter_marks, {**place._asdict(), **row})
 
 
+def _link_key(key: bytes) -> str | None:
+    """Return a record's key as text, or None if it cannot be the key of a link."""
+    try:
+        return key.decode() if len(key) <= _KEY_BYTES else None
+    except UnicodeDecodeError:
+        return None
+
+
 def _position(message: Message) -> Row:
     return {
         "topic": message.topic,
@@ -202,6 +222,7 @@ def _dead_letter(message: Message) -> Row:
         "reason": named.get("reason", ""),
         "stage": named.get("stage", ""),
         "origin": named.get("origin", ""),
+        "link_key": _link_key(message.key or b""),
         "headers": json.dumps(headers),
         "body": message.value,
     }

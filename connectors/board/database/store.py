@@ -16,7 +16,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from connectors.board.database import migrate
 from connectors.board.database import tables as t
 from connectors.board.database.engine import open_engine, parse_url
-from connectors.board.database.projection import OF_LINKS, Batch, Row
+from connectors.board.database.projection import EVENTS, OF_LINKS, Batch, Row
 
 _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 # PostgreSQL's class of errors for a value that is too large for an index or a row.
@@ -30,6 +30,8 @@ _ERRORS = (
     migrate.UnknownRevision,
 )
 
+# The most rows of one table that a transaction deletes, but for rows of the same microsecond.
+_EVENTS_AT_ONCE = 5_000
 
 # Of a link that is forgotten.
 _DELETIONS = [
@@ -84,6 +86,21 @@ class Store:
                     connection.execute(upsert, _one_per_key(table, rows))
             if batch.positions:
                 self._set_positions(connection, batch.positions, batch.topic_ids)
+
+    def forget_events(self, before: int) -> bool:
+        """Delete some of the events older than `before` (microseconds); return whether there may be
+        more. States, decisions and anomalies stay. Raises StoreUnavailable.
+        """
+        more = False
+        for table, time in EVENTS.items():
+            at = table.c[time]
+            some = select(at).where(at < before).order_by(at).offset(_EVENTS_AT_ONCE).limit(1)
+            with self._errors(), self.engine.begin() as connection:
+                later = connection.scalar(some)
+                until = before if later is None else later + 1
+                connection.execute(delete(table).where(at < until))
+            more |= later is not None
+        return more
 
     def revision(self) -> str | None:
         """Return the revision of the schema; None for an empty database."""

@@ -75,7 +75,9 @@ orders = Table(
     *texts("record"),
     *wait(),
     Index("orders_newest", "changed_at", "provider", "order_id"),
-    Index("orders_state", "state"),
+    Index("orders_provider", "provider", "changed_at", "order_id"),
+    Index("orders_state", "state", "changed_at", "provider", "order_id"),
+    Index("orders_provider_state", "provider", "state", "changed_at", "order_id"),
     waiting_index("orders_waiting"),
 )
 
@@ -110,6 +112,7 @@ notices = Table(
     Index("notices_subject", "provider", "subject_id"),
 )
 
+# `link_key` is the key as text, if it can be that of a link: PostgreSQL indexes no long bytes.
 dead_letters = Table(
     "dead_letters",
     metadata,
@@ -117,10 +120,12 @@ dead_letters = Table(
     *position(key=True),
     *longs("at"),
     *texts("reason", "stage", "origin"),
+    Column("link_key", BY_BYTES),
     Column("key", LargeBinary),
     *texts("headers"),
     Column("body", LargeBinary),
-    Index("dead_letters_newest", "at", "partition", "offset"),
+    Index("dead_letters_newest", "at", "topic", "partition", "offset"),
+    Index("dead_letters_link", "link_key"),
 )
 
 # The latest mark of each dead letter. `partition` and `offset` are those of the dead letter.

@@ -30,6 +30,8 @@ from connectors.triage.filter import Filter
 
 Content = dict[str, Any]
 
+# A list counts no more of its rows than these, the newest.
+MOST_COUNTED = 1_000
 _LATEST = 12
 _MOST_REASONS = 8
 
@@ -58,6 +60,7 @@ def of_links(board: Board, query: parameters.LinkPage, search: str) -> Content:
     return {
         "links": page.rows,
         "next": page.next,
+        "capped": page.capped,
         "states": orders.states(board.store, page.rows),
         "statuses": parameters.STATUSES,
     }
@@ -76,6 +79,7 @@ def of_orders(board: Board, query: parameters.OrderPage, search: str) -> Content
     return {
         "orders": page.rows,
         "next": page.next,
+        "capped": page.capped,
         "waiting": waiting_orders.explain(store, page.rows),
         "states": parameters.STATES,
         "parties": parameters.PARTIES,
@@ -88,7 +92,8 @@ def of_anomalies(board: Board, query: parameters.AnomalyPage, _: str) -> Content
     return {
         "anomalies": page.rows,
         "next": page.next,
-        "count": anomalies.count(store, filters, show=show),
+        "most_counted": MOST_COUNTED,
+        "count": anomalies.count(store, filters, show=show, most=MOST_COUNTED),
         "show": show,
         "filters": query.chosen(*parameters.AnomalyFilter.model_fields),
         "kinds": parameters.KINDS,
@@ -116,13 +121,15 @@ def of_dead_letters(board: Board, query: parameters.DeadLetterPage, _: str) -> C
     store, show, filter = board.store, _show(query), query.filter()
     page = dead_letters.search(store, filter, show=show, limit=query.limit, after=query.after())
     names = query.model_fields_set - {"show", "limit", "cursor"}
+    reasons = dead_letters.count_by_reason(store, filter, show=show, most=MOST_COUNTED)
     return {
         "dead_letters": page.rows,
         "next": page.next,
-        "count": dead_letters.count(store, filter, show=show),
+        "most_counted": MOST_COUNTED,
+        "count": sum(number for _, _, number in reasons),
         "show": show,
         "filters": query.chosen(*names) if names else {},
-        "reasons": dead_letters.count_by_reason(store, filter, show=show)[:_MOST_REASONS],
+        "reasons": reasons[:_MOST_REASONS],
     }
 
 

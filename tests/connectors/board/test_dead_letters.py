@@ -111,3 +111,15 @@ async def test_link_names_its_dead_letters(site: Site) -> None:
     assert "ping:l-2" in await site.page(way_to_dead_letters(unknown))
     counted = await site.get("/dead-letters/replay?provider=ping&link=l-1")
     assert counted == {"count": len(own)}
+
+
+async def test_list_counts_no_more_than_a_page_needs(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.board.pages.content.MOST_COUNTED", 2)
+    site.put_dead_letters("no JSON", "odd", "odd")
+    site.put(topics.ANOMALIES, *(site.make.anomaly(f"a{n}") for n in range(3)))
+    page = await site.page("/dead-letters")
+    for text in ("2 open dead letters or more", "2× odd", "Replay 2+ …"):
+        assert text in page
+    assert "2 open anomalies or more" in await site.page("/anomalies")

@@ -1,7 +1,9 @@
 """The first page: what flows, what is wrong and what to do about it."""
 
 import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ import pytest
 
 from connectors.board.board import Board
 from connectors.board.database.projection import Message
-from connectors.board.database.summary import summarize
+from connectors.board.database.store import Store
+from connectors.board.database.summary import Summary, summarize
 from connectors.board.http.parameters import KINDS
 from connectors.board.http.serialize import rfc3339
 from connectors.board.overview.problems import ANOMALIES, problems
@@ -22,6 +25,7 @@ from connectors.triage.dead_letter import DeadLetter, Place
 from schemas import topics
 from tests.connectors.board.conftest import Site
 from tests.connectors.board.samples import AT, save
+from tests.support.waiting import until_sync
 
 MINUTE = 60_000_000
 
@@ -205,3 +209,29 @@ async def test_only_open_rows_are_problems_however_old_and_urgent_ones_come_firs
         assert text not in shown
     site.put(topics.NOTICES, marks[1])
     assert kinds() == ["BEHIND", "ORDER_FAILED", "UNDERPAID"]
+
+
+def test_requests_of_one_time_share_a_summary_and_do_not_wait_for_a_slow_one(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overview, go_on = board.overview, threading.Event()
+    made: list[int] = []
+
+    def slow(store: Store, now: int) -> Summary:
+        made.append(now)
+        assert go_on.wait(20)
+        return summarize(store, now)
+
+    monkeypatch.setattr("connectors.board.overview.overview.summarize", slow)
+    with ThreadPoolExecutor(5) as pool:
+        waiting = [pool.submit(overview.summary) for _ in range(5)]
+        until_sync(lambda: bool(made), "the first summary")
+        go_on.set()
+        (first,) = {id(each.result()) for each in waiting}
+    assert len(made) == 1
+    overview._took, overview._valid_until = 1.0, time.monotonic()
+    go_on.clear()
+    assert {id(overview.summary()) for _ in range(5)} == {first}
+    until_sync(lambda: len(made) == 2, "the next summary")
+    go_on.set()
+    until_sync(lambda: id(overview.summary()) != first, "its end")

@@ -11,6 +11,7 @@ from connectors.board.database import dead_letters, links, orders
 from connectors.board.database import tables as t
 from connectors.board.database.store import Store
 from connectors.triage.dead_letter import Place
+from connectors.triage.filter import Filter
 from tests.connectors.board.conftest import EACH_DATABASE, PROVIDERS, NewDatabase
 from tests.connectors.board.samples import Make, save
 
@@ -68,6 +69,14 @@ def assert_no_table_scan(store: Store, ran: Statements) -> None:
             assert not [s for s in steps if s.startswith("SCAN ") and "anon" not in s], steps
 
 
+def assert_no_sort(store: Store, ran: Statements) -> None:
+    explain = "EXPLAIN " if store.engine.name == "postgresql" else "EXPLAIN QUERY PLAN "
+    with store.reading() as connection:
+        for statement, parameters in ran:
+            plan = str(connection.exec_driver_sql(explain + statement, parameters).all())
+            assert not any(sign in plan for sign in ("Sort Key", "TEMP B-TREE")), plan
+
+
 def test_search_by_prefix_scans_no_table(full: Store) -> None:
     with statements(full) as ran:
         assert [found_links(full, f"{kind}-0004") for kind in "lop"] == [
@@ -79,6 +88,35 @@ def test_search_by_prefix_scans_no_table(full: Store) -> None:
         assert len(orders.states(full, some)) == 10
     assert len(ran) == 6
     assert_no_table_scan(full, ran)
+
+
+def test_search_for_one_character_is_bounded_and_says_so(full: Store) -> None:
+    with statements(full) as ran:
+        page = links.search(full, {}, 50, prefix="l", providers=PROVIDERS)
+        assert (len(page.rows), page.capped) == (50, True)
+        page = orders.search(full, {}, 50, prefix="o", providers=PROVIDERS)
+        assert (len(page.rows), page.capped) == (50, True)
+    assert all("LIMIT" in statement for statement, _ in ran)
+    assert not links.search(full, {}, 5, prefix="l-0004", providers=PROVIDERS).capped
+
+
+def test_filtered_orders_and_dead_letters_of_a_link_need_no_sort_and_no_scan(full: Store) -> None:
+    full_of = [
+        {"partition": 0, "offset": n, "at": n, "link_key": f"ping:l-{n}"} for n in range(LINKS)
+    ]
+    with full.engine.begin() as connection:
+        texts = {"reason": "", "stage": "", "origin": "", "headers": "[]"}
+        insert = t.dead_letters.insert().values(topic="dead-letters", **texts)
+        connection.execute(insert, full_of)
+        connection.execute(text("ANALYZE"))
+    with statements(full) as ran:
+        one = Filter(provider="ping", link_id="l-7")
+        assert dead_letters.count(full, one, show="all") == 1
+        for columns in ({"provider": "ping"}, {"state": "OPEN"}):
+            assert len(orders.search(full, columns, 50).rows) == 50
+        assert orders.search(full, {"provider": "peach", "state": "OPEN"}, 50).rows == []
+    assert_no_table_scan(full, ran)
+    assert_no_sort(full, ran)
 
 
 def test_marks_of_dead_letters_are_found_by_place(full: Store) -> None:

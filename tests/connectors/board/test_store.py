@@ -275,3 +275,22 @@ def test_dead_letter_of_recreated_topic_has_no_old_mark_or_replay(store: Store, 
     assert row is not None
     assert (row["reason"], row["replays"], row["resolved"]) == ("unknown status", [], None)
     assert summarize(store, AT).dead_letters_open == 1
+
+
+def test_old_events_are_forgotten_and_what_is_so_now_stays(
+    new_database: NewDatabase, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.board.database.store._EVENTS_AT_ONCE", 2)
+    with closing(Store(new_database())) as store:
+        events = [make.event(f"e{n}", received_at=AT + n) for n in range(7)]
+        save(store, make.statuses(make.status()))
+        save(store, [make.message(topics.LINK_EVENTS, event) for event in events])
+        save(store, [make.message(topics.ANOMALIES, make.anomaly("a1", at=1))])
+        parts = 1
+        while store.forget_events(AT + 6):
+            parts += 1
+        assert parts == 3
+        link = links.find(store, "ping", "link-1")
+        assert link
+        assert [event["event_id"] for event in link.events] == ["e6"]
+        assert [anomaly["event_id"] for anomaly in link.anomalies] == ["a1"]

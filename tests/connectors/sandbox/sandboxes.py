@@ -108,7 +108,8 @@ def document(response: ApiResponse) -> Any:
 
 def free_socket() -> socket.socket:
     """Return a socket bound to a free port of this machine."""
-    bound = socket.socket()
+    # asyncio sets TCP_NODELAY only where the protocol is named; else each answer takes 40 ms more.
+    bound = socket.socket(proto=socket.IPPROTO_TCP)
     bound.bind(("127.0.0.1", 0))
     return bound
 

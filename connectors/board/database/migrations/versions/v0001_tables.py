@@ -58,7 +58,9 @@ Table(
     *longs("changed_at", "version"),
     *texts("record"),
     Index("orders_newest", "changed_at", "provider", "order_id"),
-    Index("orders_state", "state"),
+    Index("orders_provider", "provider", "changed_at", "order_id"),
+    Index("orders_state", "state", "changed_at", "provider", "order_id"),
+    Index("orders_provider_state", "provider", "state", "changed_at", "order_id"),
 )
 
 _decisions("order_close")
@@ -98,10 +100,12 @@ Table(
     *position(key=True),
     *longs("at"),
     *texts("reason", "stage", "origin"),
+    Column("link_key", BY_BYTES),
     Column("key", LargeBinary),
     *texts("headers"),
     Column("body", LargeBinary),
-    Index("dead_letters_newest", "at", "partition", "offset"),
+    Index("dead_letters_newest", "at", "topic", "partition", "offset"),
+    Index("dead_letters_link", "link_key"),
 )
 
 Table("dead_letter_marks", metadata, *position(key=True), *mark())
