@@ -165,6 +165,9 @@ class Overview(Model):
     )
     anomalies_open: Count
     dead_letters_open: Count
+    verified: Notice | None = Field(  # type: ignore[valid-type]
+        description="The last result of `linkstatus verify`."
+    )
 
 
 class Matches(Model):

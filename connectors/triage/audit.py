@@ -15,6 +15,8 @@ from schemas.topics import DEAD_LETTERS, NOTICES, message_key
 CANCEL_REQUESTED = "cancel_requested"
 ANOMALY_MARKED = "anomaly_marked"
 DEAD_LETTER_MARKED = "dead_letter_marked"
+# The result of `linkstatus verify`: no connection has the name of its provider.
+VERIFIED = ("linkstatus", "topics", "topics_verified")
 # The origin of every action. A notice from a callback has its record as origin, so that an
 # outsider cannot forge an action.
 _ORIGIN = "board"

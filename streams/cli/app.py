@@ -20,6 +20,7 @@ from streams.cli import (
     status,
     tail,
     topics,
+    verify,
 )
 
 app = typer.Typer(
@@ -54,7 +55,7 @@ _PANELS: dict[str, tuple[typer.Typer | Callable[..., None], ...]] = {
     "Run": (sandbox.sandbox,),
     "Use": (send.send, status.status, links.links, orders.orders, reconcile.reconcile),
     "Look": (tail.tail, anomalies.anomalies, dead_letters.commands),
-    "Care": (topics.topics, schemas.schemas, rebuild.rebuild, doctor.doctor),
+    "Care": (topics.topics, schemas.schemas, verify.verify, rebuild.rebuild, doctor.doctor),
 }
 
 

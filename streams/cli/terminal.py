@@ -75,7 +75,7 @@ def user() -> str:
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr; call the function with how many more are done."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
@@ -85,4 +85,4 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
         task = bar.add_task(label, total=total)
         yield lambda more: bar.advance(task, more)
         # Offsets have gaps, so the count may stay below the total.
-        bar.update(task, completed=total)
+        bar.update(task, completed=total or 0)

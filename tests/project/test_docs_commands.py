@@ -48,6 +48,7 @@ OUTPUT = {
     "linkstatus schemas check": "",
     "linkstatus doctor": "brokers",
     "linkstatus rebuild": "the same",
+    "linkstatus verify": "no differences",
     "linkstatus anomalies list": "UNKNOWN_STATUS",
     "linkstatus anomalies resolve": "1 open anomaly",
     "linkstatus dead-letters list": "EXPLODED",

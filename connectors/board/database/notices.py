@@ -10,6 +10,7 @@ from connectors.board.database import tables as t
 from connectors.board.database.paging import Cursor, Page
 from connectors.board.database.store import Store
 from connectors.providers.facts import LOOKED_UP
+from connectors.triage import audit
 from schemas.records import Notice
 
 _Subject = tuple[str, str, str | None]
@@ -44,6 +45,16 @@ def _answers(store: Store, claims: Sequence[Notice]) -> dict[_Subject, str | Non
             if notice["verified"] and notice["kind"].endswith(LOOKED_UP) and claim in known:
                 known[claim] = notice["status"]
     return known
+
+
+def last_verification(store: Store) -> Notice | None:
+    """Return the last result of `linkstatus verify`."""
+    c = t.notices.c
+    provider, subject, kind = audit.VERIFIED
+    query = select(c.record).where(c.provider == provider, c.subject_id == subject, c.kind == kind)
+    with store.reading() as connection:
+        record = connection.scalar(query.order_by(c.received_at.desc()).limit(1))
+    return record and json.loads(record)
 
 
 def is_stored(store: Store, event_id: str) -> bool:

@@ -12,6 +12,7 @@ from connectors.board.database import (
     cases,
     dead_letters,
     links,
+    notices,
     waiting,
     waiting_orders,
 )
@@ -20,6 +21,7 @@ from connectors.board.database.cases import Case
 from connectors.board.database.paging import count
 from connectors.board.database.store import Store
 from connectors.board.database.waiting_orders import Overdue
+from schemas.records import Notice
 
 MINUTES = 60
 _MINUTE = 60_000_000
@@ -66,7 +68,7 @@ class Summary:
     the days with differences that were reconciled within the last week, by provider. `refused` is
     what the edge did not take within the last week, the latest first. `cases` are the latest of
     each kind of anomaly, of FAILED orders and of DEAD_LETTERS. `overdue` are the orders that have
-    waited too long for someone.
+    waited too long for someone. `verified` is the last result of `linkstatus verify`.
     """
 
     links: dict[str, dict[str, int]]
@@ -80,6 +82,7 @@ class Summary:
     refused: list[Refused]
     cases: dict[str, list[Case]] = field(default_factory=dict)
     overdue: list[Overdue] = field(default_factory=list)
+    verified: Notice | None = None
 
 
 def summarize(
@@ -103,6 +106,7 @@ def summarize(
             "DEAD_LETTERS": cases.of_dead_letters(store, letters),
         },
         overdue=waiting_orders.overdue(store, now, patience),
+        verified=notices.last_verification(store),
     )
 
 

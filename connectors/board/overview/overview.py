@@ -118,6 +118,7 @@ class Overview:
             "refused_callbacks": list(explained(summary.refused)),
             "anomalies_open": sum(group.number for group in summary.anomalies),
             "dead_letters_open": summary.dead_letters_open,
+            "verified": summary.verified,
         }
 
 

@@ -142,6 +142,7 @@ def problems(
         *_of_dead_letters(summary),
         *_of_anomalies(summary),
         *_of_payouts(summary),
+        *_of_topics(summary),
     ]
     shown = (replace(one, cases=summary.cases.get(one.kind, ())) for one in all_problems)
     return sorted(shown, key=lambda problem: not problem.urgent)
@@ -240,6 +241,21 @@ def _of_anomalies(summary: Summary) -> Iterator[Problem]:
         title = meaning if number == 1 else f"{number:,}× {meaning}"
         href = f"/anomalies?{urlencode({'kind': kind})}"
         yield Problem(kind, title, advice, href, urgent=kind in _URGENT, last_at=last_at)
+
+
+def _of_topics(summary: Summary) -> Iterator[Problem]:
+    verified = summary.verified
+    if verified and verified["status"] != "agrees":
+        attributes = verified["attributes"]
+        number = int(attributes.get("differences", "0"))
+        yield Problem(
+            "TOPICS_DIFFER",
+            f"`linkstatus verify` found {plural(number, 'difference')} on the topics",
+            "Look each named record up with `linkstatus tail`, then verify again.",
+            "/notices?provider=linkstatus",
+            detail=attributes.get("named", ""),
+            last_at=verified["received_at"],
+        )
 
 
 def _of_payouts(summary: Summary) -> Iterator[Problem]:

@@ -23,6 +23,7 @@ from connectors.triage import audit
 from connectors.triage.audit import Mark
 from connectors.triage.dead_letter import DeadLetter, Place
 from schemas import topics
+from streams.verify import Difference, Verification
 from tests.connectors.board.conftest import Site
 from tests.connectors.board.samples import AT, save
 from tests.support.waiting import until_sync
@@ -217,7 +218,7 @@ def test_requests_of_one_time_share_a_summary_and_do_not_wait_for_a_slow_one(
     overview, go_on = board.overview, threading.Event()
     made: list[int] = []
 
-    def slow(store: Store, now: int) -> Summary:
+    def slow(store: Store, now: int, _: object) -> Summary:
         made.append(now)
         assert go_on.wait(20)
         return summarize(store, now)
@@ -235,3 +236,20 @@ def test_requests_of_one_time_share_a_summary_and_do_not_wait_for_a_slow_one(
     until_sync(lambda: len(made) == 2, "the next summary")
     go_on.set()
     until_sync(lambda: id(overview.summary()) != first, "its end")
+
+
+async def test_last_verification_is_on_the_page_and_its_differences_are_a_problem(
+    site: Site,
+) -> None:
+    counts = {name: 5 for name in ("callbacks", "links", "closes", "settlements")}
+    good = Verification(counts)
+    bad = Verification(counts, [Difference("an order that closed more than once", "ping:o1")])
+    site.put(topics.NOTICES, bad.notice("ada", AT), good.notice("bob", AT - 1))
+    answer = await site.get("/")
+    verified = answer["verified"]
+    assert (verified["status"], verified["attributes"]["by"]) == ("differs", "ada")
+    (problem,) = (one for one in answer["problems"] if one["kind"] == "TOPICS_DIFFER")
+    assert problem["title"] == "`linkstatus verify` found 1 difference on the topics"
+    assert problem["detail"] == "an order that closed more than once: ping:o1"
+    assert "5 callbacks, 5 links" in await site.page("/")
+    assert "ping:o1" in await site.page(problem["href"])
