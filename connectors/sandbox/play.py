@@ -179,16 +179,26 @@ class _Board:
         """Return the rows when all agree and all callbacks are delivered, or at the deadline."""
         pending = list(expected)
         while True:
-            rows = await asyncio.gather(*map(self._compare, pending))
+            rows = await self._compare_all(pending)
             pending = [e for e, row in zip(pending, rows, strict=True) if not row.agrees]
             over = time.monotonic() > self._deadline
             if over or not (pending or (sandbox and await sandbox.undelivered())):
                 # A row that agreed before must still agree now.
-                rows = await asyncio.gather(*map(self._compare, expected))
+                rows = await self._compare_all(expected)
                 if over or all(row.agrees for row in rows):
                     return rows
                 pending = list(expected)
             await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _compare_all(self, expected: Sequence[Expectation]) -> list[Row]:
+        tasks = [asyncio.create_task(self._compare(one)) for one in expected]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            # After a failure the other requests end before the client does.
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _compare(self, e: Expectation) -> Row:
         async with self._slots:
