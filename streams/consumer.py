@@ -22,11 +22,11 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from typing import Any, Generic, TypeVar
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupState,
     KafkaError,
     KafkaException,
     Message,
@@ -212,26 +212,24 @@ class consume(Generic[T]):
         if time.monotonic() < self._ask_group_at:
             return False
         try:
-            answer = self._admin.describe_consumer_groups([self._group])[self._group]
-            group = answer.result(_ANSWER_SECONDS)
+            # `describe_consumer_groups` ends the process with an assertion if the coordinator goes
+            # away meanwhile (github.com/confluentinc/librdkafka/issues/4605).
+            groups: Any = self._admin.list_groups(self._group, timeout=_ANSWER_SECONDS)
             topics = self._consumer.list_topics(self._name, _ANSWER_SECONDS).topics
-        except (KafkaException, TimeoutError) as error:
+        except KafkaException as error:
             # A broker that has just started may not answer for a while.
-            log.warning("%s: cannot describe the group %s: %r", self._name, self._group, error)
+            log.warning("%s: cannot describe the group %s: %s", self._name, self._group, error)
             return False
         finally:
             self._ask_group_at = time.monotonic() + _GROUP_SECONDS
+        # Before this member has joined, and during a rebalance, it may still get partitions.
+        stable = [group for group in groups if group.state == "Stable"]
         partitions = {
-            member.member_id: {
-                partition.partition
-                for partition in member.assignment.topic_partitions
-                if partition.topic == self._name
-            }
+            member.id: _assigned(member.assignment, self._name)
+            for group in stable
             for member in group.members
         }
-        own = partitions.pop(self._consumer.memberid(), None)
-        # Before this member has joined, and during a rebalance, it may still get partitions.
-        if own is None or group.state != ConsumerGroupState.STABLE:
+        if partitions.pop(self._consumer.memberid(), None) is None:
             return False
         return set().union(*partitions.values()) >= set(topics[self._name].partitions)
 
@@ -273,6 +271,24 @@ class consume(Generic[T]):
             event_id=_event_id(message),
             headers=dict(headers_of(message)),
         )
+
+
+def _assigned(assignment: bytes, topic: str) -> set[int]:
+    """Return the partitions of `topic` in a member's assignment, as Kafka's message
+    ConsumerProtocolAssignment has it.
+    """
+    partitions: set[int] = set()
+    read = BytesIO(assignment).read
+
+    def number(size: int) -> int:
+        return int.from_bytes(read(size), signed=True)
+
+    number(2)  # the version: the later ones only add fields at the end
+    for _ in range(number(4)):
+        name = read(number(2)).decode()
+        numbers = [number(4) for _ in range(number(4))]
+        partitions |= set(numbers) if name == topic else set()
+    return partitions
 
 
 def _event_id(message: Message) -> str | None:
