@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import faust
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException, Message
 from mode import Service
 from prometheus_client import Counter, Histogram
 
@@ -127,8 +127,11 @@ class Stage(Service):
                 log.warning("%s: rejoining after %s", self.spec.name, error, exc_info=unexpected)
                 self._failures += 1
                 self.trouble.note(error)
-            if time.monotonic() - started > _STABLE_SECONDS:
-                pause = _FIRST_PAUSE
+                if time.monotonic() - started > _STABLE_SECONDS:
+                    pause = _FIRST_PAUSE
+                if _is_fenced(error):
+                    # A worker that has taken this one's name is seen only once it has joined.
+                    pause = _LONGEST_PAUSE
             self._stopping.wait(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -210,3 +213,7 @@ class Stage(Service):
         while not channel.subscriber_count:
             await asyncio.sleep(0.01)
         await channel.put(batch)
+
+
+def _is_fenced(error: Exception) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() == KafkaError._FENCED

@@ -129,7 +129,7 @@ def test_reader_without_access_to_the_topic_calls_no_record_bad(
             return Metadata
 
     monkeypatch.setattr(topic_reader, "Consumer", Denied)
-    with pytest.raises(SchemaAway, match="TOPIC_AUTHORIZATION_FAILED"):
+    with pytest.raises(SchemaAway, match="Topic authorization failed"):
         noted_ids.reader(kafka).decode(ANOMALY, with_id(41))
 
 
