@@ -46,7 +46,7 @@ class Request:
     @property
     def provider(self) -> str | None:
         """The provider whose callback URL this is."""
-        path = unquote_to_bytes(self.target.partition(b"?")[0])
+        path = unquote_to_bytes(re.split(rb"[?#]", self.target)[0])
         found = _CALLBACK.match(path)
         name = found[1].decode("latin-1") if found else None
         return name if name in PROVIDERS else None
@@ -101,9 +101,10 @@ def _framed(kind: str, body: bytes, size: int) -> tuple[Headers, bytes, bytes | 
     length, cut = b"%d" % len(body), body[: size % (len(body) + 1)]
     chunked = (b"transfer-encoding", b"chunked")
     chunks = _chunks(body, size)
+    ended = chunks + b"0\r\n\r\n"
     whole = {
         "length": (((b"content-length", length),), body),
-        "chunked": ((chunked,), chunks + b"0\r\n\r\n"),
+        "chunked": ((chunked,), ended),
         "extensions": ((chunked,), _chunks(body, size, b";a=b") + b"000\r\n\r\n"),
         "trailers": ((chunked,), chunks + b"0\r\nx-signature: a\r\ncontent-length: 1\r\n\r\n"),
         "length twice": (((b"content-length", length),) * 2, body),
@@ -112,12 +113,12 @@ def _framed(kind: str, body: bytes, size: int) -> tuple[Headers, bytes, bytes | 
     broken = {
         "cut": (((b"content-length", b"%d" % (len(body) + 1)),), body),
         "cut chunks": ((chunked,), chunks),
-        "cut in a chunk": ((chunked,), (chunks + b"0\r\n\r\n")[:size]),
+        "cut in a chunk": ((chunked,), ended[: size % len(ended)]),
         "no length": ((), body),
         "two lengths": (((b"content-length", length), (b"content-length", b"1" + length)), body),
         "odd length": (((b"content-length", b"+" + length),), body),
-        "length and chunks": (((b"content-length", length), chunked), chunks + b"0\r\n\r\n"),
-        "coded": (((b"transfer-encoding", b"gzip, chunked"),), chunks + b"0\r\n\r\n"),
+        "length and chunks": (((b"content-length", length), chunked), ended),
+        "coded": (((b"transfer-encoding", b"gzip, chunked"),), ended),
         "odd chunks": ((chunked,), b"0x5\r\n" + chunks),
     }
     if kind == "short":
