@@ -37,13 +37,18 @@ def join(row: PaymentLink | None, fact: PaymentEvent) -> JoinOutcome:
 
 
 def _wait(row: PaymentLink | None, known: PaymentLink, events: list[LinkEvent]) -> JoinOutcome:
-    waiting = {event["event_id"] for event in known["waiting"]}
-    new = [event for event in events if event["event_id"] not in waiting]
-    if not new:
+    """Of repeats the one that was received first waits, whichever is processed first."""
+    waiting = {event["event_id"]: event for event in known["waiting"]}
+    for event in events:
+        kept = waiting.get(event["event_id"])
+        if kept is None or event["received_at"] < kept["received_at"]:
+            waiting[event["event_id"]] = event
+    after = [*waiting.values()]
+    if after == known["waiting"]:
         return JoinOutcome(row or known)
-    if len(waiting) >= MOST_WAITING:
+    if len(after) > MOST_WAITING:
         raise ValueError(f"{MOST_WAITING} events of this payment wait for its link already")
-    return JoinOutcome({**known, "waiting": [*known["waiting"], *new]})
+    return JoinOutcome({**known, "waiting": after})
 
 
 def _with_link(event: LinkEvent, link_id: str) -> LinkEvent:

@@ -44,6 +44,16 @@ def test_repeated_event_waits_once() -> None:
     assert events == []
 
 
+@given(times=st.permutations([1, 2, 3]))
+def test_of_repeats_the_first_received_waits(times: list[int]) -> None:
+    facts = [without_link("a") for _ in times]
+    for fact, at in zip(facts, times, strict=True):
+        assert fact["event"] is not None
+        fact["event"]["received_at"] = at
+    row, _ = join_all(facts)
+    assert [e["received_at"] for e in row["waiting"]] == [1]
+
+
 def test_first_link_named_stays() -> None:
     row, _ = join_all([payment_event("L1"), payment_event("L2")])
     assert row["link_id"] == "L1"
