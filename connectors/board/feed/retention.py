@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 from connectors.board.database.store import Store, StoreUnavailable
+from connectors.board.database.threads import run_to_end
 from connectors.clock import micros_now
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ async def forget_old_events(store: Store, days: int | None) -> None:
     """Delete what is older than so many days, every hour, for ever. None keeps everything."""
     while days is not None:
         try:
-            while await asyncio.to_thread(store.forget_events, micros_now() - days * _DAY):
+            while await run_to_end(store.forget_events, micros_now() - days * _DAY):
                 await asyncio.sleep(_PAUSE_SECONDS)
         except StoreUnavailable as error:
             log.warning("board: old events stay for now: %s", error)
