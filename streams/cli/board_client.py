@@ -44,8 +44,11 @@ class Board:
         """As `get`, for an action."""
         return _content(self._client.post(path, json=dict(form)))
 
-    def rows(self, name: str, parameters: Mapping[str, str], limit: int) -> Iterator[Any]:
-        """The rows of a list, such as `links`, newest first."""
+    def rows(self, name: str, options: Mapping[str, str | None], limit: int) -> Iterator[Any]:
+        """The rows of a list, such as `links`, in the board's order; an empty option chooses
+        nothing.
+        """
+        parameters = {option: value for option, value in options.items() if value}
         return islice(self._rows(name, {**parameters, "limit": str(min(limit, _PAGE))}), limit)
 
     def _rows(self, name: str, parameters: dict[str, str]) -> Iterator[Any]:

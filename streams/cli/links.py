@@ -100,8 +100,7 @@ def list_(
     """
     options = {"provider": provider, "status": status, "order_id": order}
     with Board() as board:
-        parameters = {name: value for name, value in options.items() if value}
-        tables.print_rows(board.rows("links", parameters, limit), _table, json=json)
+        tables.print_rows(board.rows("links", options, limit), _table, json=json)
 
 
 def _table(links: list[dict[str, Any]]) -> "Table":

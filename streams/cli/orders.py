@@ -42,8 +42,7 @@ def orders(
     party = waits_for or ("any" if waiting else None)
     options = {"provider": provider, "state": state, "waits_for": party}
     with Board() as board:
-        parameters = {name: value for name, value in options.items() if value}
-        tables.print_rows(board.rows("orders", parameters, limit), _table, json=json)
+        tables.print_rows(board.rows("orders", options, limit), _table, json=json)
 
 
 def _table(orders: list[dict[str, Any]]) -> "Table":
