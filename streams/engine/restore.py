@@ -1,6 +1,5 @@
 """Reads table partitions from their compacted topics."""
 
-import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -13,11 +12,9 @@ from connectors.kafka.cluster import Cluster
 from streams.engine.clients import TRANSACTION_TIMEOUT_MS
 from streams.engine.table import TablePartition
 
-log = logging.getLogger(__name__)
-
 _QUIET_SECONDS = 30
 _BATCH = 10_000
-# Every transaction that can still commit has ended after this time.
+# Every transaction but one that hangs in the cluster has ended after this time.
 _OPEN_SECONDS = 2 * TRANSACTION_TIMEOUT_MS / 1000
 
 
@@ -61,7 +58,8 @@ class TableReader:
 
     def restore(self, tables: Mapping[str, Mapping[int, TablePartition[Any]]]) -> None:
         """Read the partitions of the tables' topics, by name and number, up to their present ends.
-        No prefixes. Also raises KafkaException when the broker sends nothing for 30 seconds.
+        No prefixes. Also raises KafkaException when the broker sends nothing for 30 seconds, or a
+        transaction stays open.
         """
         partitions = {
             (self._cluster.topic(topic), number): table
@@ -86,6 +84,9 @@ def _end(reader: Consumer, partition: tuple[str, int]) -> int:
 
 
 def _read_to_end(reader: Consumer, tables: Mapping[tuple[str, int], TablePartition[Any]]) -> None:
+    """Read every partition to its end. Rows before an open transaction are never used: it may yet
+    commit, and its offsets may have. The tables would lose its changes.
+    """
     # Of the unread partitions, those where only an open transaction is left.
     unread, held_back = set(tables), set[tuple[str, int]]()
     last_message_at = time.monotonic()
@@ -106,11 +107,13 @@ def _read_to_end(reader: Consumer, tables: Mapping[tuple[str, int], TablePartiti
                 held_back.add(partition)
         silent = time.monotonic() - last_message_at
         if silent > _OPEN_SECONDS and unread <= held_back:
-            log.error(
-                "a transaction on the tables' partitions %s stays open: using the rows before it. "
-                "See find-hanging in Kafka's kafka-transactions.sh",
-                sorted(unread),
+            raise _timed_out(
+                f"a transaction on the tables' partitions {sorted(unread)} stays open: waiting for "
+                "its end; if that does not come, docs/operating.md has the remedy"
             )
-            return
         if silent > _QUIET_SECONDS:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "restoring a table"))
+            raise _timed_out("restoring a table")
+
+
+def _timed_out(text: str) -> KafkaException:
+    return KafkaException(KafkaError(KafkaError._TIMED_OUT, text))
