@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from connectors.kafka.clients import Clients
+
 log = logging.getLogger(__name__)
 
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
@@ -26,6 +28,7 @@ class Cluster:
     ssl_certificate: str | None = None
     ssl_key: str | None = None
     ssl_key_password: str | None = field(default=None, repr=False)
+    clients: Clients = field(default=Clients(), repr=False)
 
     def topic(self, name: str) -> str:
         """Return the topic's name on this cluster."""

@@ -27,7 +27,7 @@ def reader(cluster: Cluster, name: str, **options: Any) -> Consumer:
     """Return a consumer that reports the end of partitions. `name` is its group's name: librdkafka
     needs one, but the consumer never joins it.
     """
-    return Consumer(
+    return cluster.clients.consumer(
         {
             **cluster.librdkafka(),
             "group.id": cluster.prefix + name,

@@ -54,7 +54,7 @@ def new_producer(cluster: Cluster, transactional_id: str) -> Producer:
         "retry.backoff.ms": 1,
         "retry.backoff.max.ms": 10,
     }
-    return Producer(settings, logger=log)
+    return cluster.clients.producer(settings, logger=log)
 
 
 def group_consumer(cluster: Cluster, group: str, instance: str) -> Consumer:
@@ -79,4 +79,4 @@ def group_consumer(cluster: Cluster, group: str, instance: str) -> Consumer:
         "retry.backoff.ms": 10,
         "retry.backoff.max.ms": 100,
     }
-    return Consumer(settings, logger=log)
+    return cluster.clients.consumer(settings, logger=log)

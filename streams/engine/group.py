@@ -1,17 +1,8 @@
-"""The consumer group of a stage: its members, its offsets, and what earlier owners left.
+"""The consumer group of a stage: its members, its offsets, and what earlier owners left."""
 
-The members come by aiokafka. librdkafka's own requests of an administrator to a coordinator
-(`describe_consumer_groups`, `list_consumer_group_offsets`) end the whole process with an assertion
-when the coordinator goes away at that moment (github.com/confluentinc/librdkafka/issues/4605).
-"""
-
-import asyncio
 import logging
 from collections.abc import Collection
 
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError as AioKafkaError
-from aiokafka.errors import for_code
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
@@ -23,14 +14,11 @@ from confluent_kafka import (
 
 from connectors.kafka import topic_reader
 from connectors.kafka.cluster import Cluster
-from connectors.reasons import reason_of
+from connectors.kafka.group_members import group_members
 from streams.engine.clients import TRANSACTION_TIMEOUT_MS, fence, new_producer
 
 log = logging.getLogger(__name__)
 
-# After this time a request ends with an error.
-_SECONDS = 10.0
-_AGAIN_SECONDS = 0.1
 # A transaction that has not ended after this time may be a killed worker's.
 _PENDING_SECONDS = 0.1
 # Every transaction but a hanging one has ended after this time.
@@ -56,36 +44,8 @@ class Group:
 
     def members(self) -> dict[str, str]:
         """Return the client id of each member by the member's id."""
-        try:
-            return asyncio.run(self._members())
-        except (AioKafkaError, OSError, TimeoutError) as error:
-            text = f"the group's members are unknown: {reason_of(error)}"
-            raise KafkaException(KafkaError(KafkaError._TRANSPORT, text, retriable=True)) from error
-
-    async def _members(self) -> dict[str, str]:
-        admin = AIOKafkaAdminClient(
-            **self._cluster.aiokafka(), request_timeout_ms=int(_SECONDS * 1000)
-        )
-        try:
-            async with asyncio.timeout(_SECONDS):
-                await admin.start()
-                while True:
-                    try:
-                        return await self._described(admin)
-                    except AioKafkaError as error:
-                        if not error.retriable:
-                            raise
-                    # A new group has no coordinator yet, and another one moves.
-                    await asyncio.sleep(_AGAIN_SECONDS)
-        finally:
-            await admin.close()
-
-    async def _described(self, admin: AIOKafkaAdminClient) -> dict[str, str]:
-        (answer,) = await admin.describe_consumer_groups([self.name])
-        code, _, _, _, _, members, *_ = answer.groups[0]
-        if code:
-            raise for_code(code)
-        return {member_id: client_id for member_id, client_id, *_ in members}
+        members = self._cluster.clients.members or group_members
+        return members(self._cluster.aiokafka(), self.name)
 
     def check_name(self, instance: str, own_ids: Collection[str]) -> None:
         """Raise NameTaken if a member other than `own_ids` has the client id `instance`."""

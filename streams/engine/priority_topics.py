@@ -23,7 +23,13 @@ class PriorityTopics:
     worker waits only for its own partitions. `names` are the topics, with prefix.
     """
 
-    def __init__(self, consumer: Consumer, names: Iterable[str]) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        names: Iterable[str],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._monotonic = monotonic
         self._consumer = consumer
         self._names = frozenset(names)
         self._ends: dict[tuple[str, int], int] = {}
@@ -45,7 +51,7 @@ class PriorityTopics:
                 if max(partition.offset, low) < high:
                     self._ends[partition.topic, partition.partition] = high
         if self._ends:
-            self._last_record_at = time.monotonic()
+            self._last_record_at = self._monotonic()
             others = [p for p in self._consumer.assignment() if p.topic not in self._names]
             self._consumer.pause(others)
             self._paused = {(p.topic, p.partition): p for p in others}
@@ -61,11 +67,11 @@ class PriorityTopics:
         if not self._paused:
             return
         for message in messages:
-            self._last_record_at = time.monotonic()
+            self._last_record_at = self._monotonic()
             partition = message.topic() or "", message.partition() or 0
             if (message.offset() or 0) + 1 >= self._ends.get(partition, 0):
                 self._ends.pop(partition, None)
-        if self._ends and time.monotonic() - self._last_record_at < _QUIET_SECONDS:
+        if self._ends and self._monotonic() - self._last_record_at < _QUIET_SECONDS:
             return
         log.info(
             "%s: backlog consumed, %d partitions resumed", ", ".join(self._names), len(self._paused)

@@ -1,7 +1,6 @@
 """Reads table partitions from their compacted topics."""
 
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -67,7 +66,7 @@ class TableReader:
             for number, table in numbers.items()
         }
         self._reader.assign([TopicPartition(*p, OFFSET_BEGINNING) for p in partitions])
-        _read_to_end(self._reader, partitions)
+        _read_to_end(self._reader, partitions, self._cluster.clients.monotonic)
         self._reader.unassign()
 
     def close(self) -> None:
@@ -83,17 +82,21 @@ def _end(reader: Consumer, partition: tuple[str, int]) -> int:
     return int(reader.get_watermark_offsets(TopicPartition(*partition), cached=True)[1])
 
 
-def _read_to_end(reader: Consumer, tables: Mapping[tuple[str, int], TablePartition[Any]]) -> None:
+def _read_to_end(
+    reader: Consumer,
+    tables: Mapping[tuple[str, int], TablePartition[Any]],
+    monotonic: Callable[[], float],
+) -> None:
     """Read every partition to its end. Rows before an open transaction are never used: it may yet
     commit, and its offsets may have. The tables would lose its changes.
     """
     # Of the unread partitions, those where only an open transaction is left.
     unread, held_back = set(tables), set[tuple[str, int]]()
-    last_message_at = time.monotonic()
+    last_message_at = monotonic()
     while unread:
         # The call for many would wait for as many.
         for message in reader.consume(1, 0.05) + reader.consume(_BATCH, 0):
-            last_message_at = time.monotonic()
+            last_message_at = monotonic()
             partition = message.topic() or "", message.partition() or 0
             key, error = message.key(), message.error()
             if error is None:
@@ -105,7 +108,7 @@ def _read_to_end(reader: Consumer, tables: Mapping[tuple[str, int], TablePartiti
                 unread.discard(partition)
             else:
                 held_back.add(partition)
-        silent = time.monotonic() - last_message_at
+        silent = monotonic() - last_message_at
         if silent > _OPEN_SECONDS and unread <= held_back:
             raise _timed_out(
                 f"a transaction on the tables' partitions {sorted(unread)} stays open: waiting for "

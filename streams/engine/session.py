@@ -5,7 +5,6 @@ handling: nothing is repaired in place, and everything starts again from what Ka
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from itertools import product
@@ -62,6 +61,7 @@ class Session:
     ) -> None:
         self.spec = spec
         self.cluster = cluster
+        self._monotonic = cluster.clients.monotonic
         self.tables = tables
         self._on_assigned = on_assigned
         self._callback_error: Exception | None = None
@@ -84,7 +84,9 @@ class Session:
         # How many partitions each topic has.
         self.partition_count = self._count_partitions()
         self._reader = TableReader(cluster, spec.group, spec.table_topics)
-        self._priority = PriorityTopics(self._consumer, map(cluster.topic, spec.priority))
+        self._priority = PriorityTopics(
+            self._consumer, map(cluster.topic, spec.priority), self._monotonic
+        )
 
     def join(self) -> None:
         """Join the group. All connections are open by now: each member waits for the last one."""
@@ -117,7 +119,7 @@ class Session:
         request for the committed offsets waits for its end (KIP-447), so that the tables read
         afterwards have its rows.
         """
-        started = time.monotonic()
+        started = self._monotonic()
         self._joining = False
         self._own_ids.append(self._consumer.memberid() or "")
         numbers = self._whole_numbers(partitions)
@@ -132,7 +134,7 @@ class Session:
             self.spec.name,
             sorted(numbers),
             sorted(restored),
-            time.monotonic() - started,
+            self._monotonic() - started,
         )
 
     def _whole_numbers(self, partitions: list[TopicPartition]) -> set[int]:
@@ -268,8 +270,8 @@ class Session:
         other members wait until a second has passed since their last join.
         """
         self._closing = True
-        deadline = time.monotonic() + seconds
-        while self._joining and time.monotonic() < deadline:
+        deadline = self._monotonic() + seconds
+        while self._joining and self._monotonic() < deadline:
             self._consumer.consume(1, 0.05)
 
     def close(self) -> None:

@@ -116,9 +116,9 @@ class Stage(Service):
         self._tick = now
 
     def _run(self) -> None:
-        pause = _FIRST_PAUSE
+        pause, monotonic = _FIRST_PAUSE, self._cluster.clients.monotonic
         while not self._stopping.is_set():
-            started = time.monotonic()
+            started = monotonic()
             try:
                 self._run_session()
             except Exception as error:
@@ -127,7 +127,7 @@ class Stage(Service):
                 log.warning("%s: rejoining after %s", self.spec.name, error, exc_info=unexpected)
                 self._failures += 1
                 self.trouble.note(error)
-                if time.monotonic() - started > _STABLE_SECONDS:
+                if monotonic() - started > _STABLE_SECONDS:
                     pause = _FIRST_PAUSE
                 if _is_fenced(error):
                     # A worker that has taken this one's name is seen only once it has joined.

@@ -7,7 +7,7 @@ which they came. No provider is asked again: the answers to lookups are among th
 
 from collections.abc import Callable, Iterable, Mapping
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, Message
 
 from connectors.clock import micros_of
 from connectors.kafka import sync_producer
@@ -52,7 +52,8 @@ class Rebuild:
         self._history = History(source, names)
         self._pipeline = InMemoryPipeline(codecs, providers, rules, intervals)
         self._failures: list[str] = []
-        self._producer = Producer({**sync_producer.settings(target), "linger.ms": 20})
+        settings = {**sync_producer.settings(target), "linger.ms": 20}
+        self._producer = target.clients.producer(settings)
         # Microseconds of the first record of each partition.
         self._first_at: dict[Partition, int] = {}
 

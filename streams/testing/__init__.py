@@ -10,7 +10,6 @@
 from streams.testing.events import (
     anomaly,
     closed_link,
-    link_status,
     order_close,
     order_correction,
     refund,
@@ -23,7 +22,6 @@ __all__ = [
     "InMemoryKafka",
     "anomaly",
     "closed_link",
-    "link_status",
     "order_close",
     "order_correction",
     "refund",

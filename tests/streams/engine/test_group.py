@@ -10,9 +10,9 @@ from threading import Thread
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from connectors.kafka import group_members
 from connectors.kafka.cluster import Cluster
 from schemas.topics import LINKS
-from streams.engine import group
 from streams.engine.group import Group
 from streams.local import subprocesses
 from streams.local.broker import Broker
@@ -29,7 +29,7 @@ def ask_for_ever(brokers: str, counted: Path) -> None:
     """Ask for the members in several threads, as the stages of a worker do. Write down each answer
     and each error.
     """
-    group._SECONDS = 1.0
+    group_members._SECONDS = 1.0
 
     def ask(file: Path) -> None:
         with file.open("a", buffering=1) as lines:
@@ -108,4 +108,4 @@ def test_no_request_of_an_administrator_goes_to_a_coordinator() -> None:
         if isinstance(node, ast.Attribute) and node.attr in banned
     }
     # aiokafka's.
-    assert used == {"streams/engine/group.py"}
+    assert used == {"connectors/kafka/group_members.py"}
