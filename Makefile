@@ -1,6 +1,6 @@
 # make up: the whole system on an embedded Kafka.  make test: all tests.  make help: all targets.
 .DEFAULT_GOAL := help
-.PHONY: help up test test-fast test-pythons lint documents chaos flood fuzz bench clean
+.PHONY: help up test test-fast test-pythons lint documents chaos simulate flood fuzz bench clean
 
 # The first of these that is Python 3.11 or newer; `make PYTHON=…` chooses another.
 PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
@@ -25,6 +25,7 @@ help:
 	@echo "make lint          ruff, format check, mypy, import layers"
 	@echo "make documents     write asyncapi.json from the code"
 	@echo "make chaos         kill processes at random and count what is lost (SEEDS=20 takes an hour; BROKERS=3)"
+	@echo "make simulate      run SEEDS=1000 simulated clusters with faults, and print what fails"
 	@echo "make flood         measure how honest claims pass through 500 forged ones a second"
 	@echo "make fuzz          send generated requests and records for SECONDS=600, and look inside; SEED= repeats a run"
 	@echo "make bench         measure throughput and latency (takes minutes)"
@@ -65,6 +66,9 @@ flood: .venv/installed
 
 chaos: .venv/installed
 	.venv/bin/python -m tests.chaos --seeds $(SEEDS) --first-seed $(FIRST_SEED) --brokers $(BROKERS)
+
+simulate: .venv/installed
+	.venv/bin/python -m tests.simulation --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
 fuzz: .venv/installed
 	$(PYTEST) -s -o timeout=0 tests/e2e/test_fuzz.py --fuzz-seconds $(SECONDS) --fuzz-seed "$(SEED)"

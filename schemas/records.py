@@ -19,7 +19,7 @@ MOST_LINKS = 500
 Coverage = Literal["UNKNOWN", "NONE", "UNDERPAID", "PAID", "OVERPAID"]
 OrderFrom = Literal["UNKNOWN", "SELF", "REGISTRATION", "LOOKUP", "AWAITED"]
 PaymentStatus = Literal["UNKNOWN", "INITIATED", "EXECUTED", "PAID", "SETTLED", "FAILED"]
-Source = Literal["UNKNOWN", "callback", "lookup", "poll", "replay", "registration", "import"]
+Source = Literal["UNKNOWN", "callback", "lookup", "poll", "replay", "registration"]
 LookupReason = Literal["UNKNOWN", "CLAIM", "DETAILS", "POLL", "REFUND"]
 SettlementKind = Literal["UNKNOWN", "REQUESTED", "EXPECTED", "CONFIRMED"]
 OrderState = Literal[
@@ -84,7 +84,6 @@ class LinkEvent(TypedDict):
     received_minor: int | None
     coverage: Coverage | None
     denies: Status | None
-    closed_elsewhere: bool
     reason: str | None
     registration: Registration | None
     refund: RefundFact | None
@@ -126,7 +125,6 @@ class LinkStatus(TypedDict):
     looked_up_at: int | None
     registration: Registration | None
     provider_order_id: str | None
-    closed_elsewhere: bool
     judged: dict[Status, bool]
     claimed_at: int | None
     held: list[LinkEvent]
@@ -169,7 +167,6 @@ class OrderLink(TypedDict):
     settled: bool
     awaits_details: bool
     links_in_order: int | None
-    closed_elsewhere: bool
 
 
 class OrderStepReached(TypedDict):

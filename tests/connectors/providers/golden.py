@@ -110,8 +110,7 @@ def _without_nulls(record: Any) -> dict[str, Any]:
     return {
         name: _without_nulls(value) if isinstance(value, dict) else value
         for name, value in record.items()
-        # Only an import says that an order was closed elsewhere.
-        if value not in (None, {}) and (name, value) != ("closed_elsewhere", False)
+        if value not in (None, {})
     }
 
 

@@ -1,0 +1,66 @@
+"""`make simulate SEEDS=1000`: run seeds, print each failing one with a short schedule of faults."""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from functools import partial
+from multiprocessing import Pool
+
+from tests.simulation.mutations import MUTATIONS, mutated
+from tests.simulation.seed import Result, run_seed
+from tests.simulation.shrink import shrink
+
+
+def main() -> int:
+    arguments = _arguments()
+    started, failed, ran = time.monotonic(), list[int](), 0
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    run = partial(_run, mutation=arguments.mutation)
+    with Pool(arguments.jobs) as pool:
+        for seed, report in pool.imap(run, seeds):
+            ran += 1
+            if report:
+                failed.append(seed)
+                print(report, flush=True)
+                if arguments.until_found:
+                    break
+    seconds = time.monotonic() - started
+    print(f"{ran} seeds in {seconds:.0f} s, failed: {failed or 'none'}")
+    return 1 if failed else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m tests.simulation")
+    parser.add_argument("--seeds", type=int, default=100, help="how many seeds to run")
+    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at a time")
+    parser.add_argument("--mutation", choices=sorted(MUTATIONS), help="break the engine like this")
+    parser.add_argument("--until-found", action="store_true", help="end at the first failing seed")
+    return parser.parse_args()
+
+
+def _run(seed: int, mutation: str | None) -> tuple[int, str]:
+    """Return the seed, and what it reports if it fails."""
+    logging.disable(logging.CRITICAL)
+    with mutated(mutation):
+        result = run_seed(seed)
+        return seed, "" if result.passed else _report(result)
+
+
+def _report(result: Result) -> str:
+    shortest = shrink(result)
+    lines = [f"seed {result.seed} fails, also with {len(shortest.faults)} of its faults:"]
+    lines += [f"  {fault}" for fault in shortest.faults]
+    for kind, texts in shortest.problems.found().items():
+        lines += [f"  {kind}: {text}" for text in texts[:3]]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # The order of sets would differ from run to run.
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+    sys.exit(main())

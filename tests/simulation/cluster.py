@@ -1,0 +1,79 @@
+"""The simulated cluster: partitions, groups and transactions behind one network."""
+
+from collections.abc import Callable, Iterable
+from random import Random
+
+from confluent_kafka import KafkaError
+
+from tests.simulation.groups import Group
+from tests.simulation.log import PartitionLog, Record
+from tests.simulation.network import Network, Refused
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.transactions import GROUP, Target, Transactions
+
+
+class SimulatedKafka:
+    """One broker. `slow_marker` returns by how many seconds a marker is late, a fault.
+
+    Each partition learns of a transaction's end in its own time, as from several brokers.
+    """
+
+    def __init__(self, scheduler: Scheduler, random: Random, epoch_ms: int = 0) -> None:
+        self.scheduler = scheduler
+        self.random = random
+        self.network = Network(scheduler, random)
+        self.topics: dict[str, list[PartitionLog]] = {}
+        self.groups: dict[str, Group] = {}
+        self.slow_marker: Callable[[Target], float] = lambda target: 0.0
+        self.transactions = Transactions(scheduler, self._write_marker, self._marker_seconds)
+        self._epoch_ms = epoch_ms
+
+    def create(self, topics: Iterable[str], partitions: int) -> None:
+        for topic in topics:
+            self.topics[topic] = [PartitionLog() for _ in range(partitions)]
+
+    def now_ms(self) -> int:
+        """The time of a record that is written now."""
+        return self._epoch_ms + int(self.scheduler.now * 1000)
+
+    def log(self, topic: str, number: int) -> PartitionLog:
+        partitions = self.topics.get(topic, [])
+        if number >= len(partitions):
+            raise Refused(KafkaError.UNKNOWN_TOPIC_OR_PART)
+        return partitions[number]
+
+    def group(self, name: str) -> Group:
+        if name not in self.groups:
+            self.groups[name] = Group(name, self.scheduler)
+        return self.groups[name]
+
+    def go_away(self, seconds: float) -> None:
+        """Answer nothing for so long, as a broker that is stopped and started again."""
+        self.scheduler.note(f"the broker is away for {seconds:.3f} s")
+        self.network.go_away(seconds)
+        for group in self.groups.values():
+            group.postpone_deadlines(seconds + 1)
+
+    def append(
+        self,
+        name: str | None,
+        place: tuple[str, int],
+        producer: int,
+        epoch: int,
+        sequence: int,
+        records: list[Record],
+    ) -> None:
+        """Append a batch; `name` is the transactional id. Raises Refused."""
+        if name is not None:
+            self.transactions.verify(name, producer, epoch, place)
+        self.log(*place).append(producer, epoch, sequence, records, name is not None)
+
+    def _write_marker(self, target: Target, producer: int, epoch: int, commit: bool) -> None:
+        if target[0] == GROUP:
+            self.group(str(target[1])).mark(producer, epoch, commit)
+        else:
+            self.log(target[0], int(target[1])).mark(producer, epoch, commit)
+
+    def _marker_seconds(self, target: Target) -> float:
+        usual = 0.0005 + 0.004 * self.random.random()
+        return usual + self.slow_marker(target) + self.network.away_seconds

@@ -1,0 +1,200 @@
+"""The group coordinator: members, generations, offsets, and offsets of open transactions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError
+
+from tests.simulation.network import Refused, Reply
+from tests.simulation.scheduler import Scheduler
+
+Partition = tuple[str, int]
+
+
+class Committed(NamedTuple):
+    offset: int
+    metadata: str | None
+
+
+class Joined(NamedTuple):
+    """The answer to a join. Only the leader learns the topics of all members."""
+
+    member_id: str
+    generation: int
+    topics: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(slots=True)
+class Member:
+    client_id: str
+    topics: tuple[str, ...]
+    session: float
+    # Whose reply is due: to the join in a rebalance, to the sync until the leader has assigned.
+    join: Reply | None = None
+    sync: Reply | None = None
+    deadline: float = 0.0
+
+
+@dataclass(slots=True)
+class Group:
+    """A classic consumer group. All partitions of its rebalances are eager: see `consumer`."""
+
+    name: str
+    scheduler: Scheduler
+    members: dict[str, Member] = field(default_factory=dict)
+    generation: int = 0
+    leader: str = ""
+    # Between the first join of a rebalance and its last one; then until the leader's sync.
+    is_joining: bool = False
+    assignment: Mapping[str, list[Partition]] | None = None
+    committed: dict[Partition, Committed] = field(default_factory=dict)
+    # By the producer whose transaction is open.
+    pending: dict[int, dict[Partition, Committed]] = field(default_factory=dict)
+    _epochs: dict[int, int] = field(default_factory=dict)
+    _number: int = 0
+
+    def join(
+        self, member_id: str, client_id: str, topics: tuple[str, ...], session: float, reply: Reply
+    ) -> None:
+        if member_id and member_id not in self.members:
+            return reply(Refused(KafkaError.UNKNOWN_MEMBER_ID))
+        if not member_id:
+            self._number += 1
+            member_id = f"{client_id}-{self._number:04}"
+            self.members[member_id] = Member(client_id, topics, session)
+        member = self.members[member_id]
+        member.join, member.sync, member.topics = reply, None, topics
+        self._touch(member_id)
+        return self._rebalance()
+
+    def _rebalance(self) -> None:
+        """Wait for the joins of all members. Those that wait for their assignment join again."""
+        self.is_joining = True
+        for member in self.members.values():
+            reply, member.sync = member.sync, None
+            if reply is not None:
+                reply(Refused(KafkaError.REBALANCE_IN_PROGRESS))
+        self._complete_join()
+
+    def _complete_join(self) -> None:
+        if any(member.join is None for member in self.members.values()):
+            return
+        self.is_joining, self.assignment = False, None
+        self.generation += 1
+        if self.leader not in self.members:
+            self.leader = next(iter(self.members))
+        self.scheduler.note(f"generation {self.generation} of {', '.join(self.members)}")
+        topics = {member_id: member.topics for member_id, member in self.members.items()}
+        for member_id, member in self.members.items():
+            reply, member.join = member.join, None
+            self._touch(member_id)
+            if reply is not None:
+                known = topics if member_id == self.leader else {}
+                reply(Joined(member_id, self.generation, known))
+
+    def sync(
+        self,
+        member_id: str,
+        generation: int,
+        assignment: Mapping[str, list[Partition]] | None,
+        reply: Reply,
+    ) -> None:
+        try:
+            self._check(member_id, generation)
+        except Refused as refusal:
+            return reply(refusal)
+        if self.is_joining:
+            return reply(Refused(KafkaError.REBALANCE_IN_PROGRESS))
+        self.members[member_id].sync = reply
+        if assignment is not None and self.assignment is None:
+            self.assignment = assignment
+        if self.assignment is not None:
+            for one, member in self.members.items():
+                answer, member.sync = member.sync, None
+                if answer is not None:
+                    answer(self.assignment.get(one, []))
+        return None
+
+    def _check(self, member_id: str, generation: int) -> None:
+        if member_id not in self.members:
+            raise Refused(KafkaError.UNKNOWN_MEMBER_ID)
+        if generation != self.generation:
+            raise Refused(KafkaError.ILLEGAL_GENERATION)
+
+    def heartbeat(self, member_id: str, generation: int) -> None:
+        """Raises Refused, also while a rebalance waits for the member."""
+        self._check(member_id, generation)
+        self._touch(member_id)
+        if self.is_joining:
+            raise Refused(KafkaError.REBALANCE_IN_PROGRESS)
+
+    def leave(self, member_id: str) -> None:
+        if self.members.pop(member_id, None) is None:
+            return
+        self.scheduler.note(f"{member_id} leaves")
+        if self.members:
+            self._rebalance()
+        else:
+            self.is_joining, self.leader = False, ""
+            self.generation += 1
+
+    def _touch(self, member_id: str) -> None:
+        member = self.members[member_id]
+        is_watched = member.deadline > self.scheduler.now
+        member.deadline = self.scheduler.now + member.session
+        if not is_watched:
+            self.scheduler.later(member.session, lambda: self._expire(member_id))
+
+    def _expire(self, member_id: str) -> None:
+        member = self.members.get(member_id)
+        if member is None:
+            return
+        if member.join is not None:
+            # It waits for the others.
+            member.deadline = self.scheduler.now + member.session
+        if (left := member.deadline - self.scheduler.now) > 1e-9:
+            self.scheduler.later(left, lambda: self._expire(member_id))
+        else:
+            self.leave(member_id)
+
+    def postpone_deadlines(self, seconds: float) -> None:
+        """Give every member so much longer, as a broker does that was away."""
+        for member in self.members.values():
+            member.deadline += seconds
+
+    def commit_pending(
+        self,
+        producer: int,
+        epoch: int,
+        member_id: str,
+        generation: int,
+        offsets: Mapping[Partition, Committed],
+    ) -> None:
+        """Take the offsets of a transaction. They count once its marker comes. A producer
+        with neither member nor generation is not checked: it is of a time before KIP-447.
+        """
+        if epoch < self._epochs.get(producer, -1):
+            raise Refused(KafkaError.INVALID_PRODUCER_EPOCH)
+        self._epochs[producer] = epoch
+        if member_id or generation >= 0:
+            self._check(member_id, generation)
+        self.pending.setdefault(producer, {}).update(offsets)
+
+    def mark(self, producer: int, epoch: int, commit: bool) -> None:
+        self._epochs[producer] = max(epoch, self._epochs.get(producer, -1))
+        offsets = self.pending.pop(producer, {})
+        if commit:
+            self.committed.update(offsets)
+
+    def commit(self, offsets: Mapping[Partition, Committed]) -> None:
+        """Commit offsets without a transaction."""
+        self.committed.update(offsets)
+
+    def offsets(
+        self, partitions: list[Partition], stable: bool
+    ) -> dict[Partition, Committed | None]:
+        """Raises Refused with `stable` while a transaction has offsets of one partition."""
+        if stable and any(one in each for each in self.pending.values() for one in partitions):
+            raise Refused(KafkaError.UNSTABLE_OFFSET_COMMIT)
+        return {one: self.committed.get(one) for one in partitions}

@@ -1,0 +1,248 @@
+"""Faults put into the engine, one at a time: the simulation must find each.
+
+Some are real ones of this project's history. Each patches the real code, like a wrong change of it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+from unittest import mock
+
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from connectors.kafka.sync_producer import produce, settings
+from schemas.codec import SchemaAway
+from streams.agents import polling
+from streams.engine import clients, group, restore, session
+from streams.engine.batch import Batch
+from streams.engine.group import Group
+from streams.engine.session import Session
+from streams.engine.stage import Stage
+from tests.simulation.consumer import GroupMetadata, SimulatedConsumer
+
+Patch = Any
+_real_commit = Session.commit
+
+
+def _go_on_after_a_failed_batch() -> list[Patch]:
+    """The next batch commits offsets past the records of the failed one."""
+
+    def run_batch(self: Stage, session: Session, messages: list[Message], tick: Any = None) -> None:
+        try:
+            real(self, session, messages, tick)
+        except SchemaAway:
+            return
+
+    real = Stage._run_batch
+    return [mock.patch.object(Stage, "_run_batch", run_batch)]
+
+
+def _write_rows_outside_the_transaction() -> list[Patch]:
+    """A row is visible before its commit, and after an abort."""
+
+    def produce_rows(self: Session) -> None:
+        producer = self.cluster.clients.producer(settings(self.cluster))
+        for name, table in self.spec.tables.items():
+            topic = self.cluster.topic(table.topic)
+            for number, rows in self.tables[name].items():
+                for key, value in rows.changes().items():
+                    produce(producer, topic, value, key, partition=number)
+        producer.flush(10)
+
+    return [mock.patch.object(Session, "_produce_rows", produce_rows)]
+
+
+def _do_not_wait_for_pending_offsets() -> list[Patch]:
+    """A restore begins before the transaction of the predecessor has ended."""
+
+    def committed(self: Group, consumer: Any, partitions: list[TopicPartition]) -> Any:
+        return self._stable_offsets(partitions)
+
+    return [mock.patch.object(Group, "_committed", committed)]
+
+
+def _restore_to_the_last_stable_offset() -> list[Patch]:
+    """The rows of a transaction whose offsets have committed are not waited for (KAFKA-10167)."""
+    return [mock.patch.object(restore, "_end", return_value=0)]
+
+
+def _use_the_rows_before_an_open_transaction() -> list[Patch]:
+    """After a time, a restore goes on without them (as until 2026-11-30)."""
+
+    def read_to_end(reader: Any, tables: Any, monotonic: Any) -> None:
+        try:
+            real(reader, tables, monotonic)
+        except KafkaException as error:
+            if "stays open" not in str(error):
+                raise
+
+    real = restore._read_to_end
+    return [mock.patch.object(restore, "_read_to_end", read_to_end)]
+
+
+def _send_offsets_without_the_generation() -> list[Patch]:
+    """A zombie is not fenced by the group."""
+
+    def metadata(self: SimulatedConsumer) -> GroupMetadata:
+        return GroupMetadata(self._settings["group.id"], "", -1)
+
+    return [mock.patch.object(SimulatedConsumer, "consumer_group_metadata", metadata)]
+
+
+def _keep_records_of_a_revoked_partition() -> list[Patch]:
+    """A rebalance between two calls of `consume` falls into the middle of a batch."""
+
+    def consume(self: Session, seconds: float) -> list[Message]:
+        messages = self._consumer.consume(1, seconds)
+        if messages:
+            messages = [*messages, *self._consumer.consume(self.spec.batch_size - 1, 0)]
+        if self._callback_error is not None:
+            raise self._callback_error
+        self._priority.on_consume(messages)
+        return messages
+
+    return [mock.patch.object(Session, "consume", consume)]
+
+
+def _keep_tables_whose_offsets_moved() -> list[Patch]:
+    """A partition that another worker had in between keeps its table."""
+    real = Session._restore
+
+    def restore_(self: Session, numbers: set[int], offsets: Mapping[tuple[str, int], int]) -> Any:
+        self._next = dict(offsets)
+        return real(self, numbers, dict(offsets))
+
+    return [mock.patch.object(Session, "_restore", restore_)]
+
+
+def _restore_before_the_offsets() -> list[Patch]:
+    """The tables are read while the last owner still commits; only then come its offsets."""
+    real = Session._restore
+
+    def assign(self: Session, partitions: list[TopicPartition]) -> None:
+        numbers = {partition.partition for partition in partitions}
+        early = {(p.topic, p.partition): -1 for p in partitions}
+        real(self, numbers, early)
+        real_assign(self, partitions)
+
+    def restore_(self: Session, numbers: set[int], offsets: Mapping[tuple[str, int], int]) -> Any:
+        self._next = dict(offsets)
+        return numbers
+
+    real_assign = Session._assign
+    return [
+        mock.patch.object(Session, "_assign", assign),
+        mock.patch.object(Session, "_restore", restore_),
+    ]
+
+
+def _new_transactional_id_for_each_session() -> list[Patch]:
+    """What a session left open is not aborted by the next one, nor is the session fenced."""
+    real, number = clients.transactional_producer, count()
+
+    def producer(cluster: Any, name: str) -> Any:
+        return real(cluster, f"{name}#{next(number)}")
+
+    return [mock.patch.object(session, "transactional_producer", producer)]
+
+
+def _wait_for_ever_for_pending_offsets() -> list[Patch]:
+    """A group stands still for good behind a hanging transaction."""
+    return [mock.patch.object(group, "_ENDED_SECONDS", 1e6)]
+
+
+def _stay_joined_after_the_end() -> list[Patch]:
+    """A stage counts as joined because its own tear-down says so."""
+
+    def on_assigned(self: Stage, partitions: Any) -> None:
+        self.partitions = partitions or frozenset()
+        self.joined = True
+
+    return [mock.patch.object(Stage, "_on_assigned", on_assigned)]
+
+
+def _do_not_schedule_pending_rows() -> list[Patch]:
+    """A link of the first batch of a partition is never polled."""
+
+    class Schedule(polling._Schedule):
+        def __init__(self, table: Any) -> None:
+            super().__init__(table)
+            self.changed = {}
+
+    return [mock.patch.object(polling, "_Schedule", Schedule)]
+
+
+def _stay_after_a_loss() -> list[Patch]:
+    """A session goes on although the group went on without it."""
+    return [mock.patch.object(Session, "_lose", Session._revoke)]
+
+
+def _do_not_count_a_dead_letter() -> list[Patch]:
+    """A record that no rule understands vanishes."""
+
+    def dead_letter(self: Batch, message: Message, step: str, error: Exception) -> None:
+        return None
+
+    return [mock.patch.object(Batch, "dead_letter", dead_letter)]
+
+
+def _apply_rows_before_the_commit() -> list[Patch]:
+    """A table has the rows of a transaction that aborts, and the session lives on."""
+
+    def commit(self: Session, batch: Batch) -> None:
+        try:
+            _real_commit(self, batch)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError._FENCED:
+                raise
+            for tables in self.tables.values():
+                for table in tables.values():
+                    table.commit()
+            raise
+
+    def close(self: Session) -> None:
+        self.tables = {}
+        real_close(self)
+
+    real_close = Session.close
+    return [
+        mock.patch.object(Session, "commit", commit),
+        mock.patch.object(Session, "close", close),
+    ]
+
+
+MUTATIONS: Mapping[str, Callable[[], list[Patch]]] = {
+    make.__name__.strip("_").replace("_", "-"): make
+    for make in (
+        _go_on_after_a_failed_batch,
+        _write_rows_outside_the_transaction,
+        _do_not_wait_for_pending_offsets,
+        _restore_to_the_last_stable_offset,
+        _use_the_rows_before_an_open_transaction,
+        _send_offsets_without_the_generation,
+        _keep_records_of_a_revoked_partition,
+        _keep_tables_whose_offsets_moved,
+        _restore_before_the_offsets,
+        _new_transactional_id_for_each_session,
+        _wait_for_ever_for_pending_offsets,
+        _stay_joined_after_the_end,
+        _do_not_schedule_pending_rows,
+        _stay_after_a_loss,
+        _do_not_count_a_dead_letter,
+        _apply_rows_before_the_commit,
+    )
+}
+
+
+@contextmanager
+def mutated(name: str | None) -> Iterator[None]:
+    """Run the block with a mutation of this name, or with the code as it is."""
+    patches = MUTATIONS[name]() if name else []
+    for patch in patches:
+        patch.start()
+    try:
+        yield
+    finally:
+        for patch in patches:
+            patch.stop()

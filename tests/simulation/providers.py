@@ -1,0 +1,89 @@
+"""The providers of a run, on simulated accounts, and the plan of what happens at them."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+from connectors.providers.base import Answer, Provider
+from connectors.providers.registry import PROVIDERS
+from connectors.providers.simulator import Callback
+from connectors.sandbox.scenario import Scenario, ScenarioLink, build_scenario
+from schemas.records import LookupRequest
+from streams import worker
+from streams.domain.polling import SECOND, Intervals
+from streams.domain.rules import ProviderRules
+from tests.chaos.sandbox import Doc
+from tests.chaos.traffic import Sending, claims, sendings
+from tests.connectors.sandbox.sandboxes import NOW, Simulated
+
+# Seconds: polls come within a run.
+INTERVALS = Intervals(first=5 * SECOND, longest=20 * SECOND, details=15 * SECOND)
+
+
+class Providers:
+    """An account at each provider."""
+
+    def __init__(self) -> None:
+        self.simulated = {name: Simulated(name) for name in PROVIDERS}
+        self.by_name: dict[str, Provider] = {
+            name: kind(kind.Config(**self.simulated[name].settings()))
+            for name, kind in PROVIDERS.items()
+        }
+        settings: Any = SimpleNamespace(provider_config=lambda name: self.by_name[name].config)
+        self.rules: dict[str, ProviderRules] = worker.rules(settings, self.by_name)
+
+    def look_up(self, request: LookupRequest, now: int) -> Answer:
+        """Return the provider's answer at `now` (microseconds)."""
+        name = request["provider"]
+        lookup, simulated = self.by_name[name].lookup(request, now), self.simulated[name]
+        try:
+            api_request = next(lookup)
+            while True:
+                api_request = lookup.send(simulated.respond(api_request, now))
+        except StopIteration as end:
+            answer: Answer = end.value
+            return answer
+
+
+class Plan:
+    """What happens at the providers, all of it before the first callback; what is sent, and what
+    must follow. `sendings` are genuine callbacks, repeated and shuffled, and bad ones.
+    """
+
+    def __init__(self, providers: Providers, seed: int, links: int, spread: float) -> None:
+        scenario = build_scenario(links, seed, f"simulated {seed}")
+        self.registrations: list[Doc] = [
+            dict(link.registration) for link in scenario.links if link.registration
+        ]
+        self.links: list[Doc] = [asdict(link) for link in scenario.expected_links]
+        self.orders: list[Doc] = [asdict(order) for order in scenario.expected_orders]
+        genuine = [*_played(providers, scenario), *claims(self._claim(Random(seed)))]
+        names = [(link.provider, link.link_id) for link in scenario.links]
+        self.sendings: list[Sending] = sendings(str(seed), genuine, names, spread)
+
+    def _claim(self, random: Random) -> Iterable[tuple[str, str]]:
+        """Return links to claim a payment for that the provider denies."""
+        open_links = (link for link in self.links if link["outcome"] == "left open")
+        claimed = [link for link in open_links if link["provider"] in ("ping", "ipint")][:2]
+        for link in claimed:
+            link["anomalies"] = [*link["anomalies"], "CLAIM_DENIED"]
+        return [(link["provider"], link["link_id"]) for link in claimed]
+
+
+def _played(providers: Providers, scenario: Scenario) -> list[tuple[str, Callback]]:
+    """Perform all steps, and return the callbacks of each provider."""
+    for link in scenario.links:
+        _play(providers.simulated[link.provider], link)
+    return [
+        (name, callback)
+        for name, simulated in providers.simulated.items()
+        for callback in simulated.callbacks()
+    ]
+
+
+def _play(simulated: Simulated, link: ScenarioLink) -> None:
+    simulated.sandbox.create(link.new_link(), NOW)
+    for step in link.steps:
+        simulated.sandbox.advance(link.link_id, step, NOW)

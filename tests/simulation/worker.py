@@ -1,0 +1,119 @@
+"""`linkstatus work` as a simulated process: the real stages, sessions, batches and agents.
+
+Faust is left out: a stage calls its agents itself, and ticks come from the simulated clock.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+from connectors.kafka.cluster import Cluster
+from connectors.providers.base import Provider
+from schemas.codec import Codecs, SchemaAway
+from streams.agents.agent import Agent
+from streams.agents.stages import agents, stage_spec
+from streams.domain.polling import Intervals
+from streams.domain.rules import ProviderRules
+from streams.engine.batch import Batch
+from streams.engine.stage import Stage
+from tests.simulation.clients import cluster_of
+from tests.simulation.cluster import SimulatedKafka
+from tests.simulation.scheduler import Process, Thread
+
+_TICK_SECONDS = 1.0
+_APP: Any = SimpleNamespace(channel=lambda maxsize: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """What all workers of a run share."""
+
+    codecs: Codecs
+    providers: Mapping[str, Provider]
+    rules: Mapping[str, ProviderRules]
+    intervals: Intervals
+
+
+class SimulatedEvent:
+    """The `threading.Event` of a stage."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._is_set = False
+        self._waiting: Thread | None = None
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        if self._waiting is not None:
+            self._waiting.wake()
+
+    def wait(self, seconds: float) -> bool:
+        if not self._is_set:
+            self._waiting = self._process.thread
+            self._waiting.wait(seconds)
+            self._waiting = None
+        return self._is_set
+
+
+class SimulatedStage(Stage):
+    """A stage whose thread is a simulated one."""
+
+    def __init__(
+        self, process: Process, cluster: Cluster, pipeline: Pipeline, name: str, number: int
+    ) -> None:
+        spec = replace(stage_spec(pipeline.codecs, pipeline.providers), prepare=self._prepare)
+        self._process = process
+        self.registry_away_until = 0.0
+        super().__init__(_APP, spec, cluster, name, number)
+        self.instance = f"{name}.{number}"
+        self._stopping: Any = SimulatedEvent(process)
+        self._agents: dict[str, Agent] = agents(
+            pipeline.codecs, pipeline.providers, pipeline.rules, pipeline.intervals
+        )
+        process.spawn(self._run)
+
+    def _prepare(self, batch: Batch) -> None:
+        if self._process.scheduler.now < self.registry_away_until:
+            raise SchemaAway("the registry does not answer")
+
+    def _await_agent(self, batch: Batch, step: str) -> None:
+        self._agents[step].handle(batch)
+
+
+class Worker:
+    """A running worker. `now` returns the simulated time in microseconds."""
+
+    def __init__(
+        self,
+        kafka: SimulatedKafka,
+        pipeline: Pipeline,
+        name: str,
+        threads: int,
+        now: Callable[[], int],
+    ) -> None:
+        self.process = Process(kafka.scheduler, name)
+        cluster = cluster_of(kafka, self.process)
+        self.stages = [
+            SimulatedStage(self.process, cluster, pipeline, name, number)
+            for number in range(threads)
+        ]
+        self._now = now
+        self.process.later(_TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        for stage in self.stages:
+            stage.tick(self._now())
+        self.process.later(_TICK_SECONDS, self._tick)
+
+    def lose_registry(self, seconds: float) -> None:
+        for stage in self.stages:
+            stage.registry_away_until = self.process.scheduler.now + seconds
+
+    def end(self) -> None:
+        """Let the worker end in order, as SIGTERM does."""
+        for stage in self.stages:
+            stage.end_soon()
