@@ -5,7 +5,6 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, create_model
 
 from connectors.board.database.waiting import Party
-from connectors.board.http.serialize import Model, Time, model_of
 from connectors.board.overview.money_back import MoneyBack
 from connectors.board.overview.order_progress import CloseBlockers, Durations
 from connectors.board.overview.problems import Problem
@@ -14,6 +13,7 @@ from connectors.board.overview.refused_callbacks import RefusedCallbacks
 from connectors.masking import body_json, masked_headers
 from connectors.providers import content
 from connectors.providers.cancel_api import Outcome
+from connectors.serialize import Model, Time, model_of
 from schemas import codec
 from schemas.records import Status
 

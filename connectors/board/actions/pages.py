@@ -19,10 +19,10 @@ from connectors.board.database import dead_letters, links
 from connectors.board.http import parameters
 from connectors.board.http.forms import back, fields
 from connectors.board.http.parameters import parse
-from connectors.board.http.serialize import rfc3339
 from connectors.board.pages.content import Content
 from connectors.board.pages.pages import Pages
 from connectors.clock import micros_now
+from connectors.serialize import rfc3339
 from schemas.records import LinkStatus
 
 _CANCEL = "/links/{provider}/{link_id:path}/cancel"

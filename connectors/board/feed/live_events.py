@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Send
 
 from connectors.board.database.projection import Message
-from connectors.board.http.serialize import as_json
+from connectors.serialize import as_json
 from schemas import codec
 from schemas import records as r
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from connectors.board.http.serialize import as_json
 from connectors.kafka.cluster import Cluster
 from connectors.masking import body_json, masked_headers
 from connectors.providers import content
+from connectors.serialize import as_json
 from connectors.triage.dead_letter import BadPlace, parse_place
 from schemas.codec import BadRecord, Codecs, SchemaAway
 from schemas.headers import headers_of

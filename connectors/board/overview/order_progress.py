@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from connectors.board.http.serialize import Time
+from connectors.serialize import Time
 from schemas.records import ENDED, OrderStatus
 
 

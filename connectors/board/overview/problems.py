@@ -12,10 +12,10 @@ from pydantic import Field
 from connectors.board.database.cases import Case
 from connectors.board.database.summary import Summary
 from connectors.board.database.waiting import Party
-from connectors.board.http.serialize import Time, rfc3339
 from connectors.board.http.text import plural
 from connectors.board.overview.process_health import ProcessHealth
 from connectors.board.overview.refused_callbacks import explained
+from connectors.serialize import Time, rfc3339
 from schemas.records import AnomalyKind
 
 # Kind -> what it means, and what a person should do about it: the reviewable table.

@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from pydantic import Field
 
-from connectors.board.http.serialize import Time
 from connectors.reasons import reason_of
+from connectors.serialize import Time
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from connectors.board.database.summary import Refused
-from connectors.board.http.serialize import Time
+from connectors.serialize import Time
 
 # Reason -> what it means, and what a person should do about it: the reviewable table.
 REASONS: dict[str, tuple[str, str]] = {

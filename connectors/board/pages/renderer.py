@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from connectors.board.http import text
-from connectors.board.http.serialize import rfc3339
 from connectors.board.overview.order_progress import durations
 from connectors.board.overview.problems import ANOMALIES
+from connectors.serialize import rfc3339
 
 _FOLDER = Path(__file__).parent
 STATIC = _FOLDER / "static"

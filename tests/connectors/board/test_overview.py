@@ -15,10 +15,10 @@ from connectors.board.database.projection import Message
 from connectors.board.database.store import Store
 from connectors.board.database.summary import Summary, summarize
 from connectors.board.http.parameters import KINDS
-from connectors.board.http.serialize import rfc3339
 from connectors.board.overview.problems import ANOMALIES, problems
 from connectors.board.overview.process_health import ProcessHealth
 from connectors.board.overview.refused_callbacks import REASONS
+from connectors.serialize import rfc3339
 from connectors.triage import audit
 from connectors.triage.audit import Mark
 from connectors.triage.dead_letter import DeadLetter, Place

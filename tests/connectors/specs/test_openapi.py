@@ -22,13 +22,13 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from connectors.board.board import Board
-from connectors.board.http.serialize import as_json
 from connectors.board.routes import site
 from connectors.http.access import Access
 from connectors.providers.base import Unreadable
 from connectors.providers.raw import Raw
 from connectors.providers.registry import PROVIDERS
 from connectors.receive.process import Edge, router
+from connectors.serialize import as_json
 from connectors.web import application
 from schemas import codec, topics
 from schemas.codec import LINK_REGISTERED, Schema
