@@ -18,14 +18,9 @@ from connectors.reasons import reason_of
 
 
 def consumer(cluster: Cluster, **options: Any) -> AIOKafkaConsumer:
-    """Return a consumer of committed records, which commits nothing by itself."""
-    return AIOKafkaConsumer(
-        **cluster.aiokafka(),
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        metadata_max_age_ms=30_000,
-        **options,
-    )
+    """Return a consumer that commits nothing by itself, by default of committed records."""
+    defaults = {"isolation_level": "read_committed", "metadata_max_age_ms": 30_000}
+    return AIOKafkaConsumer(**cluster.aiokafka(), enable_auto_commit=False, **(defaults | options))
 
 
 class _Lenient(bytearray):

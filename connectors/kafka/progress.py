@@ -47,6 +47,8 @@ STALLED = Gauge(
 _SECONDS = 5.0
 _CAUSE_CHARACTERS = 150
 _UNKNOWN = "unknown"
+# A client takes few records, and does not wait a second (the default) before it fetches more.
+_FEW = {"queued.min.messages": 1, "fetch.queue.backoff.ms": 10}
 
 # A topic, with prefix, and a partition's number.
 Partition = tuple[str, int]
@@ -173,9 +175,7 @@ class Progress:
 
     def _check(self, watched: _Watched) -> None:
         source, failing = watched.source, self._failing(watched.source)
-        # It takes few records, and does not wait a second (the default) before it fetches more.
-        few = {"queued.min.messages": 1, "fetch.queue.backoff.ms": 10}
-        reader = topic_reader.reader(self._cluster, source.group, **few)
+        reader = topic_reader.reader(self._cluster, source.group, **_FEW)
         in_work: Mapping[Hashable, str] = {}
         try:
             in_work = source.in_work()
@@ -212,6 +212,18 @@ class Progress:
         passed = min(now - watched.checked_at, self._stall_seconds / 4)
         before, watched.checked_at = watched.stands, now
         watched.stands = {one: before[one] + passed if one in before else 0.0 for one in stands}
+
+
+def records_behind(cluster: Cluster, group: str, topics: Collection[str]) -> int:
+    """Return how many records of the topics (with prefix) are behind what the group (without) has
+    committed. Raises KafkaException.
+    """
+    reader = topic_reader.reader(cluster, group, **_FEW)
+    try:
+        positions = group_positions(cluster, group, _all(reader, topics))
+        return sum(_waiting(reader, positions).values())
+    finally:
+        reader.close()
 
 
 def _all(reader: Consumer, names: Collection[str]) -> list[Partition]:

@@ -7,9 +7,9 @@ repeatable. One process of a group works, others stand by.
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Set
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -22,6 +22,8 @@ from connectors.kafka.cluster import Cluster, close_client
 from connectors.kafka.offset_tracker import OffsetTracker
 from connectors.kafka.progress import Partition, Progress, Source, Trouble, group_positions
 from connectors.kafka.publisher import Publisher
+from connectors.kafka.read_order import ReadOrder
+from connectors.kafka.task import Task
 from schemas.codec import Codecs, Schema, SchemaAway
 
 log = logging.getLogger(__name__)
@@ -29,42 +31,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _POLL_MS = 500
+# While records wait for those of another topic.
+_SHORT_POLL_MS = 20
 # A connection that lasted so long ends a run of failed attempts.
 _STEADY_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A record that is being worked on."""
-
-    record: ConsumerRecord
-    tracker: OffsetTracker
-
-    @property
-    def live(self) -> bool:
-        """Whether the record's partition still belongs to this process."""
-        return self.tracker.live
-
-    def ack(self) -> None:
-        """Note that nothing is left to do for the record."""
-        self.tracker.finish(self.record.offset)
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One piece of work for all records that ask for it. Lanes take turns (`RetryQueue`)."""
-
-    tasks: list[Task] = field(default_factory=list)
-    lane: str = ""
-
-    @property
-    def live(self) -> bool:
-        """Whether any of its records still waits for it."""
-        return any(task.live for task in self.tasks)
-
-    def ack(self) -> None:
-        for task in self.tasks:
-            task.ack()
 
 
 async def decoded(codecs: Codecs, schema: Schema[T], value: bytes | None) -> T:
@@ -80,7 +50,8 @@ class TaskConsumer:
     """Hands each record of `topics` to `handle`, while `capacity` allows, and commits for `group`.
 
     `handle` begins the work and returns; the work acknowledges its task when it is finished.
-    `in_work` is that of `progress.Source`.
+    `in_work` is that of `progress.Source`, `after` that of `ReadOrder`. No partition is read on
+    while it has `most_uncommitted` records that were read and cannot be committed yet.
     """
 
     def __init__(
@@ -91,6 +62,9 @@ class TaskConsumer:
         handle: Callable[[Task], Awaitable[None]],
         capacity: Callable[[], int],
         in_work: Callable[[], Mapping[Hashable, str]] = dict,
+        *,
+        after: Mapping[str, str] | None = None,
+        most_uncommitted: float = math.inf,
     ) -> None:
         self._cluster = cluster
         self._name = group
@@ -101,6 +75,8 @@ class TaskConsumer:
         self._trackers: dict[TopicPartition, OffsetTracker] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._in_work = in_work
+        self._after = {cluster.topic(one): cluster.topic(two) for one, two in (after or {}).items()}
+        self._most_uncommitted = most_uncommitted
         # The place of the record that `handle` has now.
         self._handing_over: tuple[OffsetTracker, int] | None = None
         self._held: list[Partition] | None = None
@@ -130,7 +106,8 @@ class TaskConsumer:
             tracker = self._trackers.get(TopicPartition(*partition))
             position = tracker.behind_work(committed) if tracker else committed
             # While the work is full, nothing is read, and only a commit may be missing.
-            if not full or (tracker and position < (tracker.next_offset or 0)):
+            reads = not (full or (tracker and self._is_over(tracker)))
+            if reads or (tracker and position < (tracker.next_offset or 0)):
                 positions[partition] = position
         return positions
 
@@ -140,13 +117,15 @@ class TaskConsumer:
         """
         failures = 0
         while True:
-            consumer = self._consumer()
+            consumer, ends = self._consumer(), self._ends_consumer()
             began = time.monotonic()
             try:
                 await consumer.start()
+                if self._after:
+                    await ends.start()
                 consumer.subscribe(self._topics, listener=_RevokeListener(self, consumer))
                 self.connected = True
-                await self._consume(consumer)
+                await self._consume(consumer, ReadOrder(self._after, consumer, ends))
             except Exception as error:
                 failures = 1 if time.monotonic() - began > _STEADY_SECONDS else failures + 1
                 self._trouble.note(error)
@@ -154,24 +133,41 @@ class TaskConsumer:
                 log.warning("%s: starting over: %r", self._group, error, exc_info=not expected)
             finally:
                 self.connected = False
+                await close_client(ends.stop, 3)
                 await self._close(consumer)
             await asyncio.sleep(backoff(failures, 0.2, 5.0))
 
-    async def _consume(self, consumer: AIOKafkaConsumer) -> None:
+    async def _consume(self, consumer: AIOKafkaConsumer, order: ReadOrder) -> None:
         while True:
             capacity = self._capacity()
-            if capacity > 0:
-                consumer.resume(*consumer.paused())
-            else:
-                consumer.pause(*consumer.assignment())
-            batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=max(1, capacity))
-            for task in self._start(batches):
+            self._pause(consumer, order.waiting(), full=capacity <= 0)
+            poll_ms = _SHORT_POLL_MS if order.waiting() else _POLL_MS
+            batches = await consumer.getmany(timeout_ms=poll_ms, max_records=max(1, capacity))
+            for task in await order.in_turn(self._start(batches)):
                 # The partition may have moved while the task before waited for Kafka.
                 if task.live:
                     self._handing_over = task.tracker, task.record.offset
                     await self._handle(task)
                     self._handing_over = None
             await self.commit(consumer)
+
+    def _pause(
+        self, consumer: AIOKafkaConsumer, waiting: Set[TopicPartition], *, full: bool
+    ) -> None:
+        """Pause just the partitions that must not be read now."""
+        over = {place for place, tracker in self._trackers.items() if self._is_over(tracker)}
+        assigned: Set[TopicPartition] = consumer.assignment()
+        paused = assigned if full else assigned & (waiting | over)
+        consumer.resume(*(consumer.paused() - paused))
+        if paused:
+            consumer.pause(*paused)
+
+    def _is_over(self, tracker: OffsetTracker) -> bool:
+        return tracker.pending >= self._most_uncommitted
+
+    def over(self) -> int:
+        """Return how many partitions are not read on because too many records are uncommitted."""
+        return sum(self._is_over(tracker) for tracker in self._trackers.values())
 
     def _start(self, batches: Mapping[TopicPartition, Iterable[ConsumerRecord]]) -> list[Task]:
         """Track all fetched records at once: while this runs, no partition can move. A tracker of a
@@ -235,6 +231,9 @@ class TaskConsumer:
             heartbeat_interval_ms=1500,
             partition_assignment_strategy=[SingleActiveAssignor()],
         )
+
+    def _ends_consumer(self) -> AIOKafkaConsumer:
+        return aio_consumer.consumer(self._cluster, isolation_level="read_uncommitted")
 
 
 class Watch:

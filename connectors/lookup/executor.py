@@ -17,7 +17,8 @@ from connectors.http.circuit_breaker import CircuitBreaker, ProviderState
 from connectors.http.client import UNREACHED, RequestCoalescer, retry_after, run_exchange
 from connectors.http.retry_queue import CallFailed, RetryLater, RetryQueue, rate_limit
 from connectors.kafka.publisher import Publishes, publish_until_acked
-from connectors.kafka.task_consumer import Task, decoded
+from connectors.kafka.task import Task
+from connectors.kafka.task_consumer import decoded
 from connectors.lookup.jobs import DedupKey, EndedAnswers, LookupJob, LookupLimits, dedup_key
 from connectors.providers import raw
 from connectors.providers.base import Answer, Provider, RetryableApiError

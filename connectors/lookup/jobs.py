@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from connectors.kafka.task_consumer import Job, Task
+from connectors.kafka.task import Job, Task
 from connectors.providers.base import Answer
 from schemas.headers import Headers
 from schemas.records import ENDED, LookupRequest, Status

@@ -4,7 +4,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from connectors.kafka.publisher import Publishes
-from connectors.kafka.task_consumer import Task, decoded
+from connectors.kafka.task import Task
+from connectors.kafka.task_consumer import decoded
 from connectors.settle.executor import SettleExecutor
 from connectors.settle.jobs import Order, SettleLimits, order_of
 from connectors.triage.writer import dead_letter

@@ -13,7 +13,7 @@ from connectors.http.circuit_breaker import CircuitBreaker, ProviderState
 from connectors.http.client import UNREACHED, fetch, retry_after
 from connectors.http.retry_queue import CallFailed, RetryLater, RetryQueue, rate_limit
 from connectors.kafka.publisher import Publishes, publish_until_acked
-from connectors.kafka.task_consumer import Task
+from connectors.kafka.task import Task
 from connectors.providers.order_api import Done, OrderAction, OrderApi, Refused, Verdict, Wait
 from connectors.reasons import reason_of
 from connectors.settle.jobs import Order, SettleJob, SettleLimits

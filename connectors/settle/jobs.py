@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from connectors.kafka.task_consumer import Job
+from connectors.kafka.task import Job
 from connectors.providers.order_api import OrderAction
 from schemas import times
 from schemas.codec import BadRecord

@@ -3,7 +3,7 @@
 import logging
 
 from connectors.kafka.publisher import Publishes, RecordRefused, publish_until_acked
-from connectors.kafka.task_consumer import Task
+from connectors.kafka.task import Task
 from connectors.reasons import reason_of
 from connectors.triage import fitting
 from connectors.triage.metrics import DEAD_LETTERED, LOST

@@ -8,7 +8,7 @@ from aiokafka import ConsumerRecord
 
 from connectors.kafka.offset_tracker import OffsetTracker
 from connectors.kafka.publisher import Unavailable
-from connectors.kafka.task_consumer import Task
+from connectors.kafka.task import Task
 from schemas.codec import Codecs
 from schemas.headers import Headers
 from tests.support.waiting import PATIENCE, until
@@ -47,13 +47,14 @@ def task(
     tracker: OffsetTracker | None = None,
     offset: int = 0,
     headers: Sequence[tuple[str, bytes]] = (),
+    at_ms: int = 0,
 ) -> Task:
     """Return the task of a record at `offset`, which `tracker` tracks."""
     tracker = tracker or OffsetTracker()
     tracker.start(offset)
     size = len(value or b"")
     record = ConsumerRecord(
-        topic, 0, offset, 0, 0, key, value, None, len(key or b""), size, headers
+        topic, 0, offset, at_ms, 0, key, value, None, len(key or b""), size, headers
     )
     return Task(record, tracker)
 

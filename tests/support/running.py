@@ -8,7 +8,7 @@ from typing import Protocol
 import httpx
 
 from connectors.kafka.offset_tracker import OffsetTracker
-from connectors.kafka.task_consumer import Task
+from connectors.kafka.task import Task
 from schemas.headers import Headers
 from tests.support.fakes import FakePublisher, task
 from tests.support.waiting import until
@@ -47,10 +47,16 @@ class Working:
         self._offset = 0
 
     async def work_on(
-        self, topic: str, key: bytes | None, value: bytes, headers: Headers | None = None
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes,
+        headers: Headers | None = None,
+        at_ms: int = 0,
     ) -> None:
-        """Begin the work on the next record."""
-        await self._handle(task(topic, key, value, self.tracker, self._offset, headers or ()))
+        """Begin the work on the next record; `at_ms` is its timestamp."""
+        next_task = task(topic, key, value, self.tracker, self._offset, headers or (), at_ms)
+        await self._handle(next_task)
         self._offset += 1
 
     async def end(self) -> None:

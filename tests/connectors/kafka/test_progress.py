@@ -12,7 +12,7 @@ from aiokafka.errors import GroupAuthorizationFailedError
 from connectors.kafka import progress as progress_module
 from connectors.kafka.cluster import Cluster
 from connectors.kafka.progress import Partition, Progress, Source, Stalled, Trouble
-from connectors.kafka.task_consumer import Task
+from connectors.kafka.task import Task
 from connectors.lookup.executor import LookupExecutor
 from connectors.lookup.jobs import LookupLimits
 from tests.connectors.lookup import harness as lookups

@@ -15,7 +15,9 @@ from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.cluster import Cluster
 from connectors.kafka.publisher import Publisher
-from connectors.kafka.task_consumer import Task, TaskConsumer
+from connectors.kafka.read_order import ReadOrder
+from connectors.kafka.task import Task
+from connectors.kafka.task_consumer import TaskConsumer
 from connectors.settle.dispatcher import Dispatcher
 from connectors.settle.executor import SettleExecutor
 from schemas.codec import ORDER_UPDATE, Codecs, SchemaAway
@@ -45,13 +47,17 @@ def all_committed(cluster: Cluster, group: str, topic: str) -> bool:
 HERE, ELSEWHERE = TopicPartition("lookups", 0), TopicPartition("lookups", 1)
 
 
+def first_of(place: TopicPartition) -> SimpleNamespace:
+    return SimpleNamespace(topic=place.topic, partition=place.partition, offset=0)
+
+
 class Fetched:
     """A consumer that has one record of each of two partitions, and commits as aiokafka does."""
 
     def __init__(self) -> None:
         self.assigned = {HERE, ELSEWHERE}
         self.committed: dict[TopicPartition, int] = {}
-        self._batches = [{place: [SimpleNamespace(offset=0)] for place in (HERE, ELSEWHERE)}]
+        self._batches = [{place: [first_of(place)] for place in (HERE, ELSEWHERE)}]
 
     def assignment(self) -> set[TopicPartition]:
         return self.assigned
@@ -82,7 +88,7 @@ async def test_partition_that_moves_within_a_batch_stops_no_other_commit() -> No
         task.ack()
 
     tasks = TaskConsumer(Cluster("nowhere"), "g", ["lookups"], handle, lambda: 10)
-    async with running(lambda: tasks._consume(consumer)):
+    async with running(lambda: tasks._consume(consumer, ReadOrder({}, consumer, consumer))):
         await until(lambda: consumer.committed == {HERE: 1}, "the commit")
     assert len(handled) == 1
 
