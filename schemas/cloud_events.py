@@ -29,6 +29,12 @@ def event_headers(schema: Schema[Any], key: bytes, record: Mapping[str, Any]) ->
     return own
 
 
+def event_time(schema: Schema[Any], record: Mapping[str, Any]) -> int | None:
+    """Return the time of an event (microseconds, UTC), as its `ce_time` has it."""
+    time_field, _ = _of_schema(schema)
+    return None if time_field is None else record[time_field]
+
+
 @cache
 def _of_schema(schema: Schema[Any]) -> tuple[str | None, Headers]:
     """Return the field of the time, and the headers that are the same in all records."""

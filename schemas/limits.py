@@ -43,6 +43,17 @@ STALL_SECONDS = 120.0
 # How long the close of an order waits for amounts that its provider was asked for.
 DETAILS_SECONDS = 60.0
 
+# An event that an endpoint of `notify` has not accepted for so long becomes a dead letter.
+NOTIFY_RETRY_SECONDS = 3 * 86_400
+# Events of one endpoint in memory that it has not accepted yet.
+NOTIFY_HELD = 5000
+# Events of one endpoint in one partition that were read, behind the first that it has not accepted:
+# a restart may send them again.
+NOTIFY_UNCOMMITTED = 50_000
+# Bytes of a secret for signatures, the fewest and the most, as Standard Webhooks has them.
+WEBHOOK_SECRET_LEAST_BYTES = 24
+WEBHOOK_SECRET_BYTES = 64
+
 # Header lines of a request. Providers send fewer than 20, and proxies add a few.
 HEADERS = 100
 # Bytes of the path and of all headers, with their names. The record keeps some of them.

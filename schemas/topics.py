@@ -19,7 +19,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Topic(Generic[T]):
     """One topic, with records of type T. `schema` is None if its values are bytes as received;
-    `keep_ms` is None if it is compacted. A topic that is not public serves only `work`.
+    `keep_ms` is None if it is compacted. A topic that is not public serves only our processes.
     """
 
     name: str
@@ -60,6 +60,8 @@ REPLAYS = Topic("replays", "dead letter", codec.REPLAY)
 PAYOUTS_RAW: Topic[bytes] = Topic("payouts-raw", "provider", None)
 PAYOUTS = Topic("payouts", "payout", codec.PAYOUT)
 RECONCILIATIONS = Topic("reconciliations", "day", codec.RECONCILIATION, keep_ms=None)
+# Replayed dead letters of `notify`: no other reader of the event's own topic gets it again.
+NOTIFY_REPLAYS: Topic[bytes] = Topic("notify-replays", "as received", None, public=False)
 # Between the steps of `work`, for values whose key belongs to another partition.
 LINK_FACTS = Topic("link-facts", "link", codec.LINK_EVENT, public=False)
 PAYMENT_EVENTS = Topic("payment-events", "payment", codec.PAYMENT_EVENT, public=False)

@@ -118,6 +118,9 @@ def names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from names(kind, f"{name}__")
         elif typing.get_origin(kind) is dict:
             yield f"{name}__*"
+            (_, value) = typing.get_args(kind)
+            if isinstance(value, type) and issubclass(value, BaseModel):
+                yield from names(value, f"{name}__*__")
 
 
 def _is_known(name: str, known: Iterable[str]) -> bool:

@@ -30,6 +30,7 @@ from schemas import limits
 from streams import environment
 from streams.environment import BadSettings
 from streams.kafka_settings import KafkaSettings
+from streams.notify_section import Notify
 from streams.sections import (
     Board,
     Http,
@@ -79,6 +80,7 @@ class Settings(Connected, KafkaSettings):
     http: Http = Http()
     board: Board = Board()
     lookups: Lookups = Lookups()
+    notify: Notify = Notify()
     polling: Polling = Polling()
     waiting: Waiting = Waiting()
     tracing: Tracing = Tracing()

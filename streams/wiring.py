@@ -148,6 +148,8 @@ def _main(name: str, settings: Settings, codecs: Codecs, member: Member | None) 
             return partial(run_web, WebConfig(*configs))
         case "lookup":
             return _lookup(settings, codecs)
+        case "notify":
+            return _notify(settings, codecs)
     return _settle(settings, codecs)
 
 
@@ -160,15 +162,8 @@ def _lookup(settings: Settings, codecs: Codecs) -> Main:
         unissued_per_minute=settings.lookups.unissued_per_minute,
         timeout=settings.lookups.timeout_seconds,
     )
-    config = LookupConfig(
-        settings.cluster(),
-        codecs,
-        settings.existing_providers(),
-        settings.address(),
-        limits,
-        settings.stall_seconds,
-        rates(settings),
-    )
+    served = settings.address(), limits, settings.stall_seconds, rates(settings)
+    config = LookupConfig(settings.cluster(), codecs, settings.existing_providers(), *served)
     return partial(run_lookup, config)
 
 
@@ -183,16 +178,17 @@ def _settle(settings: Settings, codecs: Codecs) -> Main:
         per_second=settings.lookups.per_second,
         timeout=settings.lookups.timeout_seconds,
     )
-    config = SettleConfig(
-        settings.cluster(),
-        codecs,
-        apis,
-        settings.address(),
-        limits,
-        settings.stall_seconds,
-        rates(settings),
-    )
+    served = settings.address(), limits, settings.stall_seconds, rates(settings)
+    config = SettleConfig(settings.cluster(), codecs, apis, *served)
     return partial(run_settle, config)
+
+
+def _notify(settings: Settings, codecs: Codecs) -> Main:
+    from connectors.notify.process import NotifyConfig, run_notify
+
+    cluster, notify = settings.cluster(), settings.notify
+    served = settings.address(), notify.limits(), settings.stall_seconds
+    return partial(run_notify, NotifyConfig(cluster, codecs, notify.named(), *served))
 
 
 def rates(settings: Settings) -> dict[str, float]:

@@ -24,16 +24,17 @@ _OPEN = Gauge(
 
 @dataclass(slots=True)
 class ProviderState:
-    """What all circuit breakers of one provider share."""
+    """What all circuit breakers of one provider share. `gauge` is 1 while any of them is open."""
 
     provider: str
+    gauge: Gauge = _OPEN
     # Until when the provider asked us to wait, by the breakers' clock.
     retry_at: float = 0.0
     open_breakers: int = 0
 
     def count_open(self, change: int) -> None:
         self.open_breakers += change
-        _OPEN.labels(self.provider).set(self.open_breakers > 0)
+        self.gauge.labels(self.provider).set(self.open_breakers > 0)
 
 
 class CircuitBreaker:

@@ -41,31 +41,40 @@ def http_client(timeout: float = 10.0) -> httpx.AsyncClient:
 
 
 async def fetch(
-    client: httpx.AsyncClient, request: ApiRequest, most_bytes: int = ANSWER_BYTES
+    client: httpx.AsyncClient,
+    request: ApiRequest,
+    most_bytes: int = ANSWER_BYTES,
+    *,
+    with_body: bool = True,
 ) -> ApiResponse:
-    """Perform one request. Raises FETCH_ERRORS."""
+    """Perform one request. Raises FETCH_ERRORS. Without its body, an answer can have any body."""
     # httpx limits each read; a provider that sends its answer byte by byte would take for ever.
     seconds = client.timeout.read and 2 * client.timeout.read
     try:
         async with asyncio.timeout(seconds):
-            return await _fetch(client, request, most_bytes)
+            return await _fetch(client, request, most_bytes, with_body)
     except TimeoutError:
         raise TimeoutError(f"no whole answer within {seconds:g} s") from None
 
 
-async def _fetch(client: httpx.AsyncClient, request: ApiRequest, most_bytes: int) -> ApiResponse:
+async def _fetch(
+    client: httpx.AsyncClient, request: ApiRequest, most_bytes: int, with_body: bool
+) -> ApiResponse:
     async with client.stream(
         request.method, request.url, headers=dict(request.headers), content=request.body or None
     ) as response:
         body = b""
-        async for part in response.aiter_bytes():
+        # A body that is read to its end leaves a connection that can be used again.
+        async for part in response.aiter_bytes() if with_body else response.aiter_raw():
             body += part
             if len(body) > most_bytes:
+                if not with_body:
+                    break
                 raise AnswerTooLarge(
                     f"{request.method} {response.url.path}: more than {most_bytes} bytes"
                 )
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return ApiResponse(response.status_code, body, headers)
+    return ApiResponse(response.status_code, body if with_body else b"", headers)
 
 
 class RequestCoalescer:

@@ -29,13 +29,18 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _RESERVED = frozenset({"control", "healthz", "readyz", "metrics", "unknown"})
 
 
-def check_connection(name: str, provider: str) -> None:
-    """Raise ValueError if there can be no connection of this name to the provider."""
+def check_name(name: str, of: str) -> None:
+    """Raise ValueError if this can be no name of a connection, or of what has names like them."""
     if len(name) > CONNECTION_NAME_CHARACTERS or not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name[: CONNECTION_NAME_CHARACTERS + 1]!r} is no name of a connection: it has 1 to "
+            f"{name[: CONNECTION_NAME_CHARACTERS + 1]!r} is no name of {of}: it has 1 to "
             f"{CONNECTION_NAME_CHARACTERS} of a-z, 0-9 and single _ between them, a letter first"
         )
+
+
+def check_connection(name: str, provider: str) -> None:
+    """Raise ValueError if there can be no connection of this name to the provider."""
+    check_name(name, "a connection")
     if name in _RESERVED:
         raise ValueError(f"the name {name!r} is reserved; choose another")
     if provider not in PROVIDERS:

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from schemas.topics import DEAD_LETTERS
+from schemas.topics import DEAD_LETTERS, NOTIFY_REPLAYS
 
 # Headers that dead-lettering adds: they were not part of the record as received.
 _ADDED = frozenset({"stage", "reason", "origin", "cut"})
 # Headers of an earlier replay, which the next replay replaces.
 _OF_REPLAY = frozenset({"source", "replay-id", "replay-of"})
 _CALLBACKS = "callbacks."
+# The header of an event that an endpoint of `notify` did not accept: the endpoint's name.
+ENDPOINT = "notify-endpoint"
 
 
 class Place(NamedTuple):
@@ -67,6 +69,11 @@ class DeadLetter:
     def topic(self) -> str:
         """The topic it came from, without prefix; empty if it has no origin."""
         return self.header("origin").rsplit("/", 2)[0]
+
+    @property
+    def target(self) -> str:
+        """The topic of its replay: the one it came from, or that of replays for one endpoint."""
+        return NOTIFY_REPLAYS.name if self.topic and self.header(ENDPOINT) else self.topic
 
     @property
     def provider(self) -> str:

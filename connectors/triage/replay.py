@@ -53,7 +53,7 @@ def replay(
     per_second: float = PER_SECOND,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Counter[str]:
-    """Publish each to the topic it came from, at most `per_second` a second, and record on
+    """Publish each to its target, at most `per_second` a second, and record on
     `replays` that `by` did. Returns their number by topic. Raises ReplayFailed.
     """
     publisher = None
@@ -69,7 +69,7 @@ def replay(
             raise ReplayFailed(
                 f"{sent.total()} were published again, then: {reason_of(error)}"
             ) from error
-        sent.update(one.topic for one in batch)
+        sent.update(one.target for one in batch)
         advance(len(batch))
         if len(batch) == size:
             time.sleep(max(0.0, size / per_second - (time.monotonic() - started)))
@@ -106,14 +106,14 @@ class _Publisher:
             raise
 
     def _produce(self, dead_letter: DeadLetter) -> None:
-        if not dead_letter.topic:
+        if not dead_letter.target:
             raise _NoOrigin(f"dead letter {dead_letter.place} does not name the topic it came from")
         now = micros_now()
         replay_id = event_id("replay", self._cluster.prefix, dead_letter.place.name, now)
         record: Replay = {
             "event_id": replay_id,
             "dead_letter": dead_letter.place.name,
-            "target": dead_letter.topic,
+            "target": dead_letter.target,
             "reason": dead_letter.reason,
             "by": self._by,
             # Kafka dates the dead letter by another clock. An older replay would not apply to it.
@@ -121,7 +121,7 @@ class _Publisher:
         }
         key, note = str(dead_letter.place).encode(), self._codecs.encode(REPLAY, record)
         self._producer.produce(
-            self._cluster.topic(dead_letter.topic),
+            self._cluster.topic(dead_letter.target),
             dead_letter.body,
             dead_letter.key,
             headers=list(dead_letter.replay_headers(replay_id)),

@@ -1,6 +1,7 @@
 """Dead-letter the record of a task."""
 
 import logging
+from collections.abc import Mapping
 
 from connectors.kafka.publisher import Publishes, RecordRefused, publish_until_acked
 from connectors.kafka.task import Task
@@ -14,10 +15,16 @@ log = logging.getLogger(__name__)
 
 
 async def dead_letter(
-    publisher: Publishes, topic: str, task: Task, stage: str, error: Exception
+    publisher: Publishes,
+    topic: str,
+    task: Task,
+    stage: str,
+    error: Exception,
+    more: Mapping[str, bytes] | None = None,
 ) -> None:
     """Publish a record that no rule accepts to the dead letters, with its origin and the reason,
-    and count it. `topic` is the record's, without the installation's prefix.
+    and count it. `topic` is the record's, without the installation's prefix; `more` are headers
+    that it gets.
 
     A record that the cluster refuses even there is logged and counted, and the next one follows.
     """
@@ -26,8 +33,11 @@ async def dead_letter(
     record = task.record
     why = reason_of(error)
     origin = f"{topic}/{record.partition}/{record.offset}"
+    more = more or {}
+    # The first headers are never cut.
+    received = [*more.items(), *(one for one in pairs(record.headers) if one[0] not in more)]
     key, value, headers = fitting.dead_letter(
-        record.key, record.value, pairs(record.headers), stage, why, origin
+        record.key, record.value, received, stage, why, origin
     )
     try:
         # aiokafka refuses a record that has neither key nor value.

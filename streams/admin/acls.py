@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Literal
 
 from connectors.board.database.projection import TOPICS as BOARD_TOPICS
+from connectors.notify.endpoint import SCHEMAS as SENT
 from connectors.providers.base import Provider
 from schemas import topics as t
 from streams.agents.stages import STAGE, TABLES, inputs
@@ -24,11 +25,11 @@ _OUTPUTS = (
     *(t.ORDER_CLOSE, t.ORDER_CORRECTIONS, t.SETTLEMENT, t.DEAD_LETTERS),
 )
 # The processes that read records of other releases.
-_READERS = ("board", "lookup", "reconcile", "settle", "tail", "web", "work")
+_READERS = ("board", "lookup", "notify", "reconcile", "settle", "tail", "web", "work")
 # The topics, besides callbacks, whose readers dead-letter a record that they cannot read.
 _DEAD_LETTERED = (
     *(t.LINKS, t.ORDER_UPDATES, t.LINK_FACTS, t.PAYMENT_EVENTS, t.ORDER_EVENTS),
-    *(t.LOOKUPS, t.ORDER_CLOSE, t.SETTLEMENT),
+    *(t.LOOKUPS, t.ORDER_CLOSE, t.SETTLEMENT, t.NOTIFY_REPLAYS),
 )
 
 
@@ -56,6 +57,7 @@ def acls(providers: Mapping[str, Provider], prefix: str, *, registry: bool = Fal
         *_work(providers),
         *_lookup(providers),
         *_settle(),
+        *_notify(),
         *_triage("replay", providers),
         *_reconcile(),
         *_commands(providers),
@@ -119,6 +121,13 @@ def _settle() -> Iterator[Acl]:
     yield from _topics("settle", "READ", t.ORDER_CLOSE.name, t.SETTLEMENT.name)
     yield from _topics("settle", "WRITE", t.ORDER_UPDATES.name, t.DEAD_LETTERS.name)
     yield Acl("settle", "READ", "group", "settle")
+
+
+def _notify() -> Iterator[Acl]:
+    yield from _topics("notify", "READ", *SENT, t.NOTIFY_REPLAYS.name)
+    yield from _topics("notify", "WRITE", t.DEAD_LETTERS.name)
+    # Each endpoint has its own group.
+    yield Acl("notify", "READ", "group", "notify-", prefixed=True)
 
 
 def _reconcile() -> Iterator[Acl]:

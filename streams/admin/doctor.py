@@ -19,7 +19,7 @@ from connectors.schema_registry import client as schema_registry
 from connectors.schema_registry.client import Refused, without_password
 from streams import wiring
 from streams.admin import brokers as broker_settings
-from streams.admin import disk, doctor_providers, topics
+from streams.admin import disk, doctor_notify, doctor_providers, topics
 from streams.admin.finding import Finding, note, ok, wrong
 from streams.settings import Settings
 
@@ -41,6 +41,7 @@ def examine(settings: Settings, call_providers: bool = True) -> Iterator[Finding
     if brokers.state == "ok":
         yield _topics(settings)
         yield _broker_settings(settings)
+        yield from doctor_notify.examine(settings)
     clocks = doctor_providers.Clocks()
     yield _registry(settings)
     yield _database(settings)

@@ -19,6 +19,7 @@ PROCESSES = {
     "work": "Run the Faust worker: all agents and tables. Run at most one per partition.",
     "lookup": "Ask provider APIs, at a limited rate, and publish their answers.",
     "settle": "Perform CLOSE, SPLIT and SETTLE at Ping and report the results.",
+    "notify": "Send events to your URLs as signed webhooks, in order, until they are accepted.",
     "board": "Run the board: the status of every link in SQL, query API and live page.",
     "web": "Run the edge and the board in one process on one port.",
 }

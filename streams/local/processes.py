@@ -36,7 +36,11 @@ def plan(settings: Settings, cluster: Cluster, with_sandbox: bool, ports: Ports)
     sandbox.port = ports.free(sandbox.port, sandbox.host)
     settings.edge_url = settings.address().url
     simulated = _without_credentials(settings) if with_sandbox else []
-    optional = {"settle": settings.settle, "sandbox": with_sandbox}
+    optional = {
+        "settle": settings.settle,
+        "notify": bool(settings.notify.endpoints),
+        "sandbox": with_sandbox,
+    }
     names = ["web", "work", "lookup", *(name for name, runs in optional.items() if runs)]
     # Only the web process and the sandbox serve others; the rest serve probes on this machine.
     fixed = {

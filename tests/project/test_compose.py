@@ -64,7 +64,7 @@ def test_every_service_runs_a_command(name: str) -> None:
 
 
 def test_every_process_is_a_service() -> None:
-    assert {"receive", "work", "lookup", "settle", "board", "sandbox"} <= OURS.keys()
+    assert {"receive", "work", "lookup", "settle", "notify", "board", "sandbox"} <= OURS.keys()
 
 
 def test_every_variable_is_a_setting() -> None:

@@ -1,5 +1,6 @@
 """An installation on a broker with an authorizer: each process has its own credentials."""
 
+import json
 import re
 import subprocess
 from collections.abc import Callable, Iterable
@@ -33,13 +34,16 @@ from streams.settings import load
 from tests.security.secured import Secured, environment
 from tests.support.ports import free_port
 from tests.support.processes import is_ready, spawn
+from tests.support.receiver import SECRET
 from tests.support.waiting import until_sync
 
 ALL_TOPICS = all_topics(PROVIDERS)
 
 PREFIX = "own."
 TOKEN = "a token for actions"
-PROCESSES = ("receive", "work", "lookup", "settle", "board", "web")
+# It is away, and its events wait.
+ENDPOINTS = {"away": {"url": "http://127.0.0.1:9/", "secrets": [SECRET]}}
+PROCESSES = ("receive", "work", "lookup", "settle", "notify", "board", "web")
 # The processes that serve the edge and the board: each needs their rights.
 EDGES, BOARDS = ("receive", "web"), ("board", "web")
 ACLS = acls(load().existing_providers(), PREFIX)
@@ -122,6 +126,7 @@ class Installation:
             "LINKSTATUS_SANDBOX__PORT": str(port),
             "LINKSTATUS_HTTP__PORT": str(port),
             "LINKSTATUS_BOARD__TOKEN": TOKEN,
+            "LINKSTATUS_NOTIFY__ENDPOINTS": json.dumps(ENDPOINTS),
             "LINKSTATUS_DATABASE_URL": f"sqlite:///{self.folder / name}.sqlite",
         }
 

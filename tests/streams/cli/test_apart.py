@@ -22,6 +22,7 @@ from tests.connectors.board.samples import Make, save
 from tests.support.codecs import CODECS
 from tests.support.edge import KeyRing
 from tests.support.fakes import FakePublisher
+from tests.support.receiver import SECRET
 from tests.support.serving import serving, serving_board
 from tests.support.shell import Shell
 
@@ -113,3 +114,17 @@ def test_up_has_its_board_at_its_edge(shell: Shell) -> None:
     shell.set(BOARD__URL="http://elsewhere:8081", BOARD__TOKEN=TOKEN)
     plan = processes.plan(settings.load(), Cluster("127.0.0.1:9"), False, Ports())
     assert plan.environment[BOARD] == plan.environment["LINKSTATUS_EDGE_URL"]
+
+
+def test_up_runs_notify_once_there_is_an_endpoint(shell: Shell) -> None:
+    def children() -> list[str]:
+        plan = processes.plan(settings.load(), Cluster("127.0.0.1:9"), False, Ports())
+        return [child.name for child in plan.children]
+
+    shell.set(BOARD__TOKEN=TOKEN)
+    assert children() == ["web", "work", "lookup", "settle"]
+    shell.set(
+        NOTIFY__ENDPOINTS__BILLING__URL="https://x.example/",
+        NOTIFY__ENDPOINTS__BILLING__SECRETS=SECRET,
+    )
+    assert children() == ["web", "work", "lookup", "settle", "notify"]

@@ -17,7 +17,7 @@ from streams.cli.app import app
 from tests.support.shell import Shell, run_process
 
 # Commands without output for programs: processes, shell text, one word.
-WITHOUT_JSON = {"up", "receive", "work", "lookup", "settle", "board", "web"}
+WITHOUT_JSON = {"up", "receive", "work", "lookup", "settle", "notify", "board", "web"}
 WITHOUT_JSON |= {"sandbox env", "sandbox exec", "schemas release"}
 # The commands that need no example: processes, whose only option is the port, and plain ones.
 WITHOUT_EXAMPLE = WITHOUT_JSON - {"up", "sandbox env"}

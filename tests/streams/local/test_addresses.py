@@ -57,7 +57,10 @@ def test_f4_port_of_another_address_is_free() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
 @pytest.mark.parametrize(
     "command",
-    ["receive", "receive --processes 2", "work", "lookup", "settle", "board", "web", "sandbox"],
+    [
+        *("receive", "receive --processes 2", "work", "lookup", "settle", "notify"),
+        *("board", "web", "sandbox"),
+    ],
 )
 def test_f5_every_process_listens_only_where_it_is_set(
     command: str, kafka: Cluster, tmp_path: Path

@@ -1,0 +1,1 @@
+"""Sends events to URLs as signed webhooks: in order, with retries, until they are accepted."""
