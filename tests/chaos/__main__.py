@@ -62,7 +62,8 @@ def line(result: Result) -> str:
     return (
         f"seed {result.seed}: {'passed' if result.passed else 'FAILED'}: "
         f"{result.callbacks} callbacks acknowledged ({bad} bad, {result.retries} retries), "
-        f"{result.links} links, {len(result.faults)} faults; {_counts([result])}, "
+        f"{result.links} links, {result.webhooks} webhooks ({result.disturbed} disturbed), "
+        f"{len(result.faults)} faults; {_counts([result])}, "
         f"{result.problems.repeats} repeats; longest gap {result.longest_gap:.1f} s, "
         f"drained after {result.drained_after:.1f} s; {result.seconds:.0f} s{exits}"
     )

@@ -8,7 +8,7 @@ from connectors.providers.registry import PROVIDERS
 
 WORKERS = ("work-0", "work-1")
 EXTRA_WORKER = "work-2"
-OTHERS = ("edge", "lookup", "settle", "board", "sandbox")
+OTHERS = ("edge", "lookup", "settle", "notify", "board", "sandbox")
 # The number of the broker follows.
 BROKER = "broker-"
 

@@ -41,6 +41,9 @@ class Result:
     server_errors: int = 0
     links: int = 0
     dead_letters: int = 0
+    # Events that the receiver accepted, and attempts that it refused or answered late.
+    webhooks: int = 0
+    disturbed: int = 0
     faults: list[str] = field(default_factory=list)
     problems: Problems = field(default_factory=Problems)
     # Unexpected exits.
@@ -190,7 +193,7 @@ class _Run:
         # Polling never ends. Without it nothing new comes in.
         self._system.stop("lookup")
         self._until(lambda: not self._judge()[1].found(), _SETTLING_SECONDS, pause=1.0)
-        self._system.stop("settle")
+        self._system.stop("settle", "notify")
         return self._judge()
 
     def _is_as_planned(self) -> bool:
@@ -214,9 +217,11 @@ class _Run:
         evidence = gather(self._system.cluster, self._system.folder)
         sender, providers = self._sender, settings.existing_providers()
         provider_rules = rules(settings, providers)
-        return evidence, judge(
+        problems = judge(
             sender.ledger, sender.expected, sender.orders, evidence, providers, provider_rules
         )
+        self._system.receiver.check(problems, evidence)
+        return evidence, problems
 
     def _report(self, evidence: Evidence, problems: Problems) -> None:
         sender, result = self._sender, self._result
@@ -225,6 +230,8 @@ class _Run:
         result.kinds = {**ledger.kinds, "forged": len(ledger.forged)}
         result.retries, result.server_errors = ledger.retries, ledger.server_errors
         result.links, result.dead_letters = len(evidence.rows), len(evidence.dead_letters)
+        receiver = self._system.receiver
+        result.webhooks, result.disturbed = len(receiver.accepted), receiver.disturbed
         problems.wrong += ledger.wrong_answers
         result.problems = problems
         result.faults = [fault.text for fault in self._injected]

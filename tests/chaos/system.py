@@ -15,6 +15,7 @@ from schemas.topics import all_topics
 from streams.admin import topics
 from streams.settings import Settings, load
 from tests.chaos.brokers import Brokers
+from tests.chaos.notified import FailingReceiver
 from tests.chaos.process import Process
 from tests.chaos.schedule import EXTRA_WORKER, OTHERS, WORKERS
 from tests.support import processes
@@ -43,6 +44,7 @@ class System:
     processes: dict[str, Process] = field(init=False)
     brokers: Brokers = field(init=False)
     sandbox: SandboxConfig = field(init=False)
+    receiver: FailingReceiver = field(init=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +56,7 @@ class System:
             edge_url=f"http://127.0.0.1:{ports['edge']}",
             secrets=load_secrets(self.folder),
         )
+        self.receiver = FailingReceiver(Random(self.chance.random()))
         environment = self._environment()
         self.processes = {
             name: Process(name, {**environment, PORT: str(port)}, self.folder / f"{name}.log")
@@ -73,6 +76,7 @@ class System:
             "LINKSTATUS_STALL_SECONDS": str(STALL_SECONDS),
             "LINKSTATUS_POLLING__FIRST_SECONDS": str(POLLING_SECONDS),
             "LINKSTATUS_POLLING__LONGEST_SECONDS": str(POLLING_SECONDS),
+            "LINKSTATUS_NOTIFY__ENDPOINTS": json.dumps(self.receiver.settings()),
             "LINKSTATUS_LOOKUPS__PER_SECOND": "100",
             "LINKSTATUS_LOOKUPS__UNISSUED_PER_MINUTE": "600",
             **sandbox_environment(self.sandbox, PROVIDERS),
@@ -171,6 +175,7 @@ class System:
             if process.child is not None:
                 process.child.kill()
                 process.child.wait()
+        self.receiver.close()
         self.brokers.stop()
 
 
