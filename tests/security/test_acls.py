@@ -137,7 +137,8 @@ def cancel_a_link(installation: Installation, board: str) -> None:
     control = f"http://127.0.0.1:{installation.ports['sandbox']}/control/links"
     created = httpx.post(control, json={"provider": "ping"}).raise_for_status()
     path = f"/links/ping/{created.json()['link_id']}"
-    until_sync(lambda: httpx.get(installation.url(board) + path).status_code == 200, path)
+    # Its first callback is a claim: the link is UNKNOWN until Ping's API has confirmed it.
+    installation.see(path, lambda row: row.get("status") == "CREATED", board)
     headers = {"authorization": f"Bearer {TOKEN}"}
     response = httpx.post(f"{installation.url(board)}{path}/cancel", headers=headers, timeout=30)
     assert response.status_code == 200, response.text
