@@ -19,7 +19,7 @@ MOST_LINKS = 500
 Coverage = Literal["UNKNOWN", "NONE", "UNDERPAID", "PAID", "OVERPAID"]
 OrderFrom = Literal["UNKNOWN", "SELF", "REGISTRATION", "LOOKUP", "AWAITED"]
 PaymentStatus = Literal["UNKNOWN", "INITIATED", "EXECUTED", "PAID", "SETTLED", "FAILED"]
-Source = Literal["UNKNOWN", "callback", "lookup", "poll", "replay", "registration"]
+Source = Literal["UNKNOWN", "callback", "lookup", "poll", "replay", "registration", "import"]
 LookupReason = Literal["UNKNOWN", "CLAIM", "DETAILS", "POLL", "REFUND"]
 SettlementKind = Literal["UNKNOWN", "REQUESTED", "EXPECTED", "CONFIRMED"]
 OrderState = Literal[
@@ -84,6 +84,7 @@ class LinkEvent(TypedDict):
     received_minor: int | None
     coverage: Coverage | None
     denies: Status | None
+    closed_elsewhere: bool
     reason: str | None
     registration: Registration | None
     refund: RefundFact | None
@@ -125,6 +126,7 @@ class LinkStatus(TypedDict):
     looked_up_at: int | None
     registration: Registration | None
     provider_order_id: str | None
+    closed_elsewhere: bool
     judged: dict[Status, bool]
     claimed_at: int | None
     held: list[LinkEvent]
@@ -167,6 +169,7 @@ class OrderLink(TypedDict):
     settled: bool
     awaits_details: bool
     links_in_order: int | None
+    closed_elsewhere: bool
 
 
 class OrderStepReached(TypedDict):

@@ -272,7 +272,7 @@ class _Check:
         self._with_origin(event)
         link = _name(event, "link_id")
         self._add("known", 1, [(link,)])
-        if event["verified"] and event["source"] in ("registration", "lookup", "poll"):
+        if event["verified"] and event["source"] in ("registration", "lookup", "poll", "import"):
             self._add("proven", 1, [(link,)])
 
     def _payment(self, row: Any, _: Message) -> None:

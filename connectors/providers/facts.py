@@ -101,6 +101,7 @@ def link_event(
         "received_at": raw.received_at,
         "source": raw.source,
         "verified": raw.verified,
+        "closed_elsewhere": raw.closed_elsewhere and status == "PAID",
         "origin": raw.origin,
     }
     event = cast("LinkEvent", unstated | details | known)

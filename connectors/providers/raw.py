@@ -20,8 +20,10 @@ from schemas.refund_records import RefundKind, RefundRef
 SENDER = "sender"
 # The header of a dead letter that is about one item of its body, and of its replay.
 ITEM = "item"
+# The header of an imported answer that says that the order of a paid link was closed before.
+CLOSED_ELSEWHERE = "closed-elsewhere"
 _LONGEST_SENDER = 64
-_SOURCES = frozenset({"callback", "lookup", "poll", "replay"})
+_SOURCES = frozenset({"callback", "lookup", "poll", "replay", "import"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Raw:
     received_at: int
     # topic/partition/offset, without the topic prefix.
     origin: str
-    # The rest is set on answers to lookups only: what the lookup asked for (see `LookupRequest`).
+    # The rest is set on answers only: what the lookup asked for (see `LookupRequest`).
     link_id: str | None = None
     claimed_status: Status | None = None
     # True if this answer is the last word on the claim: if it does not confirm, it denies. Of a
@@ -49,6 +51,8 @@ class Raw:
     item: str | None = None
     # The refund whose amount the lookup asked for.
     refund: RefundRef | None = None
+    # Whether, if the link is paid, its order was closed before the import.
+    closed_elsewhere: bool = False
 
 
 def headers(provider: str, source: Source, verified: bool, content_type: str) -> Headers:
@@ -93,6 +97,18 @@ def answer_headers(request: LookupRequest, status: int, final: bool) -> Headers:
     return result
 
 
+def import_headers(provider: str, link_id: str, status: int, *, closed_elsewhere: bool) -> Headers:
+    """Return the headers of the answer about an imported link that is received now. `status` is
+    the HTTP status. `closed_elsewhere`: if the link is paid, its order was closed before.
+    """
+    result = [
+        *headers(provider, "import", True, "application/json"),
+        ("lookup-link", link_id.encode()),
+        ("lookup-status", b"%d" % status),
+    ]
+    return [*result, (CLOSED_ELSEWHERE, b"1")] if closed_elsewhere else result
+
+
 def read(provider: str, body: bytes, headers: Mapping[str, str], origin: str, at: int) -> Raw:
     """Return the raw record with these headers, its body decoded. `at` is the record's own time, in
     milliseconds. Raises BadContent.
@@ -113,6 +129,7 @@ def read(provider: str, body: bytes, headers: Mapping[str, str], origin: str, at
         lookup_status=headers.get("lookup-status", "200"),
         item=headers.get(ITEM),
         refund=_refund(headers["lookup-refund"]) if "lookup-refund" in headers else None,
+        closed_elsewhere=headers.get(CLOSED_ELSEWHERE) == "1",
     )
 
 

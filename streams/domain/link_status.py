@@ -28,7 +28,7 @@ from streams.domain.rules import (
 
 # Anomalies that an event reports stay in the row. All others are derived from the row.
 _REPORTED: frozenset[AnomalyKind] = frozenset({"UNDERPAID", "OVERPAID", "STALE", "LATE_LINK"})
-_LOOKED_UP = ("lookup", "poll")
+_LOOKED_UP = ("lookup", "poll", "import")
 # The most events of a link that may never be ours.
 _MOST_HELD = 20
 
@@ -86,6 +86,7 @@ def _blank(event: LinkEvent) -> LinkStatus:
         "looked_up_at": None,
         "registration": None,
         "provider_order_id": None,
+        "closed_elsewhere": False,
         "judged": {},
         "claimed_at": None,
         "held": [],
@@ -198,12 +199,16 @@ def _add_payment(row: LinkStatus, event: LinkEvent) -> None:
 
 
 def _add_other_facts(row: LinkStatus, event: LinkEvent) -> None:
-    """Add the registration, the provider's order id, the time of the last lookup, a denial."""
+    """Add the registration, the provider's order id, whether that order was closed elsewhere, the
+    time of the last lookup, a denial.
+    """
     registrations.add_registration(row, event["registration"])
     order_id = event["order_id"]
     if order_id is not None and event["verified"]:
         known = row["provider_order_id"]
         row["provider_order_id"] = order_id if known is None else min(known, order_id)
+    if event["closed_elsewhere"] and event["verified"]:
+        row["closed_elsewhere"] = True
     if event["source"] in _LOOKED_UP:
         row["looked_up_at"] = max(event["received_at"], row["looked_up_at"] or 0)
         _add_judgement(row, event)

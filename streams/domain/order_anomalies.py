@@ -33,14 +33,19 @@ def _mixed_currencies(row: OrderStatus, close: OrderClose) -> list[Anomaly]:
     return [anomaly(row["provider"], first, "AMOUNT_MISMATCH", detail, at, row["order_id"])]
 
 
+def was_closed_elsewhere(row: OrderStatus) -> bool:
+    """Whether a link was imported with the word that the order was closed before."""
+    return any(link["closed_elsewhere"] for link in row["links"])
+
+
 def late_links(before: OrderStatus, after: OrderStatus, at: int) -> list[Anomaly]:
     """Return an anomaly for each link that appears, or is paid, after the close.
 
     A person decides what to do: there is no second close. Appearing and being paid are two facts,
     with one event id each, even if the link leaves the order and returns.
     """
-    decided_at = before["decided_at"]
-    if decided_at is None or after["links"] == before["links"]:
+    decided_at, elsewhere = before["decided_at"], was_closed_elsewhere(before)
+    if (decided_at is None and not elsewhere) or after["links"] == before["links"]:
         return []
     known = {link["link_id"]: link for link in before["links"]}
     late: list[Anomaly] = []
@@ -48,16 +53,22 @@ def late_links(before: OrderStatus, after: OrderStatus, at: int) -> list[Anomaly
         if link["link_id"] in after["closed_link_ids"]:
             continue
         old, paid = known.get(link["link_id"]), link["status"] == "PAID"
+        if decided_at is None and (link["closed_elsewhere"] or not paid):
+            # It was in the order when that was closed, or nothing was lost.
+            continue
         if old is None or (paid and old["status"] != "PAID"):
             fact = f"{after['order_id']} paid" if paid else after["order_id"]
-            detail = _late_link_text(after, link, decided_at)
+            detail = _late_link_text(after, link)
             late.append(anomaly(after["provider"], link["link_id"], "LATE_LINK", detail, at, fact))
     return late
 
 
-def _late_link_text(row: OrderStatus, link: OrderLink, decided_at: int) -> str:
-    closed = ", ".join(row["closed_link_ids"])
-    text = f"order {row['order_id']} was closed at {utc_text(decided_at)} with {closed}; "
+def _late_link_text(row: OrderStatus, link: OrderLink) -> str:
+    text = f"order {row['order_id']} was closed "
+    if row["decided_at"] is None:
+        text += "elsewhere, before its links were imported; "
+    else:
+        text += f"at {utc_text(row['decided_at'])} with {', '.join(row['closed_link_ids'])}; "
     text += f"this link came later and is {link['status']}"
     if link["status"] == "PAID":
         text += f" with {in_words(link['amount_minor'], link['currency'])}"

@@ -18,7 +18,7 @@ from schemas.records import (
     SettlementKind,
 )
 from streams.domain.amounts import total_of
-from streams.domain.order_anomalies import anomalies_of_close, late_links
+from streams.domain.order_anomalies import anomalies_of_close, late_links, was_closed_elsewhere
 from streams.domain.rules import SETTLEMENT_AFTER, STATE_AFTER, ProviderRules
 
 
@@ -35,8 +35,9 @@ class OrderOutcome(NamedTuple):
 def update_order(row: OrderStatus | None, event: OrderEvent, rules: ProviderRules) -> OrderOutcome:
     """Return the order's row after `event`, and the decisions that follow.
 
-    An order is closed once, and each kind of settlement is published once. The close waits for
-    amounts that were asked for. A decision has the latest time of all events so far, so it does not
+    An order is closed once, and each kind of settlement is published once. An order that was closed
+    elsewhere, before its links were imported, has neither. The close waits for amounts that were
+    asked for. A decision has the latest time of all events so far, so it does not
     depend on which of them came last.
 
     Raises:
@@ -145,7 +146,7 @@ def _decide_close(row: OrderStatus, at: int, wait: bool) -> OrderClose | None:
     `wait` the row notes since when only details are missing.
     """
     paid = [link for link in row["links"] if link["status"] == "PAID"]
-    if not paid or not _have_all_ended(row):
+    if not paid or was_closed_elsewhere(row) or not _have_all_ended(row):
         row["details_awaited_since"] = None
         return None
     if wait and any(link["awaits_details"] for link in paid):
@@ -277,6 +278,8 @@ def _derive_state(row: OrderStatus) -> None:
 def _state_before_steps(row: OrderStatus) -> OrderState:
     if row["decided_at"] is not None:
         return "CLOSE_DECIDED"
+    if was_closed_elsewhere(row):
+        return "CLOSED"
     if row["links"]:
         return "OPEN"
     return "EMPTY" if row["moved_links"] else "UNKNOWN"

@@ -265,6 +265,7 @@ def _order_link(row: LinkStatus, rules: ProviderRules) -> OrderLink | None:
         "settled": _is_settled(row),
         "awaits_details": awaits_details(row, rules),
         "links_in_order": links_in_order(row),
+        "closed_elsewhere": row["closed_elsewhere"],
     }
 
 

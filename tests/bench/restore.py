@@ -95,6 +95,7 @@ def _row(rng: random.Random, open_part: float) -> LinkStatus:
         "looked_up_at": _AT,
         "registration": None,
         "provider_order_id": order_id,
+        "closed_elsewhere": False,
         "judged": {},
         "claimed_at": None,
         "held": [],

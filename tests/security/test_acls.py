@@ -175,6 +175,7 @@ def correct_a_close(installation: Installation) -> None:
             "settled": False,
             "awaits_details": False,
             "links_in_order": None,
+            "closed_elsewhere": False,
         },
         "left_link_id": None,
         "left_for": None,

@@ -139,6 +139,7 @@ def _as_order_link(status: r.LinkStatus) -> r.OrderLink:
         "settled": status["payment_id"] in settled,
         "awaits_details": False,
         "links_in_order": _announced(status),
+        "closed_elsewhere": status["closed_elsewhere"],
     }
 
 

@@ -87,7 +87,7 @@ def waiting(order: OrderStatus, links: Iterable[LinkStatus]) -> Waiting | None:
     """
     own = of_order(order)
     parts = [own] if own else []
-    if order["decided_at"] is None and order["state"] != "FAILED":
+    if order["decided_at"] is None and order["state"] != "FAILED" and not _is_history(order):
         parts += _joined(_of_open_links(order, links))
     if not parts:
         return None
@@ -101,7 +101,7 @@ def waiting(order: OrderStatus, links: Iterable[LinkStatus]) -> Waiting | None:
 
 def of_order(order: OrderStatus) -> Part | None:
     """Return what the order waits for by its own row, besides its open links."""
-    if order["state"] in ("EMPTY", "UNKNOWN"):
+    if order["state"] in ("EMPTY", "UNKNOWN") or _is_history(order):
         return None
     if order["state"] == "FAILED":
         return Part("failed", order["changed_at"], detail=order["failure"] or "")
@@ -120,6 +120,11 @@ def of_order(order: OrderStatus) -> Part | None:
     if awaited := tuple(link["link_id"] for link in paid if link["awaits_details"]):
         return Part("amount", order["details_awaited_since"] or since, awaited)
     return Part("worker", order["changed_at"])
+
+
+def _is_history(order: OrderStatus) -> bool:
+    """Whether the order was closed elsewhere, before its links were imported."""
+    return order["decided_at"] is None and any(link["closed_elsewhere"] for link in order["links"])
 
 
 def _of_decided(order: OrderStatus, decided_at: int) -> Part | None:

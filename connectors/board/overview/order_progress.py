@@ -60,10 +60,12 @@ class CloseBlockers:
 
 
 def close_blockers(order: OrderStatus) -> CloseBlockers | None:
-    """Return what the close of the order waits for; None once it is decided, or while all links of
-    the order have left for others.
+    """Return what the close of the order waits for; None once it is decided, if it was elsewhere,
+    or while all links of the order have left for others.
     """
     if order["decided_at"] is not None or order["state"] == "EMPTY":
+        return None
+    if any(link["closed_elsewhere"] for link in order["links"]):
         return None
     statuses = {link["link_id"]: link["status"] for link in order["links"]}
     still_open = [link_id for link_id, status in statuses.items() if status not in ENDED]

@@ -93,7 +93,7 @@ class Make:
         link: Any = {
             **{"link_id": link_id, "status": "PAID", "payment_id": "payment-1", "settled": False},
             **{"amount_minor": 1234, "currency": "EUR", "paid_at": AT, "awaits_details": False},
-            "links_in_order": None,
+            **{"links_in_order": None, "closed_elsewhere": False},
         }
         order_link: r.OrderLink = link | changes
         return order_link

@@ -336,6 +336,19 @@ async def test_order_and_its_links_say_why_it_is_not_closed(
     assert ("Its order is not closed. Waits for" in link) is (order["decided_at"] is None)
 
 
+async def test_order_that_was_closed_elsewhere_waits_for_nothing(site: Site) -> None:
+    paid = site.make.order_link("l1", closed_elsewhere=True)
+    order = site.make.order(
+        "o1", state="CLOSED", links=[paid, site.make.order_link("l2", status="CREATED")]
+    )
+    site.put(topics.ORDERS, order)
+    found = await site.get("/orders/ping/o1")
+    assert (found["close_blockers"], found["waiting"], found["close"]) == (None, None, None)
+    page = text_of(await site.page("/orders/ping/o1"))
+    assert "It was closed elsewhere, before its links were imported" in page
+    assert (await site.get("/orders?waits_for=any"))["orders"] == []
+
+
 async def test_empty_order_waits_for_nothing(site: Site) -> None:
     empty = site.make.order("o1", state="EMPTY", moved_links={"l1": "o2"})
     site.put(topics.ORDERS, empty, site.make.order("o2", links=[site.make.order_link("l1")]))

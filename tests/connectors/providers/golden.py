@@ -110,7 +110,8 @@ def _without_nulls(record: Any) -> dict[str, Any]:
     return {
         name: _without_nulls(value) if isinstance(value, dict) else value
         for name, value in record.items()
-        if value not in (None, {})
+        # Only an import says that an order was closed elsewhere.
+        if value not in (None, {}) and (name, value) != ("closed_elsewhere", False)
     }
 
 

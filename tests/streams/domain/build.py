@@ -1,5 +1,6 @@
 """Records for the tests of the rules; only what matters to a test is given."""
 
+from dataclasses import replace
 from typing import Any, get_args
 
 from hypothesis import strategies as st
@@ -21,10 +22,12 @@ def event(
     at: int = 1_000,
     source: Any = "callback",
     link_id: str = "L1",
+    closed_elsewhere: bool = False,
     **fields: Any,
 ) -> LinkEvent:
     """Return an event of link L1, received at `at` microseconds."""
     raw = Raw("acme", b"", {}, source, verified, at, f"callbacks.acme/0/{at}")
+    raw = replace(raw, closed_elsewhere=closed_elsewhere)
     return link_event(raw, link_id, status, word or status.lower(), **fields)
 
 
@@ -55,6 +58,7 @@ def order_link(link_id: str, status: Status = "PAID", **fields: Any) -> OrderLin
         "settled": fields.get("settled", False),
         "awaits_details": fields.get("awaits_details", False),
         "links_in_order": fields.get("links_in_order"),
+        "closed_elsewhere": fields.get("closed_elsewhere", False),
     }
 
 
@@ -158,7 +162,8 @@ def link_events(draw: st.DrawFn) -> LinkEvent:
         one_of("a", "b"),
         verified=draw(st.booleans()),
         at=draw(st.integers(1, 50)),
-        source=one_of("callback", "lookup", "poll", "replay"),
+        source=one_of("callback", "lookup", "poll", "replay", "import"),
+        closed_elsewhere=draw(st.booleans()),
         occurred_at=draw(st.one_of(st.none(), st.integers(1, 50))),
         payment_id=one_of("p1", "p2", None),
         payment_status=one_of(None, "INITIATED", "EXECUTED", "PAID", "SETTLED", "FAILED"),
