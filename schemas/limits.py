@@ -100,9 +100,9 @@ UNKNOWN_SCHEMA_IDS = 10_000
 # Refunds, reversals and disputes of one link: its row must fit into a record.
 REFUNDS = 200
 
-# Bytes of a provider's answer about payouts, which can list a whole day, and of a file of payouts.
-PAYOUT_ANSWER_BYTES = 16 * MIB
-PAYOUT_FILE_BYTES = 64 * MIB
+# Bytes of an answer that lists payouts or links, and of a file of them.
+LIST_ANSWER_BYTES = 16 * MIB
+FILE_BYTES = 64 * MIB
 # Bytes of one record of `payouts-raw`: a longer answer or file is stored in parts.
 PAYOUT_PART_BYTES = MIB
 # Lines of one record of `payouts`: a payout with more has several records.

@@ -214,6 +214,9 @@ class Provider(Protocol):
     # Our fields -> the columns of the provider's exports of payouts, letters and digits only, where
     # `payout_rows` does not know them.
     PAYOUT_COLUMNS: ClassVar[Mapping[PayoutField, tuple[str, ...]]] = {}
+    # The columns of the provider's exports of links, or the fields of its objects, that have the id
+    # of a link: letters and digits only, the surest one first. `link_id` is always one.
+    LINK_COLUMNS: ClassVar[tuple[str, ...]] = ()
     # The settings that a call of the API needs.
     CREDENTIALS: ClassVar[tuple[str, ...]]
     config: Any

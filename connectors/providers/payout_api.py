@@ -2,16 +2,11 @@
 
 import json
 from collections.abc import Callable, Generator, Iterable
-from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from connectors.providers import api, payload
 from connectors.providers.base import ApiRequest, ApiResponse, Refusal, Unreadable
 from schemas.payouts import PayoutLine
-
-
-class PayoutsRefused(Exception):
-    """The provider refuses to list payouts, and a retry cannot help; the message has its answer."""
 
 
 class PayoutLines(NamedTuple):
@@ -40,19 +35,13 @@ class PayoutApi(Protocol):
     def payouts(self, start: int, end: int, now: int) -> Payouts:
         """Yield the API requests for one UTC day; times in microseconds, `end` exclusive.
 
-        Raises RetryableApiError, PayoutsRefused.
+        Raises RetryableApiError, ListRefused.
         """
 
     def read_payouts(self, body: bytes) -> PayoutLines:
         """Return the lines in what `payouts` returned, those of other days, too. Raises
         Unreadable.
         """
-
-
-def utc(micros: int) -> str:
-    """Return the time in RFC 3339, as a parameter of a request."""
-    time = datetime.fromtimestamp(micros // 1_000_000, UTC)
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def lines_of(place: str, items: Any, read: Callable[[Any], Iterable[PayoutLine]]) -> PayoutLines:
@@ -69,10 +58,6 @@ def lines_of(place: str, items: Any, read: Callable[[Any], Iterable[PayoutLine]]
         except Unreadable as error:
             refused.append(Refusal(f"{place}.{number}", error))
     return PayoutLines(tuple(lines), tuple(refused))
-
-
-# Pages of one list that are requested at most.
-MOST_PAGES = 1000
 
 
 def page_of(identifier: str, body: bytes) -> bytes:
@@ -95,12 +80,3 @@ def pages_of(pages: Any, *path: str) -> list[tuple[str, Any]]:
             raise Unreadable(f"page {number}: {'.'.join(path)} is not a list")
         found += [(str(payload.member(page, "id")), item) for item in items]
     return found
-
-
-def checked(response: ApiResponse, what: str) -> Any:
-    """Return the JSON of a success. Raises RetryableApiError, PayoutsRefused."""
-    document = api.document_of(response, what)
-    if document is None:
-        text = api.error_text(response.body).strip()
-        raise PayoutsRefused(f"{what} answered {response.status} {text}".strip())
-    return document

@@ -85,11 +85,11 @@ def _of_project(error: Exception) -> Failed | None:
     from connectors.board.database.engine import BadUrl
     from connectors.board.database.store import StoreUnavailable
     from connectors.http.access import TokenNeeded
+    from connectors.http.caller import ProviderAway
     from connectors.kafka import diagnose
     from connectors.kafka.sync_producer import NotAcknowledged
     from connectors.kafka.topic_reader import NoSuchTopic
-    from connectors.payouts.fetch import ProviderAway
-    from connectors.providers.payout_api import PayoutsRefused
+    from connectors.providers.lists import ListRefused
     from connectors.receive.csv_file import BadFile
     from connectors.schema_registry import client as registry
     from connectors.schema_registry.noted_ids import CannotNote
@@ -108,7 +108,7 @@ def _of_project(error: Exception) -> Failed | None:
             return Failed(message, code=Exit.USAGE)
         case KeepsEnding():
             return Failed(message, code=Exit.USAGE if error.code == Exit.USAGE else Exit.FAILED)
-        case ProviderAway() | PayoutsRefused():
+        case ProviderAway() | ListRefused():
             return _unavailable(message)
         case NotAcknowledged():
             return _unavailable(f"Kafka does not take the records now: {message}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from schemas.limits import PAYOUT_FILE_BYTES, RECONCILIATION_DAYS
+from schemas.limits import FILE_BYTES, RECONCILIATION_DAYS
 from streams.cli import completion, tables
 from streams.cli.arguments import OneJson, known_provider
 from streams.cli.errors import Failed
@@ -122,8 +122,8 @@ def _job(
 
 def _content(file: Path) -> bytes:
     """Return the bytes of the file. Raises Failed, OSError."""
-    if file.is_file() and file.stat().st_size > PAYOUT_FILE_BYTES:
-        raise typer.BadParameter(f"{file} is larger than {PAYOUT_FILE_BYTES >> 20} MiB: divide it")
+    if file.is_file() and file.stat().st_size > FILE_BYTES:
+        raise typer.BadParameter(f"{file} is larger than {FILE_BYTES >> 20} MiB: divide it")
     try:
         return file.read_bytes()
     except OSError as error:

@@ -11,7 +11,7 @@ def test_limits_of_bytes_are_in_order_from_the_socket_to_the_dead_letter() -> No
     assert m.DEAD_LETTER_NAME_BYTES < m.DEAD_LETTER_KEY_BYTES < m.DEAD_LETTER_HEADER_BYTES
     assert m.HEAD_BYTES < m.DEAD_LETTER_HEADER_BYTES < m.DEAD_LETTER_BYTES
     assert m.HEADERS < m.DEAD_LETTER_HEADERS
-    assert m.ANSWER_BYTES < m.PAYOUT_PART_BYTES < m.PAYOUT_ANSWER_BYTES < m.PAYOUT_FILE_BYTES
+    assert m.ANSWER_BYTES < m.PAYOUT_PART_BYTES < m.LIST_ANSWER_BYTES < m.FILE_BYTES
     assert m.PAYOUT_PART_BYTES + m.HEAD_BYTES < m.RECORD_BYTES
     # What dead-lettering adds: the reason in UTF-8, stage, origin, and Kafka's framing.
     assert m.DEAD_LETTER_BYTES + 4 * m.REASON_CHARACTERS + 10_000 < m.RECORD_BYTES < m.WAITING_BYTES

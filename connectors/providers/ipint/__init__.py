@@ -53,6 +53,7 @@ class IPint(base.Provider):
     max_concurrency = 1
     STATUS: ClassVar[payload.Statuses] = STATUS
     CREDENTIALS = ("api_key", "api_secret")
+    LINK_COLUMNS = ("invoiceid", "sessionid")
 
     def __init__(self, config: IPintConfig, name: str = "") -> None:
         super().__init__(config, name)

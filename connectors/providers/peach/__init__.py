@@ -26,12 +26,21 @@ Quirks: the `completed` example in the documents has a trailing comma and is not
 
 import json
 from collections.abc import Generator
+from functools import partial
 from typing import ClassVar
 
 from pydantic import SecretStr, model_validator
 
-from connectors.providers import api, base, cancel_api, lookup_answer, payload, payout_api
-from connectors.providers.peach import batches, checkout, links, recon, signature
+from connectors.providers import (
+    api,
+    base,
+    cancel_api,
+    link_list,
+    lookup_answer,
+    payload,
+    payout_api,
+)
+from connectors.providers.peach import batches, checkout, history, links, recon, signature
 from connectors.providers.raw import Raw
 from schemas import ids
 from schemas.records import LookupRequest, Status
@@ -80,6 +89,7 @@ class Peach(base.Provider):
     # A little below Peach's limit, because its clock is not ours.
     PAYOUT_CALLS_PER_SECOND = 0.95
     PAYOUTS_SINCE = recon.SINCE
+    LINK_COLUMNS = ("paymentid", "id")
     kept_headers = frozenset({*signature.HEADERS, "x-webhook-signature-algorithm"})
 
     def __init__(self, config: PeachConfig, name: str = "") -> None:
@@ -149,13 +159,12 @@ class Peach(base.Provider):
         """Peach cancels only an unpaid link, `initiated` and not expired; it is permanent."""
         return cancel_api.judge((yield from self._call("DELETE", "payments", link_id, now)))
 
-    def payouts(self, start: int, end: int, now: int) -> payout_api.Payouts:
-        def call(
-            request: base.ApiRequest,
-        ) -> Generator[base.ApiRequest, base.ApiResponse, base.ApiResponse]:
-            return self._token.call(self._token_request(), request, now)
+    def list_links(self, start: int, end: int, now: int) -> link_list.LinkList:
+        call = partial(self._with_token, now)
+        return history.requests(call, self.config.links_url, start, end)
 
-        c = self.config
+    def payouts(self, start: int, end: int, now: int) -> payout_api.Payouts:
+        c, call = self.config, partial(self._with_token, now)
         return recon.requests(call, c.recon_url, c.merchant_id or "", start, end)
 
     def read_payouts(self, body: bytes) -> payout_api.PayoutLines:
@@ -165,7 +174,11 @@ class Peach(base.Provider):
         self, method: str, what: str, subject_id: str, now: int
     ) -> Generator[base.ApiRequest, base.ApiResponse, base.ApiResponse]:
         url = f"{self.config.links_url}/api/{what}/{api.path_part(subject_id)}"
-        request = base.ApiRequest(method, url, {"accept": "application/json"})
+        return self._with_token(now, base.ApiRequest(method, url, {"accept": "application/json"}))
+
+    def _with_token(
+        self, now: int, request: base.ApiRequest
+    ) -> Generator[base.ApiRequest, base.ApiResponse, base.ApiResponse]:
         return self._token.call(self._token_request(), request, now)
 
     def _token_request(self) -> base.ApiRequest:

@@ -6,12 +6,21 @@ names, and signed in the body.
 
 import hmac
 from decimal import Decimal
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 from uuid import uuid4
 from zlib import crc32
 
+from connectors.providers.base import ApiResponse
 from connectors.providers.peach.links import BRANDS
-from connectors.providers.simulator import DAY, SECOND, Callback, Doc, rfc3339
+from connectors.providers.simulator import (
+    DAY,
+    SECOND,
+    Callback,
+    Doc,
+    json_response,
+    micros,
+    rfc3339,
+)
 from schemas.money import major_units, minor_units
 
 # Step of a link -> result of its Checkout. Only the Checkout reports those from "uncertain" on: the
@@ -32,6 +41,9 @@ RESULTS = {
 CHECKOUT_ONLY = tuple(RESULTS)[3:]
 # Payment type -> the transaction of the link that it refers to.
 _REFERS_TO = {"RF": "transactionId", "CB": "transactionId", "CP": "authorisationId"}
+
+_PERIOD = (("startDate", 0), ("endDate", 1 << 62))
+_MOST_LISTED = 100
 
 CARDS = frozenset({"VISA", "MASTERCARD", "DINERS CLUB", "AMERICAN EXPRESS"})
 # The Checkout spells two brands differently.
@@ -138,6 +150,21 @@ def shown(link: Doc) -> Doc:
         "checkout": _shown_checkout(link),
     }
     return {"payment": payment, "audit": link["audit"]}
+
+
+def listed(all_links: list[Doc], query: str) -> ApiResponse:
+    """Return a page of the links that were created in a period, without their audit. Its parameters
+    are a guess: Peach's own are not documented where we could read.
+    """
+    parameters = {name: values[0] for name, values in parse_qs(query).items()}
+    try:
+        start, end = (micros(parameters[n]) if n in parameters else d for n, d in _PERIOD)
+        limit, offset = (int(parameters.get(name, d)) for name, d in (("limit", 20), ("offset", 0)))
+    except ValueError:
+        return json_response(400, {"message": "Invalid parameters"})
+    found = [link for link in all_links if start <= micros(link["createdAt"]) < end]
+    page = [shown(link)["payment"] for link in found[offset : offset + min(limit, _MOST_LISTED)]]
+    return json_response(200, {"payments": page, "total": len(found)})
 
 
 def _shown_checkout(link: Doc) -> Doc:

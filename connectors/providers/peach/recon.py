@@ -13,7 +13,8 @@ from urllib.parse import quote, urlencode
 
 from connectors.providers import payload
 from connectors.providers.base import ApiRequest, ApiResponse, PayoutField, Unreadable
-from connectors.providers.payout_api import PayoutLines, Payouts, checked, lines_of, utc
+from connectors.providers.lists import checked, rows_of, utc
+from connectors.providers.payout_api import PayoutLines, Payouts, lines_of
 from connectors.providers.payout_rows import columns_of, read_row
 from schemas.payouts import PayoutLine
 
@@ -51,15 +52,7 @@ def lines(body: bytes) -> PayoutLines:
         document = payload.json_value(body)
     except ValueError as error:
         raise Unreadable(f"the body is not JSON: {error}") from None
-    return lines_of("transactions", _rows(document), _lines)
-
-
-def _rows(document: Any) -> Any:
-    """Return the list of transactions: the document itself, or the only list in it."""
-    if isinstance(document, dict):
-        lists = [value for value in document.values() if isinstance(value, list)]
-        return lists[0] if len(lists) == 1 else None
-    return document
+    return lines_of("transactions", rows_of(document), _lines)
 
 
 def _lines(row: Any) -> Iterator[PayoutLine]:

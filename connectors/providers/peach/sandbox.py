@@ -172,6 +172,8 @@ class Sandbox(sim.Simulator):
                 if merchant_id != self.site.secrets["merchant_id"]:
                     return json_response(403, {"message": "Forbidden"})
                 return recon.respond(self.state, call.query, now)
+            case ("GET", "api", "payments"):
+                return links.listed(self.state.all("link"), call.query)
             case ("GET" | "DELETE", "api", "payments", link_id):
                 link = self.state.get("link", link_id)
                 if link is None:

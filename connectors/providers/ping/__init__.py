@@ -31,6 +31,7 @@ from connectors.providers import (
     api,
     base,
     cancel_api,
+    link_list,
     lookup_answer,
     order_api,
     payload,
@@ -38,7 +39,7 @@ from connectors.providers import (
 )
 from connectors.providers.base import ApiRequest
 from connectors.providers.order_api import OrderAction
-from connectors.providers.ping import disbursements, links, signature
+from connectors.providers.ping import disbursements, history, links, signature
 from connectors.providers.raw import Raw
 from schemas import ids
 from schemas.records import LookupRequest, Status
@@ -83,6 +84,7 @@ class Ping(base.Provider):
     CREDENTIALS = ("tenant_id", "api_secret")
     PAYOUT_CALLS_PER_SECOND = None
     PAYOUTS_SINCE = 0
+    LINK_COLUMNS = ("paymentlinkid", "id")
 
     def __init__(self, config: PingConfig, name: str = "") -> None:
         super().__init__(config, name)
@@ -175,6 +177,15 @@ class Ping(base.Provider):
         if response.status in _PERMANENT:
             return order_api.Refused(reason)
         return order_api.Wait(reason, provider_down=response.status not in {403, 409})
+
+    def list_links(self, start: int, end: int, now: int) -> link_list.LinkList:
+        links_url, orders_url = self.config.links_url, self.config.payments_url
+        return history.requests(
+            self._request("GET", links_url, "payment_links"),
+            lambda query: self._request("GET", orders_url, f"payment_orders?{query}"),
+            start,
+            end,
+        )
 
     def payouts(self, start: int, end: int, now: int) -> payout_api.Payouts:
         url = self.config.payments_url

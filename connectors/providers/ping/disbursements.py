@@ -8,20 +8,12 @@ is Ping's fee.
 
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
 
 from connectors.providers import api, payload
 from connectors.providers.base import ApiRequest, Unreadable
-from connectors.providers.payout_api import (
-    MOST_PAGES,
-    PayoutLines,
-    Payouts,
-    checked,
-    lines_of,
-    page_of,
-    pages_of,
-    utc,
-)
+from connectors.providers.lists import MOST_PAGES, checked, next_query, utc
+from connectors.providers.payout_api import PayoutLines, Payouts, lines_of, page_of, pages_of
 from schemas import ids
 from schemas.payouts import PayoutLine
 
@@ -62,7 +54,7 @@ def requests(get: Callable[[str], ApiRequest], start: int, end: int) -> Payouts:
         query: str | None = urlencode({"disbursement_id": disbursement_id, "limit": _PAGE})
         while query and len(pages) < MOST_PAGES:
             page = yield get(f"allocations?{query}")
-            query = _next_query(checked(page, "GET allocations"))
+            query = next_query(checked(page, "GET allocations"))
             pages.append(page_of(disbursement_id, page.body))
     return api.combined({"disbursements": response.body, "pages": b"[%s]" % b",".join(pages)})
 
@@ -72,12 +64,6 @@ def _without_settlements(document: Any) -> list[str]:
     without = [item for item in items if not payload.member(item, "settlements")]
     found = [payload.member(item, "id") for item in without]
     return [identifier for identifier in found if ids.is_identifier(identifier)]
-
-
-def _next_query(document: Any) -> str | None:
-    """Return the query of the next page. Its host and path stay ours: our credentials go there."""
-    href = payload.member(document, "_links", "next", "href")
-    return urlencode(parse_qsl(urlsplit(href).query)) if isinstance(href, str) and href else None
 
 
 def lines(body: bytes) -> PayoutLines:

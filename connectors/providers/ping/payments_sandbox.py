@@ -5,7 +5,7 @@ PUT moves an order OPEN → CLOSED → SPLIT → SETTLED. Each step is idempoten
 skipped steps. A log records each operation, so that tests can count them.
 """
 
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 from uuid import uuid4
 
 from connectors.providers.base import ApiResponse
@@ -23,6 +23,8 @@ from connectors.providers.simulator import (
 STATES = ("OPEN", "CLOSED", "SPLIT", "SETTLED")
 # The parameters of a period, and their defaults.
 _ALL = (("from", 0), ("to", 1 << 62))
+_CREATED = (("created_at_from", 0), ("created_at_to", 1 << 62))
+_PAGING = (("limit", 100), ("offset", 0))
 OPERATIONS = {"close": 1, "split": 2, "settle": 3}
 # The guide writes DENIED, the SDKs write DECLINED.
 TERMINATED = ("COMPLETED", "DECLINED", "DENIED", "ABORTED", "STOPPED")
@@ -73,9 +75,9 @@ class Payments:
             case ("POST", "payment_orders"):
                 return self._create(call.body, now)
             case ("GET", "payment_orders"):
-                return _page(self.state.all("order"), call.query)
+                return _page(self.state.all("order"), "payment_orders", call.query)
             case ("GET", "allocations"):
-                return _page(self._allocations(), call.query)
+                return _page(self._allocations(), "allocations", call.query)
             case ("GET", "disbursements"):
                 return self._disbursements(call.query)
             case ("GET", "payment_orders", order_id):
@@ -211,15 +213,28 @@ def _is_allowed(order: Doc, target: int, fast_forward: bool) -> bool:
     return is_next and all(payment["status"] in TERMINATED for payment in order["payments"])
 
 
-def _page(docs: list[Doc], query: str) -> ApiResponse:
-    """Return one page of the documents that match the query. It does not compare times."""
+def _page(docs: list[Doc], path: str, query: str) -> ApiResponse:
+    """Return one page of the documents that match the query, with a link to the next one."""
     filters = {name: values[0] for name, values in parse_qs(query).items()}
-    limit = filters.pop("limit", "100")
+    limit, offset = (_number(filters.pop(name, ""), default) for name, default in _PAGING)
+    try:
+        start, end = (micros(filters.pop(n)) if n in filters else d for n, d in _CREATED)
+    except ValueError:
+        return error_response(422, "created_at_is_no_time", as_list=True)
     matches = [
-        doc for doc in docs if all(doc.get(name, text) == text for name, text in filters.items())
+        doc
+        for doc in docs
+        if all(doc.get(name, text) == text for name, text in filters.items())
+        and ("created_at" not in doc or start <= micros(doc["created_at"]) < end)
     ]
-    page = matches[: int(limit)] if limit.isdecimal() else matches
-    return json_response(200, {"data": page, "_links": {}})
+    following = parse_qs(query) | {"limit": [str(limit)], "offset": [str(offset + limit)]}
+    href = f"{path}?{urlencode(following, doseq=True)}"
+    links = {"next": {"href": href}} if offset + limit < len(matches) else {}
+    return json_response(200, {"data": matches[offset : offset + limit], "_links": links})
+
+
+def _number(text: str, default: int) -> int:
+    return int(text) if text.isdecimal() else default
 
 
 def found_or_404(doc: Doc | None, as_list: bool = False) -> ApiResponse:

@@ -25,7 +25,7 @@ from urllib.parse import urlencode, urlsplit
 
 from pydantic import Field, SecretStr
 
-from connectors.providers import api, base, facts, lookup_answer, payload, payout_api
+from connectors.providers import api, base, facts, lists, lookup_answer, payload, payout_api
 from connectors.providers.raw import Raw
 from connectors.providers.truelayer import (
     links,
@@ -86,6 +86,7 @@ class TrueLayer(base.Provider):
     CREDENTIALS = ("client_id", "client_secret")
     PAYOUT_CALLS_PER_SECOND = None
     PAYOUTS_SINCE = 0
+    LINK_COLUMNS = ("paymentlinkid", "id")
     kept_headers = frozenset({"tl-signature", "x-tl-webhook-timestamp"})
 
     def __init__(self, config: TrueLayerConfig, name: str = "") -> None:
@@ -143,7 +144,7 @@ class TrueLayer(base.Provider):
     def payouts(self, start: int, end: int, now: int) -> payout_api.Payouts:
         if self.config.account == "external":
             message = "the money goes to an external account; reconcile with a file of that account"
-            raise payout_api.PayoutsRefused(message)
+            raise lists.ListRefused(message)
 
         def call(path: str) -> Generator[base.ApiRequest, base.ApiResponse, base.ApiResponse]:
             request = replace(self._get(path), headers=transactions.HEADERS)

@@ -14,16 +14,8 @@ from pydantic import AliasChoices, Field
 
 from connectors.providers import api, payload
 from connectors.providers.base import ApiResponse, Unreadable
-from connectors.providers.payout_api import (
-    MOST_PAGES,
-    PayoutLines,
-    Payouts,
-    checked,
-    lines_of,
-    page_of,
-    pages_of,
-    utc,
-)
+from connectors.providers.lists import MOST_PAGES, checked, utc
+from connectors.providers.payout_api import PayoutLines, Payouts, lines_of, page_of, pages_of
 from schemas import ids
 from schemas.payouts import PayoutKind, PayoutLine
 

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from connectors.clock import micros_now
-from connectors.payouts.fetch import ATTEMPTS, ProviderAway, fetch_days
+from connectors.http.caller import ATTEMPTS, ProviderAway
+from connectors.payouts.fetch import fetch_days
 from connectors.payouts.raw import DAY
-from connectors.providers.payout_api import PayoutApi, PayoutsRefused
+from connectors.providers.lists import ListRefused
+from connectors.providers.payout_api import PayoutApi
 from connectors.providers.registry import PROVIDERS
 from connectors.sandbox.config import sandbox_environment
 from tests.connectors.sandbox.sandboxes import Host, hosted
@@ -94,5 +96,5 @@ async def test_provider_that_stays_away_is_named_with_its_last_failure(tmp_path:
 async def test_refusal_is_not_retried(tmp_path: Path) -> None:
     async with hosted(tmp_path, "http://127.0.0.1:9") as host:
         early = [1_600_000_000_000_000 - 1_600_000_000_000_000 % DAY]
-        with pytest.raises(PayoutsRefused, match="answered 400 The range is longer"):
+        with pytest.raises(ListRefused, match="answered 400 The range is longer"):
             await fetch_days("peach", api_of(host, "peach"), early, 50.0, 5.0, pauses=(60.0, 60.0))

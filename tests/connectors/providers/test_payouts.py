@@ -8,8 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from connectors.providers.base import ApiRequest, ApiResponse, RetryableApiError, Unreadable
+from connectors.providers.lists import MOST_PAGES, ListRefused, utc
 from connectors.providers.payout_amounts import complete, minor
-from connectors.providers.payout_api import MOST_PAGES, PayoutApi, PayoutLines, PayoutsRefused, utc
+from connectors.providers.payout_api import PayoutApi, PayoutLines
 from connectors.providers.payout_sandbox import Share, as_csv, pay_out
 from connectors.providers.peach import Peach, recon
 from connectors.providers.registry import PROVIDERS
@@ -102,7 +103,7 @@ def test_refusal_has_the_providers_text(name: str) -> None:
             return TOKEN
         return ApiResponse(400, b'{"message": "no such merchant"}')
 
-    with pytest.raises(PayoutsRefused, match=r"GET .* answered 400 no such merchant"):
+    with pytest.raises(ListRefused, match=r"GET .* answered 400 no such merchant"):
         run(APIS[name]().payouts(TODAY, TODAY + DAY, NOW), respond)
 
 
@@ -222,7 +223,7 @@ def test_truelayer_is_asked_for_each_account_page_by_page(monkeypatch: pytest.Mo
 def test_truelayer_cannot_list_an_external_account() -> None:
     config = {"client_id": "me", "client_secret": "s3cret", "account": "external"}
     provider = TrueLayer(TrueLayerConfig.model_validate(config))
-    with pytest.raises(PayoutsRefused, match="reconcile with a file of that account"):
+    with pytest.raises(ListRefused, match="reconcile with a file of that account"):
         provider.payouts(TODAY, TODAY + DAY, NOW)
 
 

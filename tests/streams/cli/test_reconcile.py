@@ -9,7 +9,7 @@ import pytest
 
 from connectors.kafka.cluster import Cluster
 from schemas import codec
-from schemas.limits import PAYOUT_FILE_BYTES, RECONCILIATION_DAYS
+from schemas.limits import FILE_BYTES, RECONCILIATION_DAYS
 from schemas.topics import (
     ORDER_CLOSE,
     ORDER_CORRECTIONS,
@@ -238,7 +238,7 @@ def test_wrong_option_or_file_ends_with_2(
     (tmp_path / "wrong.csv").write_text("a,b\n")
     (tmp_path / "rows.csv").write_text("link_id,gross,currency\nL1,1,EUR\nL2,two,EUR\n")
     with (tmp_path / "large.csv").open("wb") as large:
-        large.truncate(PAYOUT_FILE_BYTES + 1)
+        large.truncate(FILE_BYTES + 1)
     result = run(shell, "reconcile", *options, code=Exit.USAGE)
     assert fault in " ".join(result.err.replace("│", " ").split())
 
