@@ -10,6 +10,7 @@
 from streams.testing.events import (
     anomaly,
     closed_link,
+    link_status,
     order_close,
     order_correction,
     refund,
@@ -22,6 +23,7 @@ __all__ = [
     "InMemoryKafka",
     "anomaly",
     "closed_link",
+    "link_status",
     "order_close",
     "order_correction",
     "refund",

@@ -7,6 +7,8 @@ BadRecord.
 from collections.abc import Collection, Sequence
 from typing import TypeVar, cast
 
+from connectors.providers.facts import Details, link_event
+from connectors.providers.raw import Raw
 from schemas import codec, times
 from schemas.codec import BadRecord, Codecs, Schema
 from schemas.ids import event_id
@@ -17,13 +19,17 @@ from schemas.records import (
     LinkStatus,
     OrderClose,
     OrderCorrection,
+    Registration,
     Settlement,
     SettlementKind,
+    Status,
 )
 from schemas.refund_records import LinkRefund, Refund, RefundKind, RefundState
 from streams.domain.amounts import total_of
 from streams.domain.anomaly import anomaly as anomaly_of
+from streams.domain.link_status import fold
 from streams.domain.refunds import derive_money
+from streams.domain.rules import ProviderRules
 
 T = TypeVar("T")
 
@@ -206,6 +212,43 @@ def _money_after(refund: LinkRefund, paid_minor: int | None, currency: str) -> L
     money = cast("LinkStatus", row)
     derive_money(money)
     return money
+
+
+def link_status(
+    link_id: str = "O1-L1",
+    status: Status = "PAID",
+    amount_minor: int | None = 1200,
+    currency: str = "SEK",
+    *,
+    provider: str = "ping",
+    order_id: str | None = "O1",
+    payment_id: str | None = "P1",
+    at: int = AT,
+) -> LinkStatus:
+    """Return the row of a link that was registered, and then proven to have `status`, by rules
+    without a provider's extras. Without `order_id` the link is its own order.
+    """
+    of_currency = None if amount_minor is None else currency
+    registration: Registration = {
+        "order_id": order_id,
+        "amount_minor": amount_minor,
+        "currency": of_currency,
+        "expires_at": None,
+        "links_in_order": None,
+        "registered_at": at,
+    }
+    details: Details = {
+        "payment_id": payment_id,
+        "amount_minor": amount_minor,
+        "currency": of_currency,
+    }
+    times.check(at)
+    registered = Raw(provider, b"", {}, "registration", True, at, "links/0/0")
+    proven = Raw(provider, b"", {}, "lookup", True, at, f"lookups.{provider}/0/0")
+    created = link_event(registered, link_id, "CREATED", "registered", registration=registration)
+    row = fold(None, created, ProviderRules())
+    row = fold(row, link_event(proven, link_id, status, status.lower(), **details), ProviderRules())
+    return checked(codec.LINK_STATUS, row)
 
 
 def anomaly(

@@ -66,8 +66,14 @@ class InMemoryKafka:
         """Append events or states. Raises BadRecord for one that does not fit the topic's schema,
         and ValueError for a topic that other programs do not read.
         """
-        stored = [self._stored(topic, record) for record in records]
-        for record in stored * (2 if self._repeats else 1):
+        self._append(topic, [self._stored(topic, record) for record in records])
+
+    def publish_bytes(self, topic: Topic[Any], key: str, value: bytes) -> None:
+        """Append a record as it is: what does not fit the topic's schema is unreadable."""
+        self._append(topic, [_Stored(key.encode(), value, [])])
+
+    def _append(self, topic: Topic[Any], records: list[_Stored]) -> None:
+        for record in records * (2 if self._repeats else 1):
             # Each key has a partition of its own, so no order is kept between keys.
             number = self._partitions.setdefault(record.key, len(self._partitions))
             self.partitions(topic.name).setdefault(number, []).append(record)

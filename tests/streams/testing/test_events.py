@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from schemas.codec import ORDER_CLOSE, BadRecord
-from schemas.records import OrderClose
+from schemas.records import OrderClose, Status
 from schemas.refund_records import Refund
 from schemas.times import BadTime
 from streams import testing
@@ -14,7 +14,7 @@ from streams.domain.orders import update_order
 from streams.domain.rules import ProviderRules
 from streams.domain.track import track
 from streams.testing.events import AT, checked
-from tests.streams.domain.build import event, order_event, order_link, refunded
+from tests.streams.domain.build import event, order_event, order_link, refunded, registration
 
 RULES = ProviderRules(settlement="elsewhere")
 UNKNOWN_AMOUNT = order_event(
@@ -103,3 +103,20 @@ def test_same_event_has_the_same_id_and_another_one_another() -> None:
         testing.refund("R1", state="RETURNED"),
     ]
     assert len({close["event_id"], *(one["event_id"] for one in others)}) == 6
+
+
+@pytest.mark.parametrize("status", ["CREATED", "EXPIRED", "PAID"])
+def test_row_of_a_link_is_that_of_the_rules(status: Status) -> None:
+    proof = event(status, source="lookup", at=AT, amount_minor=1200, currency="SEK")
+    expected = track(
+        track(None, registration("O1", AT, amount_minor=1200, currency="SEK"), RULES).row,
+        proof,
+        RULES,
+    ).row
+    row = testing.link_status("L1", status, provider="acme", payment_id=None)
+    assert row == expected
+    assert (row["status"], row["order_id"], row["amount_minor"]) == (status, "O1", 1200)
+
+
+def test_link_without_an_order_is_its_own() -> None:
+    assert testing.link_status("L1", order_id=None)["order_id"] == "L1"

@@ -10,17 +10,19 @@ from schemas.codec import BadRecord
 from schemas.topics import (
     ANOMALIES,
     DEAD_LETTERS,
+    LINK_STATUS,
     ORDER_CLOSE,
     ORDER_CORRECTIONS,
     REFUNDS,
     SETTLEMENT,
     Topic,
 )
-from streams.consumer import Consumed
+from streams.consumer import Consumed, UnreadableRecord
 from streams.testing import (
     Crashed,
     InMemoryKafka,
     anomaly,
+    link_status,
     order_close,
     order_correction,
     refund,
@@ -177,3 +179,26 @@ async def test_with_asyncio() -> None:
     kafka.publish(ORDER_CLOSE, *CLOSES)
     async with kafka.consume(ORDER_CLOSE, group="g", drop_repeats=True) as records:
         assert len([record async for record in records]) == len(CLOSES)
+
+
+def test_unreadable_record_stops_a_service_that_does_not_handle_it() -> None:
+    kafka = InMemoryKafka()
+    kafka.publish_bytes(ORDER_CLOSE, "ping:O1", b"no Avro")
+    with pytest.raises(UnreadableRecord, match="order-close/0/0"):
+        read(kafka)
+
+
+def test_unreadable_record_goes_to_the_service_and_the_next_follows() -> None:
+    kafka = InMemoryKafka()
+    kafka.publish_bytes(ORDER_CLOSE, "ping:O1", b"no Avro")
+    kafka.publish(ORDER_CLOSE, CLOSES[1])
+    unreadable: list[UnreadableRecord] = []
+    assert order_ids(read(kafka, on_unreadable=unreadable.append)) == ["O1"]
+    assert len(unreadable) == 1
+
+
+def test_row_of_a_link_is_read_as_it_is() -> None:
+    kafka = InMemoryKafka()
+    kafka.publish(LINK_STATUS, link_status("L1"))
+    (record,) = read(kafka, LINK_STATUS)
+    assert (record.key, record.value, record.event_id) == ("ping:L1", link_status("L1"), None)
