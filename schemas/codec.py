@@ -80,6 +80,7 @@ REFUSED_CALLBACKS = Schema[r.RefusedCallbacks]("refused_callbacks")
 REPLAY = Schema[r.Replay]("replay")
 PAYOUT = Schema[payouts.Payout]("payout")
 RECONCILIATION = Schema[payouts.Reconciliation]("reconciliation")
+IMPORT_WINDOW = Schema[r.ImportWindow]("import_window")
 
 ALL: tuple[Schema[Any], ...] = tuple(
     constant for constant in list(vars().values()) if isinstance(constant, Schema)

@@ -105,6 +105,8 @@ LIST_ANSWER_BYTES = 16 * MIB
 FILE_BYTES = 64 * MIB
 # Bytes of one record of `payouts-raw`: a longer answer or file is stored in parts.
 PAYOUT_PART_BYTES = MIB
+# Links of one file to import.
+IMPORT_LINKS = 100_000
 # Lines of one record of `payouts`: a payout with more has several records.
 PAYOUT_ITEMS = 400
 # Differences, and payouts, that the record of a day lists; it counts them all.

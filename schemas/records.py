@@ -289,6 +289,17 @@ class RefusedCallbacks(TypedDict):
     detail: str
 
 
+class ImportWindow(TypedDict):
+    provider: str
+    window: str
+    after: str | None
+    links: int
+    unanswered: int
+    complete: bool
+    closed_elsewhere: bool
+    at: int
+
+
 class Replay(TypedDict):
     event_id: str
     dead_letter: str

@@ -29,6 +29,7 @@ class Topic(Generic[T]):
         "order",
         "payout",
         "day",
+        "window",
         "provider",
         "schema",
         "dead letter",
@@ -62,6 +63,7 @@ PAYOUTS = Topic("payouts", "payout", codec.PAYOUT)
 RECONCILIATIONS = Topic("reconciliations", "day", codec.RECONCILIATION, keep_ms=None)
 # Replayed dead letters of `notify`: no other reader of the event's own topic gets it again.
 NOTIFY_REPLAYS: Topic[bytes] = Topic("notify-replays", "as received", None, public=False)
+IMPORTS = Topic("imports", "window", codec.IMPORT_WINDOW, keep_ms=None)
 # Between the steps of `work`, for values whose key belongs to another partition.
 LINK_FACTS = Topic("link-facts", "link", codec.LINK_EVENT, public=False)
 PAYMENT_EVENTS = Topic("payment-events", "payment", codec.PAYMENT_EVENT, public=False)
@@ -85,5 +87,5 @@ def all_topics(providers: Iterable[str]) -> tuple[Topic[Any], ...]:
 
 
 def message_key(provider: str, identifier: str) -> bytes:
-    """Return the key of records about a link, payment, order, payout or day of `provider`."""
+    """Return the key of records about a link, an order or anything else of `provider`."""
     return f"{provider}:{identifier}".encode()

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from connectors.kafka.cluster import Cluster
 from connectors.payouts import csv_file, topics
 from connectors.payouts.csv_file import BadFile
-from connectors.payouts.raw import DAY, Payload, newest_by_day
+from connectors.payouts.raw import Payload, newest_by_day
 from connectors.providers.base import Provider, Refusal, Unreadable
 from connectors.providers.payout_api import PayoutApi, PayoutLines
 from schemas.codec import Codecs
 from schemas.payouts import PayoutLine
+from schemas.times import DAY
 from streams.domain.payout_records import payouts_of, reconciliation_of, settled_orders
 from streams.domain.reconcile import Ledger, Period, Result
 

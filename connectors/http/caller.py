@@ -37,15 +37,18 @@ class Caller:
     limiter: AsyncLimiter
     pauses: tuple[float, float] = PAUSES
 
-    async def perform(self, begin: Callable[[], Exchange[Outcome]]) -> Outcome:
-        """Return the result of an exchange. One that fails begins again, after the time that the
-        provider asks for. Raises ProviderAway, and what the exchange raises.
+    async def perform(
+        self, begin: Callable[[], Exchange[Outcome]], most_bytes: int = LIST_ANSWER_BYTES
+    ) -> Outcome:
+        """Return the result of an exchange, with answers of at most so many bytes. One that fails
+        begins again, after the time that the provider asks for. Raises ProviderAway, and what the
+        exchange raises.
         """
         attempts = 0
         while True:
             attempts += 1
             try:
-                return await self._exchange(begin())
+                return await self._exchange(begin(), most_bytes)
             except RetryableApiError as error:
                 failure, pause = str(error), retry_after(error.response)
             except UNREACHED as error:
@@ -54,13 +57,13 @@ class Caller:
                 raise ProviderAway(failure)
             await asyncio.sleep(backoff(attempts, *self.pauses) if pause is None else pause)
 
-    async def _exchange(self, requests: Exchange[Outcome]) -> Outcome:
+    async def _exchange(self, requests: Exchange[Outcome], most_bytes: int) -> Outcome:
         """Perform the requests, one after the other, and return the generator's result."""
         try:
             request = next(requests)
             while True:
                 async with self.limiter:
-                    response = await fetch(self.client, request, LIST_ANSWER_BYTES)
+                    response = await fetch(self.client, request, most_bytes)
                 request = requests.send(response)
         except StopIteration as end:
             outcome: Outcome = end.value

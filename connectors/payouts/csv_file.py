@@ -1,9 +1,9 @@
 """Payout lines from a CSV file, as a provider's dashboard exports it. No I/O."""
 
-import csv
-import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from connectors import csv_table
+from connectors.csv_table import BadTable, Row
 from connectors.providers.base import PayoutField, Refusal, Unreadable
 from connectors.providers.payout_api import PayoutLines
 from connectors.providers.payout_rows import (
@@ -14,8 +14,6 @@ from connectors.providers.payout_rows import (
     read_row,
 )
 from schemas.payouts import PayoutLine
-
-_DELIMITERS = ",;\t|"
 
 
 class BadFile(Exception):
@@ -34,43 +32,24 @@ def read(
     BadFile.
     """
     try:
-        # Spreadsheets write a byte order mark first.
-        text = body.decode("utf-8-sig")
-        delimiter = _delimiter(text)
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        headings = [heading.strip() for heading in reader.fieldnames or ()]
-        reader.fieldnames = headings
+        headings, rows = csv_table.read(body)
         columns = columns_of(headings, known, configured)
         check_columns(columns, headings)
-        return _lines(reader, columns, default_at)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise BadFile(f"it is not CSV in UTF-8: {error}") from None
-    except BadColumns as error:
+    except (BadTable, BadColumns) as error:
         raise BadFile(str(error)) from None
+    return _lines(rows, columns, default_at)
 
 
-def _delimiter(text: str) -> str:
-    """Return the character that separates the columns: the commonest one of the first line."""
-    first = text.partition("\n")[0]
-    return max(_DELIMITERS, key=lambda character: (first.count(character), character == ","))
-
-
-def _lines(reader: "csv.DictReader[str]", columns: Columns, default_at: int) -> PayoutLines:
+def _lines(rows: Iterable[Row], columns: Columns, default_at: int) -> PayoutLines:
     lines: list[PayoutLine] = []
     refused: list[Refusal] = []
-    for row in reader:
-        place = f"line {reader.line_num}"
+    for row in rows:
         try:
-            if None in row:
-                raise Unreadable("has more cells than there are columns")
-            if None in row.values():
-                raise Unreadable("has fewer cells than there are columns: is it cut off?")
-            if not any(cell.strip() for cell in row.values()):
-                # Spreadsheets write rows of empty cells.
-                continue
-            line = read_row(row, columns, place, default_at)
+            if row.fault is not None:
+                raise Unreadable(row.fault)
+            line = read_row(row.cells, columns, row.place, default_at)
         except Unreadable as error:
-            refused.append(Refusal(place, error))
+            refused.append(Refusal(row.place, error))
         else:
             lines += [line] if line is not None else []
     return PayoutLines(tuple(lines), tuple(refused))

@@ -7,8 +7,9 @@ from connectors.clock import micros_now
 from connectors.http.caller import PAUSES, Caller, ProviderAway
 from connectors.http.client import http_client
 from connectors.http.retry_queue import rate_limit
-from connectors.payouts.raw import DAY, Payload
+from connectors.payouts.raw import Payload
 from connectors.providers.payout_api import PayoutApi, Payouts
+from schemas.times import DAY
 
 
 async def fetch_days(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from functools import cached_property
 from hashlib import sha256
 from typing import Literal, cast
@@ -10,9 +10,8 @@ from typing import Literal, cast
 from connectors.kafka.sync_producer import Record
 from schemas.headers import Headers
 from schemas.limits import PAYOUT_PART_BYTES
+from schemas.times import DAY, day_of, start_of
 
-DAY = 86_400_000_000
-_EPOCH = date(1970, 1, 1)
 _SOURCES = ("api", "file")
 _MOST_PARTS = 1000
 
@@ -58,15 +57,6 @@ def records(payload: Payload) -> Iterator[Record]:
             ("parts", b"%d" % parts),
         ]
         yield payload.provider.encode(), body[part * size : (part + 1) * size], headers
-
-
-def day_of(micros: int) -> date:
-    return datetime.fromtimestamp(micros // 1_000_000, UTC).date()
-
-
-def start_of(day: date) -> int:
-    """Return the beginning of a UTC day, in microseconds."""
-    return (day - _EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from connectors.providers.raw import Raw
 from schemas.records import ENDED, LookupRequest, Status
 
 # The link does not exist, it was deleted, or the id cannot be the id of a link.
-_NOT_FOUND = {"404": "not found", "410": "gone", "422": "no such id"}
+NOT_FOUND = {"404": "not found", "410": "gone", "422": "no such id"}
 
 
 def not_found(raw: Raw) -> str | None:
@@ -19,7 +19,7 @@ def not_found(raw: Raw) -> str | None:
     status = raw.lookup_status
     if status.startswith("2"):
         return None
-    if word := _NOT_FOUND.get(status):
+    if word := NOT_FOUND.get(status):
         return word
     raise Unreadable(f"the provider answered the lookup with status {status}")
 

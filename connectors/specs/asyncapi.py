@@ -35,6 +35,7 @@ _KEYS = {
     "order": "provider:order_id",
     "payout": "provider:payout_id",
     "day": "provider:day, such as ping:2026-11-01",
+    "window": "provider:window, such as ping:2026-11-01",
     "provider": "The provider's name.",
     "schema": "The id, in digits.",
     "dead letter": "partition/offset of the dead letter",

@@ -25,7 +25,7 @@ _OUTPUTS = (
     *(t.ORDER_CLOSE, t.ORDER_CORRECTIONS, t.SETTLEMENT, t.DEAD_LETTERS),
 )
 # The processes that read records of other releases.
-_READERS = ("board", "lookup", "notify", "reconcile", "settle", "tail", "web", "work")
+_READERS = ("board", "import", "lookup", "notify", "reconcile", "settle", "tail", "web", "work")
 # The topics, besides callbacks, whose readers dead-letter a record that they cannot read.
 _DEAD_LETTERED = (
     *(t.LINKS, t.ORDER_UPDATES, t.LINK_FACTS, t.PAYMENT_EVENTS, t.ORDER_EVENTS),
@@ -46,8 +46,8 @@ class Acl:
 
 def acls(providers: Mapping[str, Provider], prefix: str, *, registry: bool = False) -> list[Acl]:
     """All ACLs of an installation, with an external schema registry or without. `web` is receive
-    and board in one process; `care` is `linkstatus topics` and `doctor`; `tail`, `replay` and
-    `reconcile` are `linkstatus tail`, `dead-letters` and `reconcile`.
+    and board in one process; `care` is `linkstatus topics` and `doctor`; `tail`, `replay`,
+    `reconcile` and `import` are `linkstatus tail`, `dead-letters`, `reconcile` and `import`.
     """
     # With a registry, every process that writes records publishes the registry's ids.
     writers = ("care", "receive", *_READERS) if registry else ("care",)
@@ -60,6 +60,7 @@ def acls(providers: Mapping[str, Provider], prefix: str, *, registry: bool = Fal
         *_notify(),
         *_triage("replay", providers),
         *_reconcile(),
+        *_import(providers),
         *_commands(providers),
         *(acl for process in {*_READERS, *writers} for acl in _read_schemas(process)),
         *(Acl(process, "WRITE", "topic", t.SCHEMAS.name) for process in writers),
@@ -136,6 +137,12 @@ def _reconcile() -> Iterator[Acl]:
     written = (t.PAYOUTS_RAW, t.PAYOUTS, t.RECONCILIATIONS, t.ORDER_UPDATES)
     yield from _topics("reconcile", "WRITE", *(topic.name for topic in written))
     yield Acl("reconcile", "DESCRIBE", "group", "linkstatus-reconcile")
+
+
+def _import(providers: Iterable[str]) -> Iterator[Acl]:
+    yield from _topics("import", "READ", t.LINK_STATUS.name, t.IMPORTS.name)
+    yield from _topics("import", "WRITE", *_raw(providers), t.IMPORTS.name)
+    yield Acl("import", "DESCRIBE", "group", "linkstatus-import")
 
 
 def _read_schemas(process: str) -> Iterator[Acl]:

@@ -9,6 +9,7 @@ from streams.cli import (
     anomalies,
     dead_letters,
     doctor,
+    imports,
     links,
     orders,
     rebuild,
@@ -53,7 +54,14 @@ def _options(
 
 _PANELS: dict[str, tuple[typer.Typer | Callable[..., None], ...]] = {
     "Run": (sandbox.sandbox,),
-    "Use": (send.send, status.status, links.links, orders.orders, reconcile.reconcile),
+    "Use": (
+        send.send,
+        status.status,
+        links.links,
+        orders.orders,
+        reconcile.reconcile,
+        imports.import_,
+    ),
     "Look": (tail.tail, anomalies.anomalies, dead_letters.commands),
     "Care": (topics.topics, schemas.schemas, verify.verify, rebuild.rebuild, doctor.doctor),
 }
@@ -70,7 +78,8 @@ def _add_commands() -> None:
             if isinstance(command, typer.Typer):
                 app.add_typer(command, rich_help_panel=panel)
             else:
-                app.command(rich_help_panel=panel)(command)
+                # `import` is a word of Python: its function is `import_`.
+                app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
 
 
 _add_commands()

@@ -1,11 +1,16 @@
 """Arguments and options that several commands share."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from schemas.limits import FILE_BYTES
 from streams.cli import completion
 from streams.local import data_folder
+
+if TYPE_CHECKING:
+    from connectors.providers.base import Provider as ProviderOf
 
 
 def known_provider(provider: str | None) -> str | None:
@@ -15,6 +20,22 @@ def known_provider(provider: str | None) -> str | None:
         if provider not in known:
             raise typer.BadParameter(f"{provider} is not one of {', '.join(known)}")
     return provider
+
+
+def content_of(file: Path) -> bytes:
+    """Return the bytes of a file. Raises BadParameter."""
+    try:
+        if file.is_file() and file.stat().st_size > FILE_BYTES:
+            raise typer.BadParameter(f"{file} is larger than {FILE_BYTES >> 20} MiB: divide it")
+        return file.read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}") from None
+
+
+def missing_credentials(name: str, provider: "ProviderOf") -> str:
+    """Say which settings a call of the provider's API needs."""
+    needed = (f"LINKSTATUS_{name.upper()}__{one.upper()}" for one in provider.CREDENTIALS)
+    return f"no credentials: set {', '.join(needed)}"
 
 
 Provider = Annotated[

@@ -86,6 +86,7 @@ def _of_project(error: Exception) -> Failed | None:
     from connectors.board.database.store import StoreUnavailable
     from connectors.http.access import TokenNeeded
     from connectors.http.caller import ProviderAway
+    from connectors.imports.file import BadFile as BadImport
     from connectors.kafka import diagnose
     from connectors.kafka.sync_producer import NotAcknowledged
     from connectors.kafka.topic_reader import NoSuchTopic
@@ -104,7 +105,9 @@ def _of_project(error: Exception) -> Failed | None:
 
     message = str(error)
     match error:
-        case BadSettings() | BadUrl() | diagnose.Refused() | TokenNeeded() | BadPayouts():
+        case BadSettings() | BadUrl() | diagnose.Refused() | TokenNeeded():
+            return Failed(message, code=Exit.USAGE)
+        case BadPayouts() | BadImport():
             return Failed(message, code=Exit.USAGE)
         case KeepsEnding():
             return Failed(message, code=Exit.USAGE if error.code == Exit.USAGE else Exit.FAILED)

@@ -36,7 +36,7 @@ def rows(settings: "Settings", result: "PlayResult", first: date) -> Iterator["R
 
 
 def _until_today(first: date) -> "Period":
-    from connectors.payouts.raw import DAY, start_of
+    from schemas.times import DAY, start_of
     from streams.domain.reconcile import Period
 
     return Period(start_of(first), start_of(datetime.now(UTC).date()) + DAY)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from schemas.limits import FILE_BYTES, RECONCILIATION_DAYS
+from schemas.limits import RECONCILIATION_DAYS
+from schemas.times import day_of, start_of
 from streams.cli import completion, tables
-from streams.cli.arguments import OneJson, known_provider
+from streams.cli.arguments import OneJson, content_of, known_provider, missing_credentials
 from streams.cli.errors import Failed
 from streams.cli.terminal import harmless, print_json, progress, say
 from streams.local import data_folder
@@ -68,7 +69,7 @@ def reconcile(
     today = datetime.now(UTC).date()
     first = from_.date() if from_ else today - _DAY
     job = _job(settings, provider, first, to.date() if to else first + _DAY, today, file, dry_run)
-    content = None if file is None else _content(file)
+    content = None if file is None else content_of(file)
     days = _days_to_fetch(job) if content is None else 0
     with progress("fetching days", days) if days else nullcontext(lambda _: None) as advance:
         outcome = wiring.reconcile(settings, job, content, advance)
@@ -90,7 +91,6 @@ def _job(
     file: Path | None,
     dry_run: bool,
 ) -> "Job":
-    from connectors.payouts.raw import start_of
     from connectors.providers.payout_api import PayoutApi
     from streams.domain.reconcile import Period
     from streams.reconcile import Job
@@ -110,24 +110,12 @@ def _job(
         if not isinstance(instance, PayoutApi):
             raise typer.BadParameter(f"{name} has no API that lists payouts: give --file")
         if not instance.can_look_up():
-            needed = ", ".join(
-                f"LINKSTATUS_{name.upper()}__{c.upper()}" for c in instance.CREDENTIALS
-            )
-            raise typer.BadParameter(f"no credentials: set {needed}, or give --file")
+            problem = missing_credentials(name, instance)
+            raise typer.BadParameter(f"{problem}, or give --file")
         if period.start < instance.PAYOUTS_SINCE:
             since = datetime.fromtimestamp(instance.PAYOUTS_SINCE // 1_000_000, UTC).date()
             raise typer.BadParameter(f"{name} lists nothing before {since}")
     return Job(name, instance, period, publish=not dry_run)
-
-
-def _content(file: Path) -> bytes:
-    """Return the bytes of the file. Raises Failed, OSError."""
-    if file.is_file() and file.stat().st_size > FILE_BYTES:
-        raise typer.BadParameter(f"{file} is larger than {FILE_BYTES >> 20} MiB: divide it")
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise typer.BadParameter(f"{file}: {error.strerror}") from None
 
 
 def _days_to_fetch(job: "Job") -> int:
@@ -215,7 +203,6 @@ def _remarks(outcome: "Outcome") -> None:
 
 
 def _as_json(job: "Job", outcome: "Outcome") -> dict[str, Any]:
-    from connectors.payouts.raw import day_of
     from streams.domain.payout_records import row_of, sums_of
     from streams.domain.reconcile import OUTCOMES
 

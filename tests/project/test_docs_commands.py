@@ -45,6 +45,7 @@ OUTPUT = {
     "linkstatus links add": "1 good",
     "linkstatus reconcile --provider peach": "nothing was closed, and nothing was paid out",
     "linkstatus reconcile --provider ipint": "1 other",
+    "linkstatus import": "0 links imported",
     "linkstatus schemas check": "",
     "linkstatus doctor": "brokers",
     "linkstatus rebuild": "the same",

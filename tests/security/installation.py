@@ -86,7 +86,7 @@ class Installation:
 
     def start(self) -> "Installation":
         self.admin = AdminClient(self.operator.librdkafka())
-        names = (*PROCESSES, "care", "replay", "reconcile", "tail")
+        names = (*PROCESSES, "care", "replay", "reconcile", "import", "tail")
         self.password = {name: uuid4().hex for name in names}
         for name, password in self.password.items():
             self.secured.add_user(name, password)

@@ -7,14 +7,17 @@ import argparse
 import shlex
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from uuid import uuid4
 
 import httpx
 import pytest
 from confluent_kafka import KafkaException
 
+from connectors.imports.topics import ImportTopics
 from connectors.kafka.cluster import Cluster
 from connectors.kafka.topic_reader import NoSuchTopic, records
+from connectors.providers.raw import import_headers
 from connectors.providers.registry import PROVIDERS
 from connectors.schema_registry import client, noted_ids
 from connectors.triage import resolution
@@ -158,6 +161,30 @@ def reconcile_a_payout(installation: Installation) -> None:
     assert [row.subject for row in outcome.result.rows if row.outcome == "MATCHED"] == [invoice]
 
 
+def import_a_link(installation: Installation) -> None:
+    """Publish an answer and note its window, as an import does for each provider."""
+    for provider in PROVIDERS:
+        topics = ImportTopics(installation.cluster("import"), CODECS, provider)
+        with closing(topics.known_links()) as known:
+            assert known.status("imported") is None
+        assert topics.covered() == {}
+        headers = import_headers(provider, "imported", 404, closed_elsewhere=False)
+        topics.publish([(message_key(provider, "imported"), b"", headers)])
+        topics.note(
+            {
+                "provider": provider,
+                "window": "2025-11-01",
+                "after": None,
+                "links": 1,
+                "unanswered": 0,
+                "complete": True,
+                "closed_elsewhere": False,
+                "at": time.time_ns() // 1000,
+            }
+        )
+        assert topics.covered()["2025-11-01"]["complete"]
+
+
 def correct_a_close(installation: Installation) -> None:
     """State another amount for the closed order of the example."""
     invoice, at = "voZ3pYmiE16FLaSfFmytouwFfcjR4Zom8", time.time_ns() // 1000
@@ -229,8 +256,9 @@ def test_each_process_works_with_just_its_acls(installation: Installation) -> No
     for topic in ALL_TOPICS:
         list(records(installation.cluster("tail"), topic.name, True, True))
     reconcile_a_payout(installation)
+    import_a_link(installation)
     correct_a_close(installation)
-    for name in ("reconcile", "tail"):
+    for name in ("import", "reconcile", "tail"):
         assert noted_ids.noted_schemas(installation.cluster(name))
     until_sync(lambda: not unneeded(ACLS, installation), "the use of every right")
     assert [one for one in installation.decisions() if one[:2] in DENIED] == []
@@ -292,7 +320,7 @@ def test_each_process_publishes_registry_ids_with_just_its_acls(
             prepare(installation.cluster(name), registry)
     installation.allow(REGISTRY_ACLS)
     before = len(installation.decisions())
-    for name in (*PROCESSES, "reconcile"):
+    for name in (*PROCESSES, "import", "reconcile"):
         prepare(installation.cluster(name), registry)
     # A reader publishes the id of a schema that another program registered.
     codecs = noted_ids.reader(installation.cluster("tail"), registry.url)

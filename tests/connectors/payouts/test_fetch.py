@@ -9,11 +9,11 @@ import pytest
 from connectors.clock import micros_now
 from connectors.http.caller import ATTEMPTS, ProviderAway
 from connectors.payouts.fetch import fetch_days
-from connectors.payouts.raw import DAY
 from connectors.providers.lists import ListRefused
 from connectors.providers.payout_api import PayoutApi
 from connectors.providers.registry import PROVIDERS
 from connectors.sandbox.config import sandbox_environment
+from schemas.times import DAY
 from tests.connectors.sandbox.sandboxes import Host, hosted
 
 SOON = (0.01, 0.02)

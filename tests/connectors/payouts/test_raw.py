@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.payouts import raw
-from connectors.payouts.raw import DAY, Assembler, Payload, newest_by_day, records, start_of
+from connectors.payouts.raw import Assembler, Payload, newest_by_day, records
 from schemas.limits import PAYOUT_PART_BYTES
+from schemas.times import DAY, day_of, start_of
 from tests.streams.domain.test_reconcile import NOVEMBER
 
 
@@ -102,5 +103,5 @@ def test_last_payload_of_a_day_counts() -> None:
 
 
 def test_days_begin_at_midnight_in_utc() -> None:
-    assert start_of(raw.day_of(NOVEMBER)) == NOVEMBER
-    assert raw.day_of(NOVEMBER - 1) < raw.day_of(NOVEMBER) == raw.day_of(NOVEMBER + DAY - 1)
+    assert start_of(day_of(NOVEMBER)) == NOVEMBER
+    assert day_of(NOVEMBER - 1) < day_of(NOVEMBER) == day_of(NOVEMBER + DAY - 1)
