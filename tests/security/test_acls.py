@@ -276,6 +276,7 @@ def test_process_without_an_acl_is_denied_and_continues_once_it_has_it(
         Acl("work", "WRITE", "transactional-id", PREFIX + "linkstatus.work.", prefixed=True),
         Acl("lookup", "READ", "topic", PREFIX + "lookups"),
         Acl("settle", "READ", "group", PREFIX + "settle"),
+        Acl("notify", "READ", "topic", PREFIX + "refunds"),
         Acl("board", "READ", "topic", PREFIX + "link-events"),
         Acl("web", "READ", "topic", PREFIX + "link-status"),
         Acl("care", "DESCRIBE_CONFIGS", "topic", PREFIX + "links"),
