@@ -21,6 +21,7 @@ from schemas.codec import REPLAY
 from schemas.records import Notice
 from tests.support.codecs import CODECS
 from tests.support.reading import read_all
+from tests.support.waiting import until_sync
 
 AT = 1_700_000_000_000_000
 HEADERS = (
@@ -33,7 +34,6 @@ HEADERS = (
     ("origin", b"callbacks.ping/1/7"),
 )
 REPLAYED: Any = {"dead_letter": "dead-letters/0/1", "at": AT}
-from tests.support.waiting import until_sync
 
 
 def dead_letter(**changes: Any) -> DeadLetter:
