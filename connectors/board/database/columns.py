@@ -48,3 +48,8 @@ def waiting_index(name: str) -> Index:
     """The few rows that wait."""
     waits = text("waits_for IS NOT NULL")
     return Index(name, "waits_for", "waiting_since", sqlite_where=waits, postgresql_where=waits)
+
+
+def figures() -> Column[Any]:
+    """What the row adds to the money of its days (`figures`); null: nothing yet."""
+    return Column("figures", Text)

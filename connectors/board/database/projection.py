@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
+from connectors.board.database import figures
 from connectors.board.database import tables as t
 from connectors.board.database.waiting import Part, of_link, of_order
 from connectors.clock import micros_of
@@ -158,14 +159,17 @@ def _projected(codecs: Codecs, message: Message) -> Batch:
         row |= {"partition": int(partition), "offset": int(offset)}
     elif table is t.link_status:
         row |= _wait(of_link(record))
+        row |= {"figures": figures.dumps(figures.of_link(record))}
     elif table is t.orders:
         row |= _wait(of_order(record))
+        row |= {"figures": figures.dumps(figures.of_order(record))}
     elif table is t.refused_callbacks:
         row |= {"version": record["number"]}
     elif table is t.reconciliations:
         differences = sum(record[n] for n in ("missing", "amount_differs", "unknown_to_us"))
         row |= {"differences": differences, "at": micros_of(message.timestamp)}
         row |= {"version": message.offset + 1}
+        row |= {"figures": figures.dumps(figures.of_reconciliation(record))}
     batch.add(table, row)
     if table is t.link_status:
         batch.changes.append((message, record))

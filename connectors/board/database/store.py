@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Insert, Table, bindparam, delete, select, upd
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from connectors.board.database import migrate
+from connectors.board.database import ledger, migrate
 from connectors.board.database import tables as t
 from connectors.board.database.engine import open_engine, parse_url
 from connectors.board.database.projection import EVENTS, OF_LINKS, Batch, Row
@@ -33,15 +33,17 @@ _ERRORS = (
 # The most rows of one table that a transaction deletes, but for rows of the same microsecond.
 _EVENTS_AT_ONCE = 5_000
 
-# Of a link that is forgotten.
-_DELETIONS = [
-    delete(table).where(
+# The rows of a link that is forgotten.
+_FORGOTTEN = {
+    table: (
         table.c.provider == bindparam("p"),
         table.c.link_id == bindparam("l"),
         table.c[time] < bindparam("at"),
     )
     for table, time in OF_LINKS.items()
-]
+}
+_DELETIONS = [delete(table).where(*conditions) for table, conditions in _FORGOTTEN.items()]
+_FIGURES = select(t.link_status.c.figures).where(*_FORGOTTEN[t.link_status])
 
 
 class StoreUnavailable(Exception):
@@ -76,14 +78,20 @@ class Store:
 
     def apply(self, batch: Batch) -> None:
         """Write rows and positions in one transaction. Raises StoreUnavailable, RowRefused."""
+        counted = bool(batch.forgotten or ledger.COUNTED.keys() & batch.rows.keys())
         with self._errors(), self.engine.begin() as connection:
+            changes = ledger.Changes()
+            if counted:
+                ledger.take_turn(connection)
             if batch.forgotten:
-                links = [{"p": p, "l": link, "at": at} for (p, link), at in batch.forgotten.items()]
-                for deletion in _DELETIONS:
-                    connection.execute(deletion, links)
+                _forget(connection, batch.forgotten, changes)
             for table, upsert in self._upserts.items():
                 if rows := batch.rows.get(table):
-                    connection.execute(upsert, _one_per_key(table, rows))
+                    rows = _one_per_key(table, rows)
+                    if table in ledger.COUNTED:
+                        changes.replace(connection, table, rows)
+                    connection.execute(upsert, rows)
+            changes.apply(connection, self._upserts[t.money])
             if batch.positions:
                 self._set_positions(connection, batch.positions, batch.topic_ids)
 
@@ -138,6 +146,21 @@ class Store:
         with self._errors(), self.engine.connect() as connection:
             yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator["Store"]:
+        """Open a store for reading whose content stays as it is now, for one thread at a time.
+        Raises StoreUnavailable.
+        """
+        postgres = self.engine.dialect.name == "postgresql"
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self._errors(), self.engine.connect() as connection:
+            if postgres:
+                connection.execution_options(**options)
+            else:
+                # Python's driver begins no transaction for queries.
+                connection.exec_driver_sql("BEGIN")
+            yield _Snapshot(self, connection)
+
     def _set_positions(
         self,
         connection: Connection,
@@ -157,6 +180,8 @@ class Store:
 
     def _upsert(self, table: Table) -> Insert:
         insert: Any = _INSERT[self.engine.dialect.name](table)
+        if table is t.money:
+            return ledger.upsert(insert)
         keys = [column.name for column in table.primary_key]
         newer_by = _newer_by(table)
         if newer_by is None and table is not t.positions:
@@ -183,6 +208,29 @@ class Store:
                 f"the board's database {url} cannot be used: {_first_line(error)}; check its "
                 "rights, its disk and what else uses it, or change LINKSTATUS_DATABASE_URL"
             ) from error
+
+
+class _Snapshot(Store):
+    """A store whose queries all see the same moment."""
+
+    def __init__(self, store: Store, connection: Connection) -> None:
+        self._url, self.engine = store._url, store.engine
+        self._connection = connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        with self._errors():
+            yield self._connection
+
+
+def _forget(
+    connection: Connection, forgotten: Mapping[tuple[str, str], int], changes: ledger.Changes
+) -> None:
+    links = [{"p": p, "l": link, "at": at} for (p, link), at in forgotten.items()]
+    for link in links:
+        changes.remove(str(link["p"]), connection.scalars(_FIGURES, link))
+    for deletion in _DELETIONS:
+        connection.execute(deletion, links)
 
 
 def _newer_by(table: Table) -> str | None:

@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 
 from connectors.board.database.columns import (
     BY_BYTES,
+    figures,
     keys,
     longs,
     mark,
@@ -42,6 +43,7 @@ link_status = Table(
     *longs("changed_at", "version"),
     *texts("record"),
     *wait(),
+    figures(),
     # One index for each filter of the list of links. All end with the sort order of the list.
     Index("link_status_newest", "changed_at", "provider", "link_id"),
     Index("link_status_provider", "provider", "changed_at", "link_id"),
@@ -74,6 +76,7 @@ orders = Table(
     *longs("changed_at", "version"),
     *texts("record"),
     *wait(),
+    figures(),
     Index("orders_newest", "changed_at", "provider", "order_id"),
     Index("orders_provider", "provider", "changed_at", "order_id"),
     Index("orders_state", "state", "changed_at", "provider", "order_id"),
@@ -150,8 +153,17 @@ reconciliations = Table(
     *keys("provider", "day"),
     *longs("differences", "at", "version"),
     *texts("record"),
+    figures(),
     Index("reconciliations_newest", "day", "provider"),
     Index("reconciliations_differing", "at", "differences"),
+)
+
+# The money of a day: the sum of the figures of all rows.
+money = Table(
+    "money",
+    metadata,
+    *keys("day", "currency", "provider", "measure"),
+    *longs("number", "amount_minor", "unknown"),
 )
 
 # What the edge did not take. `version` is the number of callbacks within the hour.

@@ -1,0 +1,106 @@
+"""Keeps the sums of `money` true: whatever changes a row changes them in the same transaction.
+
+A row stores what it adds to the sums. When another one replaces it, the difference is added. So the
+sums equal those of all rows, whatever came in which order, how often, and from how many processes:
+the writers of one database take turns.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Insert, Table, bindparam, delete, select, text
+
+from connectors.board.database import figures
+from connectors.board.database import tables as t
+from connectors.board.database.projection import Row
+
+# The tables whose rows have figures, and the name of a row within its provider.
+COUNTED: dict[Table, str] = {
+    t.link_status: "link_id",
+    t.orders: "order_id",
+    t.reconciliations: "day",
+}
+_KEY = ("day", "currency", "provider", "measure")
+_SUMS = ("number", "amount_minor", "unknown")
+# Key of PostgreSQL's advisory lock: any number that no other program uses in this database.
+_LOCK = 7_310_589_123_045
+_DELETE_EMPTY = delete(t.money).where(
+    *(t.money.c[name] == bindparam(f"k_{name}") for name in _KEY), t.money.c.number == 0
+)
+
+
+def take_turn(connection: Connection) -> None:
+    """Wait until no other process changes rows with figures; until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
+    else:
+        # Python's driver begins a transaction only before the first change.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+class Changes:
+    """What a transaction adds to the sums."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
+
+    def replace(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """Add what rows will change that are about to be stored. One of each key."""
+        known = _known(connection, table, rows)
+        for row in rows:
+            provider = row["provider"]
+            version, before = known.get((provider, row[COUNTED[table]]), (None, None))
+            if (version is None or version < row["version"]) and before != row["figures"]:
+                self._add(provider, before, -1)
+                self._add(provider, row["figures"], 1)
+
+    def remove(self, provider: str, stored: Iterable[str | None]) -> None:
+        """Subtract the figures of rows that are about to be deleted."""
+        for one in stored:
+            self._add(provider, one, -1)
+
+    def _add(self, provider: str, stored: str | None, sign: int) -> None:
+        for figure in figures.loads(stored):
+            sums = self._sums[figure.day, figure.currency, provider, figure.measure]
+            for n, value in enumerate((figure.number, figure.amount_minor, figure.unknown)):
+                sums[n] += sign * value
+
+    def apply(self, connection: Connection, upsert: Insert) -> None:
+        """Change the sums; rows that count nothing any more are deleted."""
+        changed = sorted((key, sums) for key, sums in self._sums.items() if any(sums))
+        if not changed:
+            return
+        rows = [dict(zip((*_KEY, *_SUMS), (*key, *sums), strict=True)) for key, sums in changed]
+        connection.execute(upsert, rows)
+        if fewer := [key for key, (number, _, _) in changed if number < 0]:
+            keys = [{f"k_{n}": part for n, part in zip(_KEY, key, strict=True)} for key in fewer]
+            connection.execute(_DELETE_EMPTY, keys)
+
+
+def upsert(insert: Any) -> Insert:
+    """Return the statement that adds to the sums."""
+    added: Insert = insert.on_conflict_do_update(
+        index_elements=_KEY,
+        set_={name: t.money.c[name] + insert.excluded[name] for name in _SUMS},
+    )
+    return added
+
+
+def _known(
+    connection: Connection, table: Table, rows: Sequence[Row]
+) -> Mapping[tuple[str, str], tuple[int, str | None]]:
+    """Return version and figures of the stored rows with these keys."""
+    c, name = table.c, COUNTED[table]
+    ids: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        ids[row["provider"]].append(row[name])
+    found = {}
+    # One query per provider: for pairs in one IN, SQLite scans the whole table.
+    for provider, some in ids.items():
+        query = select(c[name], c.version, c.figures).where(
+            c.provider == provider, c[name].in_(some)
+        )
+        for one, version, stored in connection.execute(query):
+            found[provider, one] = version, stored
+    return found
