@@ -113,6 +113,10 @@ PAYOUT_ITEMS = 400
 RECONCILIATION_ROWS = 200
 # Days of one reconciliation, and days that an order may wait for its payout.
 RECONCILIATION_DAYS = 92
+# Days of one view of the money.
+MONEY_DAYS = 366
+# Exports of lists as CSV that run at once: each holds a connection to the database.
+EXPORTS = 4
 # Characters of the text about a difference.
 DETAIL_CHARACTERS = 500
 

@@ -1,28 +1,33 @@
 """The query API: JSON for programs."""
 
+import itertools
 import logging
+from collections.abc import Generator, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from connectors.board import models
+from connectors.board import lists, models
 from connectors.board.board import Board
 from connectors.board.database import (
-    anomalies,
     dead_letters,
     links,
-    notices,
     orders,
     reconciliations,
     waiting_orders,
 )
+from connectors.board.database.figures import stage
+from connectors.board.exports import EXPORTS, Busy, Export, lines
 from connectors.board.feed.live_events import EventStream
 from connectors.board.http import parameters
 from connectors.board.http.parameters import format_cursor
+from connectors.board.overview.money import overview as overview_of_money
 from connectors.board.overview.money_back import money_back, refunds_of
 from connectors.board.overview.order_progress import close_blockers, durations
 from connectors.http.api import RETRY_AFTER, InvalidField, errors
@@ -63,11 +68,10 @@ def overview(board: TheBoard) -> Any:
     return board.overview.as_json()
 
 
-@_lists.get("/links", response_model=models.page_of("links", models.LinkStatus))
+@_lists.get("/links", response_model=models.page_of("links", models.ListedLink))
 def list_links(board: TheBoard, query: Annotated[parameters.LinkPage, Query()]) -> Any:
-    """The links, the newest first."""
-    columns = query.chosen("provider", "status", "order_id")
-    page = links.search(board.store, columns, query.limit, query.after())
+    """The links, the newest first, each with the reason why its order is not closed."""
+    page = lists.of_links(board.store, board.providers, query, query.limit, query.after())
     return {"links": page.rows, "next": format_cursor(page.next)}
 
 
@@ -89,14 +93,8 @@ def link(board: TheBoard, provider: str, link_id: str) -> Any:
 @_lists.get("/orders", response_model=models.page_of("orders", models.ListedOrder))
 def list_orders(board: TheBoard, query: Annotated[parameters.OrderPage, Query()]) -> Any:
     """The orders, the newest first, each with the reason why it is not closed."""
-    store, columns = board.store, query.chosen("provider", "state")
-    if query.waits_for:
-        page = waiting_orders.search(store, query.waits_for, columns, query.limit, query.after())
-    else:
-        page = orders.search(store, columns, query.limit, query.after())
-    waiting = waiting_orders.explain(store, page.rows)
-    rows = [{**row, "waiting": waiting[row["provider"], row["order_id"]]} for row in page.rows]
-    return {"orders": rows, "next": format_cursor(page.next)}
+    page = lists.of_orders(board.store, board.providers, query, query.limit, query.after())
+    return {"orders": page.rows, "next": format_cursor(page.next)}
 
 
 @router.get(
@@ -117,23 +115,21 @@ def order(board: TheBoard, provider: str, order_id: str) -> Any:
         "durations": durations(row.status),
         "close_blockers": close_blockers(row.status),
         "waiting": waiting_orders.explain_one(board.store, row.status),
+        "stage": stage(row.status),
     }
 
 
 @_lists.get("/anomalies", response_model=models.page_of("anomalies", models.Anomaly))
 def list_anomalies(board: TheBoard, query: Annotated[parameters.AnomalyPage, Query()]) -> Any:
     """What a person should see, the newest first."""
-    page = anomalies.search(
-        board.store, query.filter(), show=query.show, limit=query.limit, after=query.after()
-    )
-    rows = [{**anomaly, "resolved": mark} for anomaly, mark in page.rows]
-    return {"anomalies": rows, "next": format_cursor(page.next)}
+    page = lists.of_anomalies(board.store, board.providers, query, query.limit, query.after())
+    return {"anomalies": page.rows, "next": format_cursor(page.next)}
 
 
 @_lists.get("/notices", response_model=models.page_of("notices", models.NoticeWithAnswer))
 def list_notices(board: TheBoard, query: Annotated[parameters.NoticePage, Query()]) -> Any:
     """What does not concern a link's status, and what people did; the newest first."""
-    page = notices.search(board.store, query.chosen("provider"), query.limit, query.after())
+    page = lists.of_notices(board.store, board.providers, query, query.limit, query.after())
     return {"notices": page.rows, "next": format_cursor(page.next)}
 
 
@@ -144,7 +140,8 @@ def list_reconciliations(
     board: TheBoard, query: Annotated[parameters.ReconciliationPage, Query()]
 ) -> Any:
     """What each provider paid out on a day, against what was closed; the latest day first."""
-    page = reconciliations.search(board.store, query.chosen("provider"), query.limit, query.after())
+    arguments = board.store, board.providers, query, query.limit, query.after()
+    page = lists.of_reconciliations(*arguments)
     return {"reconciliations": page.rows, "next": format_cursor(page.next)}
 
 
@@ -159,6 +156,12 @@ def reconciliation(board: TheBoard, provider: str, day: str) -> Any:
     if row is None:
         raise HTTPException(404, "no such day")
     return row
+
+
+@_lists.get("/money", response_model=models.Money)
+def money(board: TheBoard, query: Annotated[parameters.MoneyFilter, Query()]) -> Any:
+    """Where the money is: by currency and day, and success by provider."""
+    return overview_of_money(board.store, query, board.overview.kinds)
 
 
 @_lists.get("/dead-letters", response_model=models.page_of("dead_letters", models.DeadLetter))
@@ -187,6 +190,49 @@ def dead_letter(board: TheBoard, partition: Place, offset: Place) -> Any:
 def processes(board: TheBoard) -> Any:
     """The health of the processes that BOARD__PROCESSES names."""
     return {"processes": board.monitor.processes}
+
+
+_CSV: dict[str, Any] = {
+    "description": "CSV",
+    "content": {"text/csv": {"schema": {"type": "string"}}},
+}
+
+
+class _Csv(StreamingResponse):
+    def __init__(self, first: Sequence[str], parts: Generator[str], file: str) -> None:
+        headers = {"Content-Disposition": f'attachment; filename="{file}"'}
+        super().__init__(itertools.chain(first, parts), headers=headers, media_type="text/csv")
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._parts.close()  # the client may have left
+
+
+def _export(name: str, export: Export) -> None:
+    """Add the list as CSV."""
+
+    def endpoint(board: TheBoard, query: Annotated[export.query, Query()]) -> Response:  # type: ignore[name-defined]
+        parts = lines(board, export, query)
+        try:
+            # What fails before the first row is an answer of its own.
+            first = [next(parts), next(parts)]
+        except Busy:
+            raise HTTPException(503, "too many exports run; try again later", RETRY_AFTER) from None
+        file = f"linkstatus-{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv"
+        return _Csv(first, parts, file)
+
+    endpoint.__name__ = f"export_{name.replace('-', '_')}"
+    endpoint.__doc__ = f"All rows of `/{name}` as CSV (UTF-8), as they are at one moment."
+    _lists.get(f"/{name}.csv", response_class=_Csv, status_code=200, responses={200: _CSV})(
+        endpoint
+    )
+
+
+for _name, _of_list in EXPORTS.items():
+    _export(_name, _of_list)
 
 
 @router.get("/stream", response_class=EventStream, status_code=200)

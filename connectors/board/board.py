@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from threading import Semaphore
 
 import uvicorn
 from pydantic import SecretStr
@@ -25,7 +26,7 @@ from connectors.kafka.progress import Progress
 from connectors.providers.base import Provider
 from connectors.triage import audit
 from schemas.codec import Codecs
-from schemas.limits import STALL_SECONDS
+from schemas.limits import EXPORTS, STALL_SECONDS
 from schemas.records import Notice
 
 _STOP_CHECK_SECONDS = 0.1
@@ -86,6 +87,7 @@ class Board:
             config.answer_seconds,
             lambda notice: self.publish([notice], _CANCEL_NOTICE_SECONDS),
         )
+        self.export_slots = Semaphore(EXPORTS)
         self.lookups = Lookups(config.apis, publisher(config.cluster, config.codecs))
 
     async def follow(self, end_process: bool = True) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, create_model
 
+from connectors.board.database.figures import Stage
 from connectors.board.database.waiting import Party
 from connectors.board.overview.money_back import MoneyBack
 from connectors.board.overview.order_progress import CloseBlockers, Durations
@@ -15,7 +16,7 @@ from connectors.providers import content
 from connectors.providers.cancel_api import Outcome
 from connectors.serialize import Model, Time, model_of
 from schemas import codec
-from schemas.records import Status
+from schemas.records import OrderState, Status
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -86,9 +87,24 @@ Link = create_model(
 )
 
 
+ListedLink = create_model(
+    "ListedLink",
+    __base__=LinkStatus,
+    order_state=(
+        OrderState | None,
+        Field(description="The state of its order; null while no order is known."),
+    ),
+    waiting=_WAITING,
+)
+
+
 LinkRefund = get_args(LinkStatus.model_fields["refunds"].annotation)[0]
 OrderRefund = create_model("OrderRefund", __base__=LinkRefund, link_id=(str, ...))
-ListedOrder = create_model("ListedOrder", __base__=OrderStatus, waiting=_WAITING)
+_STAGE: Any = (
+    Stage,
+    Field(description="Where its money is, at all providers alike; SETTLED is final."),
+)
+ListedOrder = create_model("ListedOrder", __base__=OrderStatus, waiting=_WAITING, stage=_STAGE)
 Order = create_model(
     "Order",
     __base__=OrderStatus,
@@ -103,7 +119,68 @@ Order = create_model(
         Field(description="Null once the close is decided, and for an order that is EMPTY."),
     ),
     waiting=_WAITING,
+    stage=_STAGE,
 )
+
+
+class MoneySum(Model):
+    """How many, and their amount."""
+
+    number: int
+    amount_minor: int = Field(description="In minor units; without those of unknown amount.")
+    unknown: Count = Field(description="How many of them have no known amount.")
+
+
+class MoneySums(Model):
+    """Sums of one currency. Each amount counts on the UTC day on which it happened."""
+
+    open: MoneySum = Field(description="Links that came on the day and have not ended.")
+    closed: MoneySum = Field(description="Orders whose close was decided on the day.")
+    awaited: MoneySum = Field(description="Those of `closed` whose settlement is not confirmed.")
+    settled: MoneySum = Field(description="Orders whose settlement was confirmed on the day.")
+    refunded: MoneySum = Field(description="Refunds, reversals and chargebacks of the day.")
+    disputed: MoneySum = Field(description="Links in dispute since the day.")
+    paid_out: MoneySum = Field(description="Payouts of the day, before fees.")
+    different: MoneySum = Field(
+        description="Orders that differ, by how much more was paid out than closed."
+    )
+
+
+class MoneyDay(MoneySums):
+    """The sums of one day."""
+
+    day: str = Field(description="UTC day, such as 2026-11-30.")
+
+
+class CurrencyMoney(Model):
+    """The money of one currency."""
+
+    currency: str | None = Field(description="ISO 4217 code; null where none is known.")
+    total: MoneySums
+    days: list[MoneyDay] = Field(description="The latest first; without empty days.")
+
+
+class Success(Model):
+    """What became of the links of a connection that came within the days."""
+
+    provider: str
+    settled_by: str = Field(description="What confirms that its orders are settled.")
+    registered: Count
+    open: Count
+    paid: Count
+    expired: Count
+    cancelled: Count
+    failed: Count
+    rate: float | None = Field(description="Paid ones among those that ended; null for none.")
+
+
+class Money(Model):
+    """Where the money is. Amounts of different currencies are never added."""
+
+    since: str = Field(description="The first day.")
+    until: str = Field(description="The day after the last one.")
+    currencies: list[CurrencyMoney]
+    providers: list[Success]
 
 
 ReconciledDay = create_model(

@@ -16,6 +16,7 @@ from connectors.board.actions import api as actions
 from connectors.board.actions import pages as action_pages
 from connectors.board.board import Board, BoardConfig
 from connectors.board.database.store import StoreUnavailable
+from connectors.board.exports import EXPORTS
 from connectors.board.http.negotiation import ByAccept
 from connectors.board.http.refusal import Refused
 from connectors.board.pages.pages import Pages
@@ -37,7 +38,7 @@ def site(board: Board, *routers: APIRouter) -> ASGIApp:
         _pages(board, renderer),
         _api(board, routers),
         only_pages=["/static/"],
-        only_api=["/registry/", "/stream", "/openapi.json"],
+        only_api=["/registry/", "/stream", "/openapi.json", *(f"/{n}.csv" for n in EXPORTS)],
     )
     guarded = Guard(by_accept, board.access, sign_in.refuse, _OPEN)
     return in_front(sign_in.routes(), sign_in.by_link(guarded))

@@ -52,6 +52,7 @@ def parse_filter(parameters: Mapping[str, str], places: Iterable[str], now: int)
 
 
 _AGE = re.compile(r"([0-9]{1,6})\s*([smhd])")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MICROS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
 
@@ -60,15 +61,19 @@ class BadTime(ValueError):
 
 
 def parse_time(text: str, now: int) -> int:
-    """Parse an age such as `2h`, or RFC 3339; in microseconds, UTC. Raises BadTime."""
+    """Parse an age such as `2h`, the beginning of a UTC day such as `2030-01-31`, or RFC 3339; in
+    microseconds, UTC. Raises BadTime.
+    """
     text = text.strip()
     if age := _AGE.fullmatch(text):
         return now - int(age[1]) * _MICROS[age[2]]
     try:
-        time = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(f"{text}T00:00Z" if _DAY.fullmatch(text) else text)
         micros = int(time.timestamp()) * 1_000_000 + time.microsecond
     except (OverflowError, ValueError):
-        raise BadTime(f"{text} is not a time: write 30m, 2h, 3d or 2030-01-31T09:00Z") from None
+        raise BadTime(
+            f"{text} is not a time: write 2h, 3d, 2030-01-31 or 2030-01-31T09:00Z"
+        ) from None
     if time.tzinfo is None:
         raise BadTime(f"{text} has no time zone: end it with Z, or +02:00")
     return micros

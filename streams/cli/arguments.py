@@ -59,8 +59,10 @@ Show = Annotated[
     Literal["open", "resolved", "all"], typer.Option(help="Only open ones, resolved ones, or all.")
 ]
 OfLink = Annotated[str, typer.Option("--link", help="Only the link of this id.")]
-Since = Annotated[str, typer.Option(help="Not older: 2h, 3d, or a time in RFC 3339.")]
-Until = Annotated[str, typer.Option(help="Older: 2h, 3d, or a time in RFC 3339.")]
+Since = Annotated[
+    str, typer.Option(help="Not older: 2h, 3d, 2030-01-31 (UTC), or a time in RFC 3339.")
+]
+Until = Annotated[str, typer.Option(help="Older: 2h, 3d, 2030-01-31 (UTC), or a time in RFC 3339.")]
 Limit = Annotated[int, typer.Option(min=1, help="At most this many.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 OneJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]

@@ -15,6 +15,7 @@ from streams.cli.arguments import (
     By,
     DryRun,
     Json,
+    Limit,
     Note,
     OfLink,
     OfProvider,
@@ -51,7 +52,6 @@ Places = Annotated[
 All = Annotated[bool, typer.Option("--all", help="Every dead letter.")]
 Reason = Annotated[str, typer.Option(help="A part of the reason, in any case.")]
 Stage = Annotated[str, typer.Option(help="The stage that dead-lettered it.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most this many; default: all.")]
 
 commands = typer.Typer(
     name="dead-letters",
@@ -69,7 +69,7 @@ def list_(
     since: Since = "",
     until: Until = "",
     show: Show = "open",
-    limit: Limit = None,
+    limit: Limit = 20,
     json: Json = False,
 ) -> None:
     """List dead letters, oldest first in each partition.

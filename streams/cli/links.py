@@ -9,7 +9,16 @@ import typer
 
 from schemas.records import Status
 from streams.cli import tables
-from streams.cli.arguments import DryRun, Json, Limit, OfProvider, OneJson, Provider
+from streams.cli.arguments import (
+    DryRun,
+    Json,
+    Limit,
+    OfProvider,
+    OneJson,
+    Provider,
+    Since,
+    Until,
+)
 from streams.cli.board_client import Board, unknown_link
 from streams.cli.errors import Failed
 from streams.cli.terminal import harmless, print_json, progress, say
@@ -89,16 +98,19 @@ def list_(
         typer.Option(help="Only this status.", case_sensitive=False, metavar="STATUS"),
     ] = None,
     order: Annotated[str | None, typer.Option(help="Only the order of this id.")] = None,
+    since: Since = "",
+    until: Until = "",
     limit: Limit = 20,
     json: Json = False,
 ) -> None:
     """List the links on the board, latest change first.
 
-    A line below a link names its anomalies.
+    Lines below a link name its anomalies, and why its order is not closed.
 
         linkstatus links list --provider ping --status PROCESSING --limit 100
     """
     options = {"provider": provider, "status": status, "order_id": order}
+    options |= {"since": since, "until": until}
     with Board() as board:
         tables.print_rows(board.rows("links", options, limit), _table, json=json)
 
@@ -119,4 +131,6 @@ def _table(links: list[dict[str, Any]]) -> "Table":
         if link["anomalies"]:
             anomalies = tables.text("! " + " ".join(link["anomalies"]), "bold red")
             table.add_row("", "", anomalies)
+        if link["waiting"]:
+            table.add_row("", "", tables.text(link["waiting"]["reason"], "yellow"))
     return table

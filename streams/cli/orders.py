@@ -7,7 +7,7 @@ import typer
 
 from schemas.records import OrderState
 from streams.cli import tables
-from streams.cli.arguments import Json, Limit, OfProvider
+from streams.cli.arguments import Json, Limit, OfProvider, Since, Until
 from streams.cli.board_client import Board
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def orders(
     waits_for: Annotated[
         _Party | None, typer.Option("--for", help="Only orders that wait for this party.")
     ] = None,
+    since: Since = "",
+    until: Until = "",
     limit: Limit = 20,
     json: Json = False,
 ) -> None:
@@ -41,6 +43,7 @@ def orders(
     """
     party = waits_for or ("any" if waiting else None)
     options = {"provider": provider, "state": state, "waits_for": party}
+    options |= {"since": since, "until": until}
     with Board() as board:
         tables.print_rows(board.rows("orders", options, limit), _table, json=json)
 

@@ -3,6 +3,7 @@
 SQL fills the tables, because the way through Kafka would take an hour.
 """
 
+import itertools
 import json
 import statistics
 import time
@@ -17,6 +18,8 @@ from sqlalchemy import text
 
 from connectors.board.board import Board, BoardConfig
 from connectors.board.database import tables as t
+from connectors.board.database.figures import DAY, FATES, day_of
+from connectors.board.database.money import SHOWN
 from connectors.board.database.store import Store
 from connectors.board.feed.writer import store_messages
 from connectors.board.process import application
@@ -48,6 +51,7 @@ _PAGES = {
     "dead letters": "/dead-letters",
     "dead letters, reason": "/dead-letters?reason=9",
     "notices": "/notices",
+    "money": "/money",
 }
 
 
@@ -190,7 +194,18 @@ def _fill(store: Store, links: int) -> None:
     )
     _insert(store, t.dead_letters.name, few, now, None, letter)
     with store.engine.begin() as connection:
+        connection.execute(t.money.insert(), list(_money(now)))
+    with store.engine.begin() as connection:
         connection.execute(text("ANALYZE"))
+
+
+def _money(now: int) -> Iterator[dict[str, Any]]:
+    """The sums of a month in three currencies, as any number of links leave them."""
+    sums = {"number": 1_000, "amount_minor": 123_456_789, "unknown": 1}
+    for n, currency, provider in itertools.product(range(30), ("EUR", "GBP", "ZAR"), PROVIDERS):
+        for measure in {*SHOWN, *FATES}:
+            key = {"day": day_of(now - n * DAY), "currency": currency, "provider": provider}
+            yield {**key, "measure": measure, **sums}
 
 
 def _insert(

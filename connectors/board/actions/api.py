@@ -15,7 +15,7 @@ from connectors.board.actions.marking import ANOMALIES, DEAD_LETTERS, Marked, ma
 from connectors.board.api import TheBoard
 from connectors.board.board import Board
 from connectors.board.database import anomalies, dead_letters, links
-from connectors.board.http import parameters
+from connectors.board.http import action_parameters, parameters
 from connectors.board.http.refusal import Refused
 from connectors.http.api import errors
 from connectors.providers.cancel_api import Outcome
@@ -46,7 +46,7 @@ def count_anomalies(board: TheBoard, query: Annotated[parameters.AnomalyFilter, 
 
 @_actions.post("/anomalies/resolve")
 async def resolve_anomalies(
-    request: Request, board: TheBoard, form: parameters.ResolveAnomalies
+    request: Request, board: TheBoard, form: action_parameters.ResolveAnomalies
 ) -> Marked:
     """Resolve open anomalies; without a filter, all. `notices` keeps who did it."""
     return await mark_all(board, request, ANOMALIES, form, resolved=True)
@@ -54,7 +54,7 @@ async def resolve_anomalies(
 
 @_actions.post("/anomalies/reopen")
 async def reopen_anomaly(
-    request: Request, board: TheBoard, form: parameters.ReopenAnomaly
+    request: Request, board: TheBoard, form: action_parameters.ReopenAnomaly
 ) -> Marked:
     """Reopen a resolved anomaly. `notices` keeps who did it."""
     return await mark_all(board, request, ANOMALIES, form, resolved=False)
@@ -70,7 +70,7 @@ def count_dead_letters_to_resolve(
 
 @_actions.post("/dead-letters/resolve")
 async def resolve_dead_letters(
-    request: Request, board: TheBoard, form: parameters.ResolveDeadLetters
+    request: Request, board: TheBoard, form: action_parameters.ResolveDeadLetters
 ) -> Marked:
     """Resolve open dead letters; without a filter, all. `notices` keeps who did it."""
     return await mark_all(board, request, DEAD_LETTERS, form, resolved=True)
@@ -78,7 +78,7 @@ async def resolve_dead_letters(
 
 @_actions.post("/dead-letters/reopen")
 async def reopen_dead_letter(
-    request: Request, board: TheBoard, form: parameters.ReopenDeadLetter
+    request: Request, board: TheBoard, form: action_parameters.ReopenDeadLetter
 ) -> Marked:
     """Reopen a resolved dead letter. `notices` keeps who did it."""
     return await mark_all(board, request, DEAD_LETTERS, form, resolved=False)
@@ -99,7 +99,7 @@ def count_dead_letters_to_replay(
     responses={202: {"model": models.ReplayState}, **errors(409)},
 )
 async def replay_dead_letters(
-    request: Request, response: Response, board: TheBoard, form: parameters.ReplayDeadLetters
+    request: Request, response: Response, board: TheBoard, form: action_parameters.ReplayDeadLetters
 ) -> Any:
     """Publish dead letters again; without a filter, all open ones. 202: it is under way."""
     job = await board.replays.start(form.filter(), form.who(request), again=bool(form.place))
@@ -120,7 +120,7 @@ async def cancel_link(
     board: TheBoard,
     provider: str,
     link_id: str,
-    form: parameters.Actor = parameters.Actor(),  # noqa: B008
+    form: action_parameters.Actor = action_parameters.Actor(),  # noqa: B008
 ) -> Any:
     """Ask the provider once to cancel the link. `notices` keeps who asked.
 

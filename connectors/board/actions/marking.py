@@ -14,7 +14,7 @@ from starlette.requests import Request
 from connectors.board.board import Board
 from connectors.board.database import anomalies, dead_letters, notices
 from connectors.board.database.store import Store
-from connectors.board.http.parameters import Marker
+from connectors.board.http.action_parameters import Marker
 from connectors.board.http.refusal import Refused
 from connectors.board.models import Count
 from connectors.clock import micros_now

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from connectors.board.actions.marking import ANOMALIES, DEAD_LETTERS, MOST, Kind, mark_all
 from connectors.board.board import Board
 from connectors.board.database import dead_letters, links
-from connectors.board.http import parameters
+from connectors.board.http import action_parameters, parameters
 from connectors.board.http.forms import back, fields
 from connectors.board.http.parameters import parse
 from connectors.board.pages.content import Content
@@ -37,19 +37,19 @@ class _Marking:
     template: str
     id: str
     filter: type[parameters.AnomalyFilter | parameters.DeadLetterFilter]
-    resolve: type[parameters.Marker]
-    reopen: type[parameters.Marker]
+    resolve: type[action_parameters.Marker]
+    reopen: type[action_parameters.Marker]
     rows: Kind
 
 
 _MARKINGS = (
     _Marking(
         *("/anomalies", "resolve_anomalies.html", "event_id", parameters.AnomalyFilter),
-        *(parameters.ResolveAnomalies, parameters.ReopenAnomaly, ANOMALIES),
+        *(action_parameters.ResolveAnomalies, action_parameters.ReopenAnomaly, ANOMALIES),
     ),
     _Marking(
         *("/dead-letters", "resolve_dead_letters.html", "place", parameters.DeadLetterFilter),
-        *(parameters.ResolveDeadLetters, parameters.ReopenDeadLetter, DEAD_LETTERS),
+        *(action_parameters.ResolveDeadLetters, action_parameters.ReopenDeadLetter, DEAD_LETTERS),
     ),
 )
 
@@ -94,7 +94,12 @@ def _until_now(chosen: dict[str, str]) -> dict[str, str]:
 
 
 async def _mark(
-    board: Board, kind: _Marking, form: type[parameters.Marker], request: Request, *, resolved: bool
+    board: Board,
+    kind: _Marking,
+    form: type[action_parameters.Marker],
+    request: Request,
+    *,
+    resolved: bool,
 ) -> Response:
     texts = await fields(request)
     # The list that the person came from.
@@ -114,7 +119,7 @@ def _what_to_replay(board: Board, request: Request) -> Content:
 
 
 async def _replay(board: Board, request: Request) -> Response:
-    form = parse(parameters.ReplayDeadLetters, await fields(request))
+    form = parse(action_parameters.ReplayDeadLetters, await fields(request))
     await board.replays.start(form.filter(), form.who(request), again=bool(form.place))
     return _see(f"/dead-letters{f'/{form.place}' if form.place else '?show=open'}")
 
@@ -130,7 +135,7 @@ async def _cancel(board: Board, request: Request) -> Response:
     page = _page(link)
     if board.cancellations.why_not(link):
         return _see(f"{page}/cancel")
-    form = parse(parameters.Actor, await fields(request))
+    form = parse(action_parameters.Actor, await fields(request))
     await board.cancellations.cancel(link, form.who(request))
     return _see(page)
 

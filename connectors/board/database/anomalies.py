@@ -1,20 +1,16 @@
 """Queries for anomalies and their marks. Blocking: call them in a thread."""
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from sqlalchemy import ColumnElement, exists, func, select
 
 from connectors.board.database import paging
 from connectors.board.database import tables as t
-from connectors.board.database.paging import Cursor, Page
+from connectors.board.database.paging import Cursor, Filters, Page
 from connectors.board.database.store import Store
 from connectors.triage import audit
 from connectors.triage.audit import Mark
-
-# Provider, kind, link_id and event_id, `since` and `until` (microseconds, the latter exclusive).
-Filters = Mapping[str, Any]
 
 
 def search(
@@ -60,12 +56,7 @@ def is_resolved() -> ColumnElement[bool]:
 
 
 def _conditions(filters: Filters, show: str) -> list[ColumnElement[bool]]:
-    columns = {name: value for name, value in filters.items() if name not in ("since", "until")}
-    conditions, at = paging.equal(t.anomalies, columns), t.anomalies.c.at
-    if "since" in filters:
-        conditions.append(at >= filters["since"])
-    if "until" in filters:
-        conditions.append(at < filters["until"])
+    conditions = paging.filtered(t.anomalies, filters)
     if show != "all":
         conditions.append(is_resolved() if show == "resolved" else ~is_resolved())
     return conditions

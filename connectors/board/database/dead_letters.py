@@ -5,7 +5,7 @@ place does not apply to it.
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -21,8 +21,13 @@ from connectors.triage.audit import Mark
 from connectors.triage.dead_letter import BadPlace, DeadLetter, Place, parse_place
 from connectors.triage.filter import Filter
 from schemas.records import Replay
+from schemas.topics import DEAD_LETTERS
 
 Row = dict[str, Any]
+_WITHOUT_BODY = [
+    *(column for column in t.dead_letters.c if column.name != "body"),
+    func.coalesce(func.length(t.dead_letters.c.body), 0).label("size"),
+]
 
 
 def find(store: Store, partition: int, offset: int) -> Row | None:
@@ -36,12 +41,22 @@ def find(store: Store, partition: int, offset: int) -> Row | None:
 
 
 def search(
-    store: Store, filter: Filter, *, show: str, limit: int, after: Cursor | None = None
+    store: Store,
+    filter: Filter,
+    *,
+    show: str,
+    limit: int,
+    after: Cursor | None = None,
+    bodies: bool = True,
 ) -> Page:
     """Return dead letters as mappings of their columns, each with its `replays` and the mark that
-    `resolved` it, or None. `show`: open, resolved or all.
+    `resolved` it, or None. `show`: open, resolved or all. Without `bodies`, the column `size`
+    replaces them: many take too much memory.
     """
-    page = paging.rows(store, t.dead_letters, _conditions(filter, show), limit, after)
+    columns = None if bodies else _WITHOUT_BODY
+    page = paging.rows(
+        *(store, t.dead_letters, _conditions(filter, show), limit, after), columns=columns
+    )
     places = [Place(row["partition"], row["offset"]) for row in page.rows]
     replays, latest = _replays(store, places), marks(store, places)
     rows = [
@@ -134,9 +149,14 @@ def _records_at(store: Store, table: Table, places: Iterable[Place]) -> Iterator
 
 
 def _at(table: Table, places: Iterable[Place]) -> ColumnElement[bool]:
-    # One condition per place: for pairs in one IN, SQLite scans the whole table.
-    c = table.c
-    return or_(false(), *(and_(c.partition == p, c.offset == o) for p, o in places))
+    # One condition per partition: for pairs in one IN, SQLite scans the whole table, and to plan a
+    # condition for each of fifty places takes it longer than to read them.
+    c, offsets = table.c, defaultdict[int, list[int]](list)
+    for partition, offset in places:
+        offsets[partition].append(offset)
+    return or_(
+        false(), *(and_(c.partition == p, c.offset.in_(some)) for p, some in offsets.items())
+    )
 
 
 def _same_place(one: Table, other: Table) -> ColumnElement[bool]:
@@ -166,7 +186,7 @@ def _conditions(filter: Filter, show: str) -> list[ColumnElement[bool]]:
     c = t.dead_letters.c
     conditions: list[ColumnElement[bool]] = []
     if filter.places:
-        conditions.append(_at(t.dead_letters, filter.places))
+        conditions += [c.topic == DEAD_LETTERS.name, _at(t.dead_letters, filter.places)]
     if filter.reason:
         reason = storable(filter.reason).lower()
         conditions.append(func.lower(c.reason).contains(reason, autoescape=True))

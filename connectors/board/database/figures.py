@@ -68,9 +68,11 @@ def day_of(micros: int) -> str:
 
 
 def stage(order: OrderStatus) -> Stage:
-    """Return where the money of the order is: SETTLED once its settlement is confirmed."""
+    """Return where the money of the order is: SETTLED once its settlement is confirmed. An order
+    that was closed elsewhere, before its links were imported, is CLOSED, and counts nowhere.
+    """
     if order["decided_at"] is None:
-        return "OPEN"
+        return "CLOSED" if any(link["closed_elsewhere"] for link in order["links"]) else "OPEN"
     return "CLOSED" if _settled_at(order) is None else "SETTLED"
 
 

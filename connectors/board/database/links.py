@@ -1,13 +1,13 @@
 """Queries for links. Blocking: call them in a thread."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import SelectBase, func, select, union
 
 from connectors.board.database import anomalies, paging
 from connectors.board.database import tables as t
-from connectors.board.database.paging import Cursor, Page, begins, records_of
+from connectors.board.database.paging import Cursor, Filters, Page, begins, records_of
 from connectors.board.database.store import Store
 from connectors.triage import audit
 from connectors.triage.audit import Mark
@@ -44,19 +44,19 @@ def find(store: Store, provider: str, link_id: str) -> Link | None:
 
 def search(
     store: Store,
-    columns: Mapping[str, str],
+    filters: Filters,
     limit: int,
     after: Cursor | None = None,
     *,
     prefix: str = "",
     providers: Sequence[str] = (),
 ) -> Page:
-    """Return links by provider, status and order. With `prefix`, only links of `providers` whose
-    own id, order id or payment id begins with it.
+    """Return links by provider, status, order and time of change. With `prefix`, only links of
+    `providers` whose own id, order id or payment id begins with it.
     """
     parts = _keys(providers, prefix) if prefix else []
     page = paging.records(
-        *(store, t.link_status, paging.equal(t.link_status, columns), limit, after),
+        *(store, t.link_status, paging.filtered(t.link_status, filters), limit, after),
         union(*parts) if parts else None,
     )
     return paging.marked_if_capped(store, page, parts)

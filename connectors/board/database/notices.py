@@ -1,13 +1,13 @@
 """Queries for notices. Blocking: call them in a thread."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import select
 
 from connectors.board.database import paging
 from connectors.board.database import tables as t
-from connectors.board.database.paging import Cursor, Page
+from connectors.board.database.paging import Cursor, Filters, Page
 from connectors.board.database.store import Store
 from connectors.providers.facts import LOOKED_UP
 from connectors.triage import audit
@@ -16,13 +16,11 @@ from schemas.records import Notice
 _Subject = tuple[str, str, str | None]
 
 
-def search(
-    store: Store, columns: Mapping[str, str], limit: int, after: Cursor | None = None
-) -> Page:
-    """Return notices by provider and kind. The `answer` to a claim is the status that the
+def search(store: Store, filters: Filters, limit: int, after: Cursor | None = None) -> Page:
+    """Return notices by provider, kind and time. The `answer` to a claim is the status that the
     provider's API reports, once a lookup has brought it.
     """
-    page = paging.records(store, t.notices, paging.equal(t.notices, columns), limit, after)
+    page = paging.records(store, t.notices, paging.filtered(t.notices, filters), limit, after)
     answers = _answers(store, [notice for notice in page.rows if not notice["verified"]])
     return Page([{**n, "answer": answers.get(_subject(n))} for n in page.rows], page.next)
 

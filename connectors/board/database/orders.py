@@ -1,13 +1,14 @@
 """Queries for orders. Blocking: call them in a thread."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import SelectBase, and_, false, or_, select, union
 
 from connectors.board.database import paging
 from connectors.board.database import tables as t
-from connectors.board.database.paging import Cursor, Page, begins, records_of
+from connectors.board.database.paging import Cursor, Filters, Page, begins, records_of
 from connectors.board.database.store import Store
 from schemas import records as r
 
@@ -58,15 +59,15 @@ def is_in_order(link: r.LinkStatus) -> bool:
 
 def search(
     store: Store,
-    columns: Mapping[str, str],
+    filters: Filters,
     limit: int,
     after: Cursor | None = None,
     *,
     prefix: str = "",
     providers: Sequence[str] = (),
 ) -> Page:
-    """Return orders by provider and state; without a state, none that only a report knows. With
-    `prefix`, only those of `providers` whose id begins with it.
+    """Return orders by provider, state and time of change; without a state, none that only a report
+    knows. With `prefix`, only those of `providers` whose id begins with it.
     """
     c = t.orders.c
     parts = [
@@ -76,15 +77,15 @@ def search(
         for name in (providers if prefix else ())
     ]
     keys: SelectBase | None = union(*parts) if parts else None
-    conditions = paging.equal(t.orders, columns)
-    if "state" not in columns:
+    conditions = paging.filtered(t.orders, filters)
+    if "state" not in filters:
         conditions.append(c.state != "UNKNOWN")
     page = paging.records(store, t.orders, conditions, limit, after, keys)
     return paging.marked_if_capped(store, page, parts)
 
 
-def states(store: Store, links: Iterable[r.LinkStatus]) -> dict[tuple[str, str], str]:
-    """Return the states of the known orders of these links, by provider and order id."""
+def of_links(store: Store, links: Iterable[r.LinkStatus]) -> dict[tuple[str, str], r.OrderStatus]:
+    """Return the known orders of these links, by provider and order id."""
     c = t.orders.c
     ids: dict[str, set[str]] = {}
     for link in links:
@@ -92,9 +93,10 @@ def states(store: Store, links: Iterable[r.LinkStatus]) -> dict[tuple[str, str],
             ids.setdefault(link["provider"], set()).add(link["order_id"])
     # One condition per provider: for pairs in one IN, SQLite scans the whole table.
     of_provider = [and_(c.provider == name, c.order_id.in_(some)) for name, some in ids.items()]
-    query = select(c.provider, c.order_id, c.state).where(or_(false(), *of_provider))
+    query = select(c.record).where(or_(false(), *of_provider))
     with store.reading() as connection:
-        return {(row.provider, row.order_id): row.state for row in connection.execute(query)}
+        orders = map(json.loads, connection.scalars(query))
+        return {(order["provider"], order["order_id"]): order for order in orders}
 
 
 def _open_order(provider: str, order_id: str, members: list[r.LinkStatus]) -> r.OrderStatus:

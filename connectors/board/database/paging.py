@@ -23,6 +23,8 @@ from connectors.board.database.store import Store
 
 Cursor = tuple[str | int, ...]
 Conditions = Sequence[ColumnElement[bool]]
+# Values of columns by name, and `since` and `until`, of the type of the column sorted by.
+Filters = Mapping[str, Any]
 
 
 class Page(NamedTuple):
@@ -61,10 +63,13 @@ def rows(
     limit: int,
     after: Cursor | None,
     keys: SelectBase | None = None,
+    columns: Sequence[ColumnElement[Any]] | None = None,
 ) -> Page:
-    """Return a page of rows as mappings; with `keys`, only rows that have one of these keys."""
+    """Return a page of rows as mappings; with `keys`, only rows that have one of these keys. With
+    `columns`, only these.
+    """
     order = [table.c[name] for name in _ORDER[table]]
-    query = select(table).where(*conditions)
+    query = select(*(columns or table.c)).where(*conditions)
     if keys is not None:
         # A join makes a few keys cheap: for IN, SQLite scans the whole table.
         subquery = keys.subquery()
@@ -111,6 +116,19 @@ def count(store: Store, table: Table, conditions: Conditions = (), most: int | N
 def equal(table: Table, columns: Mapping[str, str]) -> list[ColumnElement[bool]]:
     """Return the conditions that the columns have these values."""
     return [table.c[name] == storable(value) for name, value in columns.items()]
+
+
+def filtered(table: Table, filters: Filters) -> list[ColumnElement[bool]]:
+    """Return the conditions of the filters: columns have these values, and the time that the list
+    is sorted by is not before `since` and before `until`.
+    """
+    columns = {name: value for name, value in filters.items() if name not in ("since", "until")}
+    conditions, time = equal(table, columns), table.c[_ORDER[table][0]]
+    if "since" in filters:
+        conditions.append(time >= filters["since"])
+    if "until" in filters:
+        conditions.append(time < filters["until"])
+    return conditions
 
 
 def some(query: Select[Any]) -> SelectBase:

@@ -1,13 +1,12 @@
 """Queries for reconciled days. Blocking: call them in a thread."""
 
 import json
-from collections.abc import Mapping
 
 from sqlalchemy import select
 
 from connectors.board.database import paging
 from connectors.board.database import tables as t
-from connectors.board.database.paging import Cursor, Page
+from connectors.board.database.paging import Cursor, Filters, Page
 from connectors.board.database.store import Store
 from schemas.payouts import Reconciliation
 
@@ -18,11 +17,9 @@ class ReconciledDay(Reconciliation):
     reconciled_at: int
 
 
-def search(
-    store: Store, columns: Mapping[str, str], limit: int, after: Cursor | None = None
-) -> Page:
-    """Return days by provider, the latest day first."""
-    conditions = paging.equal(t.reconciliations, columns)
+def search(store: Store, filters: Filters, limit: int, after: Cursor | None = None) -> Page:
+    """Return days by provider, the latest day first; `since` and `until` are days."""
+    conditions = paging.filtered(t.reconciliations, filters)
     page = paging.rows(store, t.reconciliations, conditions, limit, after)
     return Page([_day(row["record"], row["at"]) for row in page.rows], page.next)
 

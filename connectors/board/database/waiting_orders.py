@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from connectors.board.database import anomalies, paging
 from connectors.board.database import tables as t
-from connectors.board.database.paging import Cursor, Page, begins
+from connectors.board.database.paging import Cursor, Filters, Page, begins
 from connectors.board.database.projection import storable
 from connectors.board.database.store import Store
 from connectors.board.database.waiting import FOR_PERSONS, Party, Waiting, waiting
@@ -57,7 +57,7 @@ def explain_one(store: Store, order: r.OrderStatus) -> Waiting | None:
 def search(
     store: Store,
     waits_for: str,
-    columns: Mapping[str, str],
+    filters: Filters,
     limit: int,
     after: Cursor | None = None,
     prefix: str = "",
@@ -69,7 +69,7 @@ def search(
     first = select(c.provider, c.order_id, func.min(c.since).label("since"))
     waits = first.group_by(c.provider, c.order_id).subquery()
     position = (waits.c.since, waits.c.provider, waits.c.order_id)
-    conditions = paging.equal(t.orders, columns)
+    conditions = paging.filtered(t.orders, filters)
     if prefix:
         conditions.append(begins(order.order_id, prefix))
     if after is not None:

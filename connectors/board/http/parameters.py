@@ -1,9 +1,9 @@
-"""The parameters of the board's lists and actions, for programs and pages alike."""
+"""The parameters of the board's lists, for programs and pages alike."""
 
 import base64
 import json
-from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from datetime import date, timedelta
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import (
@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StringConstraints,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -18,15 +19,16 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 from sqlalchemy import Table
-from starlette.requests import Request
 
 from connectors.board.database import tables as t
+from connectors.board.database.figures import DAY, day_of
 from connectors.board.database.paging import Cursor, cursor_types
 from connectors.board.http.refusal import BadInput
 from connectors.clock import micros_now
 from connectors.http.api import message_of
 from connectors.triage.dead_letter import parse_place
 from connectors.triage.filter import Filter, parse_filter, parse_time
+from schemas.limits import MONEY_DAYS
 from schemas.records import AnomalyKind, OrderState, Status
 
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -38,8 +40,7 @@ PARTIES: tuple[str, ...] = get_args(WaitsFor)
 Show = Literal["open", "resolved", "all"]
 SHOWN: tuple[str, ...] = get_args(Show)
 _LONGEST_REASON = 200
-_LONGEST_NAME = 100
-_LONGEST_NOTE = 500
+_MONTH = 29 * DAY
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -57,16 +58,18 @@ def _valid(parse: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _cut(longest: int) -> AfterValidator:
+def cut(longest: int) -> AfterValidator:
+    """A validator that cuts the text to so many characters."""
     return AfterValidator(lambda text: text[:longest])
 
 
 _Time = Annotated[
     str,
     _valid(lambda text: parse_time(text, micros_now())),
-    Field(description="An age such as 2h or 3d, or a time in RFC 3339."),
+    Field(description="An age such as 2h or 3d, a UTC day, or a time in RFC 3339."),
 ]
-_Place = Annotated[str, _valid(parse_place), Field(description="partition/offset")]
+_Start = Annotated[str, StringConstraints(strip_whitespace=True)]
+PlaceText = Annotated[str, _valid(parse_place), Field(description="partition/offset")]
 _Provider = Annotated[str, Field(description="The name of a provider.")]
 
 
@@ -102,6 +105,18 @@ def parse(model: type[M], values: Mapping[str, str]) -> M:
         raise BadInput(f"{name}: {message_of(first)}") from None
 
 
+class Period(Parameters):
+    """From a time on, before a time."""
+
+    since: _Time | None = None
+    until: _Time | None = None
+
+    def times(self) -> dict[str, int]:
+        """The times in microseconds, UTC, by name."""
+        texts, now = {"since": self.since, "until": self.until}, micros_now()
+        return {name: parse_time(text, now) for name, text in texts.items() if text}
+
+
 class Page(Parameters):
     """A page of a list, the newest rows first."""
 
@@ -121,15 +136,27 @@ class Page(Parameters):
         return parse_cursor(self.cursor, self.table) if self.cursor else None
 
 
-class LinkPage(Page):
-    table: ClassVar = t.link_status
+class LinkFilter(Period):
+    """Links; the times are those of the last change."""
+
+    q: Annotated[_Start, Field(description="The start of a link, order or payment id.")] = ""
     provider: _Provider | None = None
     status: Status | None = None
     order_id: str | None = None
 
+    def filter(self) -> dict[str, Any]:
+        """The filters of `database.links`."""
+        return {**self.chosen("provider", "status", "order_id"), **self.times()}
 
-class OrderPage(Page):
-    table: ClassVar = t.orders
+
+class LinkPage(LinkFilter, Page):
+    table: ClassVar = t.link_status
+
+
+class OrderFilter(Period):
+    """Orders; the times are those of the last change."""
+
+    q: Annotated[_Start, Field(description="The start of an order id.")] = ""
     provider: _Provider | None = None
     state: OrderState | None = None
     waits_for: Annotated[
@@ -137,52 +164,78 @@ class OrderPage(Page):
         Field(description="Only orders that wait for this party; the oldest wait comes first."),
     ] = None
 
+    def filter(self) -> dict[str, Any]:
+        """The filters of `database.orders`."""
+        return {**self.chosen("provider", "state"), **self.times()}
 
-class NoticePage(Page):
+
+class OrderPage(OrderFilter, Page):
+    table: ClassVar = t.orders
+
+
+class NoticeFilter(Period):
+    """Notices; the times are those of their arrival."""
+
+    provider: _Provider | None = None
+
+    def filter(self) -> dict[str, Any]:
+        """The filters of `database.notices`."""
+        return {**self.chosen("provider"), **self.times()}
+
+
+class NoticePage(NoticeFilter, Page):
     table: ClassVar = t.notices
+
+
+class ReconciliationFilter(Period):
+    """Reconciled days; a time stands for its UTC day."""
+
     provider: _Provider | None = None
 
+    def filter(self) -> dict[str, Any]:
+        """The filters of `database.reconciliations`."""
+        days = {name: day_of(at) for name, at in self.times().items()}
+        return {**self.chosen("provider"), **days}
 
-class ReconciliationPage(Page):
+
+class ReconciliationPage(ReconciliationFilter, Page):
     table: ClassVar = t.reconciliations
-    provider: _Provider | None = None
 
 
-class AnomalyFilter(Parameters):
+class AnomalyFilter(Period):
     """Open anomalies."""
 
     event_id: str | None = None
     provider: _Provider | None = None
     kind: AnomalyKind | None = None
     link: Annotated[str | None, Field(description="A link id.")] = None
-    since: _Time | None = None
-    until: _Time | None = None
 
     def filter(self) -> dict[str, Any]:
         """The filters of `database.anomalies`."""
         columns = self.chosen("event_id", "provider", "kind", "link")
         if "link" in columns:
             columns["link_id"] = columns.pop("link")
-        times = {"since": self.since, "until": self.until}
-        now = micros_now()
-        return {**columns, **{name: parse_time(text, now) for name, text in times.items() if text}}
+        return {**columns, **self.times()}
 
 
-class AnomalyPage(AnomalyFilter, Page):
-    table: ClassVar = t.anomalies
+class AnomalyList(AnomalyFilter):
+    """Anomalies, open ones or resolved ones, or all."""
+
     show: Show = "all"
 
 
-class DeadLetterFilter(Parameters):
+class AnomalyPage(AnomalyList, Page):
+    table: ClassVar = t.anomalies
+
+
+class DeadLetterFilter(Period):
     """Dead letters; by default the open ones."""
 
     provider: _Provider | None = None
     link: Annotated[str | None, Field(description="A link id; needs its provider.")] = None
-    reason: Annotated[str, _cut(_LONGEST_REASON), Field(description="A part of the reason.")] = ""
+    reason: Annotated[str, cut(_LONGEST_REASON), Field(description="A part of the reason.")] = ""
     stage: str | None = None
-    since: _Time | None = None
-    until: _Time | None = None
-    place: _Place | None = None
+    place: PlaceText | None = None
 
     @field_validator("link")
     @classmethod
@@ -196,63 +249,38 @@ class DeadLetterFilter(Parameters):
         return parse_filter(self.chosen(), [self.place] if self.place else [], micros_now())
 
 
-class DeadLetterPage(DeadLetterFilter, Page):
-    table: ClassVar = t.dead_letters
-    # Dead letters carry bodies of up to 64 KiB.
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
+class DeadLetterList(DeadLetterFilter):
+    """Dead letters, open ones or resolved ones, or all."""
+
     show: Show = "all"
 
 
-class Actor(Parameters):
-    """Who acts."""
-
-    by: Annotated[
-        str, _cut(_LONGEST_NAME), Field(description="Your name, for the audit trail.")
-    ] = ""
-
-    def who(self, request: Request) -> str:
-        """The name that the person gave, and how and from where the request came."""
-        way = "through the API" if "authorization" in request.headers else "on the page"
-        client = request.client.host if request.client else "an unknown address"
-        return f"{self.by.strip() or 'someone'} {way}, from {client}"
+class DeadLetterPage(DeadLetterList, Page):
+    table: ClassVar = t.dead_letters
+    # Dead letters carry bodies of up to 64 KiB.
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
 
 
-class Marker(Actor):
-    """Who marks, and why."""
+class MoneyFilter(Period):
+    """The money of some UTC days: those of the last month, unless `since` says otherwise."""
 
-    note: Annotated[str, _cut(_LONGEST_NOTE)] = ""
+    provider: _Provider | None = None
+    currency: Annotated[str | None, Field(description="ISO 4217 alphabetic code.")] = None
 
-    @abstractmethod
-    def filter(self) -> Any:
-        """What to mark, for the queries of its kind."""
+    @model_validator(mode="after")
+    def _check_days(self) -> "MoneyFilter":
+        first, end = map(date.fromisoformat, self.days())
+        if end - first > timedelta(days=MONEY_DAYS):
+            message = f"since: is more than {MONEY_DAYS} days before the end"
+            raise PydanticCustomError("value", "{message}", {"message": message})
+        return self
 
-
-class ResolveAnomalies(AnomalyFilter, Marker):
-    """Without a filter, all open anomalies."""
-
-
-class ReopenAnomaly(Marker):
-    event_id: str
-
-    def filter(self) -> dict[str, Any]:
-        """The filters of `database.anomalies`."""
-        return {"event_id": self.event_id}
-
-
-class ResolveDeadLetters(DeadLetterFilter, Marker):
-    """Without a filter, all open dead letters."""
-
-
-class ReopenDeadLetter(Marker):
-    place: _Place
-
-    def filter(self) -> Filter:
-        """The filter of this dead letter."""
-        return Filter(places=[parse_place(self.place)])
-
-
-class ReplayDeadLetters(DeadLetterFilter, Actor):
-    """Without a filter, all open dead letters."""
+    def days(self) -> tuple[str, str]:
+        """The first day, and the day after the last one."""
+        times, now = self.times(), micros_now()
+        # The day of a moment before `until` is the last one.
+        end = day_of(times.get("until", now + 1) - 1 + DAY)
+        return day_of(times.get("since", times.get("until", now) - _MONTH)), end
 
 
 def format_cursor(position: Cursor | None) -> str | None:

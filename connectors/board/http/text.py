@@ -14,6 +14,11 @@ def money(minor: int | None, currency: str | None) -> str:
     return NONE if minor is None else in_words(minor, currency)
 
 
+def amount(minor: int, currency: str | None) -> str:
+    """Return `1234, "EUR"` as "12.34", for a place that names the currency."""
+    return in_words(minor, currency).removesuffix(f" {currency}")
+
+
 def link_amount(link: LinkStatus) -> str:
     """Return what was paid; before a payment, what the link was registered with."""
     registration = link["registration"]

@@ -1,26 +1,28 @@
 """The content of each page: what its template shows. Blocking: call the functions in a thread.
 
 A page of one thing takes the request and returns None if there is no such thing. A list takes its
-parameters and the text of the search field.
+parameters.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
+from connectors.board import lists
 from connectors.board.board import Board
 from connectors.board.database import (
     anomalies,
     dead_letters,
     links,
-    notices,
     orders,
     reconciliations,
     waiting_orders,
 )
+from connectors.board.database.money import SHOWN
 from connectors.board.database.summary import RecentEvents
 from connectors.board.http import parameters
 from connectors.board.models import DeadLetter
+from connectors.board.overview.money import overview as overview_of_money
 from connectors.board.overview.money_back import money_back, refunds_of
 from connectors.board.overview.refused_callbacks import explained
 from connectors.board.pages import chart
@@ -29,9 +31,10 @@ from connectors.masking import masked_attributes
 from connectors.triage.filter import Filter
 
 Content = dict[str, Any]
+Q = TypeVar("Q", parameters.AnomalyPage, parameters.DeadLetterPage)
 
 # A list counts no more of its rows than these, the newest.
-MOST_COUNTED = 1_000
+MOST_COUNTED = 200
 _LATEST = 12
 _MOST_REASONS = 8
 
@@ -42,74 +45,59 @@ def of_overview(board: Board, _: Request) -> Content:
     latest = links.search(board.store, {}, _LATEST).rows
     activity = {name: events.get(name, RecentEvents()) for name in board.providers}
     return {
-        "links": latest,
+        "links": lists.with_orders(board.store, latest),
         "kinds": board.overview.kinds,
-        "states": orders.states(board.store, latest),
         "refused": list(explained(summary.refused)),
         "activity": {name: (e, chart.bars(e.by_minute)) for name, e in activity.items()},
     }
 
 
-def of_links(board: Board, query: parameters.LinkPage, search: str) -> Content:
-    columns = query.chosen("provider", "status", "order_id")
-    page = links.search(
-        *(board.store, columns, query.limit, query.after()),
-        prefix=search,
-        providers=board.providers,
-    )
-    return {
-        "links": page.rows,
-        "next": page.next,
-        "capped": page.capped,
-        "states": orders.states(board.store, page.rows),
-        "statuses": parameters.STATUSES,
-    }
+def of_links(board: Board, query: parameters.LinkPage) -> Content:
+    page = lists.of_links(board.store, board.providers, query, query.limit, query.after())
+    statuses = parameters.STATUSES
+    return {"links": page.rows, "next": page.next, "capped": page.capped, "statuses": statuses}
 
 
-def of_orders(board: Board, query: parameters.OrderPage, search: str) -> Content:
-    store, columns = board.store, query.chosen("provider", "state")
-    if query.waits_for:
-        page = waiting_orders.search(
-            *(store, query.waits_for, columns, query.limit, query.after()), prefix=search
-        )
-    else:
-        page = orders.search(
-            *(store, columns, query.limit, query.after()), prefix=search, providers=board.providers
-        )
+def of_orders(board: Board, query: parameters.OrderPage) -> Content:
+    page = lists.of_orders(board.store, board.providers, query, query.limit, query.after())
     return {
         "orders": page.rows,
         "next": page.next,
         "capped": page.capped,
-        "waiting": waiting_orders.explain(store, page.rows),
         "states": parameters.STATES,
         "parties": parameters.PARTIES,
     }
 
 
-def of_anomalies(board: Board, query: parameters.AnomalyPage, _: str) -> Content:
-    store, show, filters = board.store, _show(query), query.filter()
-    page = anomalies.search(store, filters, show=show, limit=query.limit, after=query.after())
+def of_anomalies(board: Board, query: parameters.AnomalyPage) -> Content:
+    query = _with_open(query)
+    page = lists.of_anomalies(board.store, board.providers, query, query.limit, query.after())
+    count = anomalies.count(board.store, query.filter(), show=query.show, most=MOST_COUNTED)
     return {
         "anomalies": page.rows,
         "next": page.next,
         "most_counted": MOST_COUNTED,
-        "count": anomalies.count(store, filters, show=show, most=MOST_COUNTED),
-        "show": show,
+        "count": count,
+        "show": query.show,
         "filters": query.chosen(*parameters.AnomalyFilter.model_fields),
         "kinds": parameters.KINDS,
     }
 
 
-def of_notices(board: Board, query: parameters.NoticePage, _: str) -> Content:
-    page = notices.search(board.store, query.chosen("provider"), query.limit, query.after())
+def of_notices(board: Board, query: parameters.NoticePage) -> Content:
+    page = lists.of_notices(board.store, board.providers, query, query.limit, query.after())
     rows = [{**row, "attributes": masked_attributes(row["attributes"])} for row in page.rows]
     return {"notices": rows, "next": page.next}
 
 
-def of_reconciliations(board: Board, query: parameters.ReconciliationPage, _: str) -> Content:
-    columns = query.chosen("provider")
-    page = reconciliations.search(board.store, columns, query.limit, query.after())
+def of_reconciliations(board: Board, query: parameters.ReconciliationPage) -> Content:
+    arguments = board.store, board.providers, query, query.limit, query.after()
+    page = lists.of_reconciliations(*arguments)
     return {"days": page.rows, "next": page.next}
+
+
+def of_money(board: Board, query: parameters.MoneyFilter) -> Content:
+    return {"money": overview_of_money(board.store, query, board.overview.kinds), "shown": SHOWN}
 
 
 def of_reconciliation(board: Board, request: Request) -> Content | None:
@@ -117,18 +105,20 @@ def of_reconciliation(board: Board, request: Request) -> Content | None:
     return None if day is None else {"day": day}
 
 
-def of_dead_letters(board: Board, query: parameters.DeadLetterPage, _: str) -> Content:
-    store, show, filter = board.store, _show(query), query.filter()
-    page = dead_letters.search(store, filter, show=show, limit=query.limit, after=query.after())
-    names = query.model_fields_set - {"show", "limit", "cursor"}
-    reasons = dead_letters.count_by_reason(store, filter, show=show, most=MOST_COUNTED)
+def of_dead_letters(board: Board, query: parameters.DeadLetterPage) -> Content:
+    query = _with_open(query)
+    arguments = board.store, board.providers, query, query.limit, query.after()
+    page = lists.of_dead_letters(*arguments)
+    reasons = dead_letters.count_by_reason(
+        board.store, query.filter(), show=query.show, most=MOST_COUNTED
+    )
     return {
         "dead_letters": page.rows,
         "next": page.next,
         "most_counted": MOST_COUNTED,
         "count": sum(number for _, _, number in reasons),
-        "show": show,
-        "filters": query.chosen(*names) if names else {},
+        "show": query.show,
+        "filters": query.chosen(*parameters.DeadLetterFilter.model_fields),
         "reasons": reasons[:_MOST_REASONS],
     }
 
@@ -180,6 +170,8 @@ def of_dead_letter(board: Board, request: Request) -> Content | None:
     return {"dead_letter": dead_letter, "replays": row["replays"], "resolved": row["resolved"]}
 
 
-def _show(query: parameters.AnomalyPage | parameters.DeadLetterPage) -> str:
+def _with_open(query: Q) -> Q:
     """Return what a page shows: the open rows, unless the person chooses."""
-    return query.show if "show" in query.model_fields_set else "open"
+    if "show" in query.model_fields_set:
+        return query
+    return query.model_copy(update={"show": "open"})

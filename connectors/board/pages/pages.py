@@ -21,7 +21,7 @@ from connectors.board.pages.renderer import Renderer
 log = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-Q = TypeVar("Q", bound=parameters.Page)
+Q = TypeVar("Q", bound=parameters.Parameters)
 
 
 class Pages:
@@ -40,6 +40,7 @@ class Pages:
             "/links/{provider}/{link_id:path}": page("link.html", content.of_link),
             "/orders": page_of_list("orders.html", parameters.OrderPage, content.of_orders),
             "/orders/{provider}/{order_id:path}": page("order.html", content.of_order),
+            "/money": page_of_list("money.html", parameters.MoneyFilter, content.of_money),
             "/anomalies": page_of_list(
                 "anomalies.html", parameters.AnomalyPage, content.of_anomalies
             ),
@@ -99,10 +100,9 @@ class Pages:
         return HTMLResponse(text, HTTPStatus.NOT_FOUND)
 
     def _list(
-        self, template: str, model: type[Q], make_content: Callable[[Board, Q, str], Content]
+        self, template: str, model: type[Q], make_content: Callable[[Board, Q], Content]
     ) -> Endpoint:
         def of_request(board: Board, request: Request) -> Content:
-            search = request.query_params.get("q", "").strip()
             texts = {n: v for n, v in request.query_params.items() if n in model.model_fields}
             # A wrong parameter does not hide the list: the page reports it and shows all rows.
             query, error = model(), ""
@@ -110,12 +110,12 @@ class Pages:
                 query = parameters.parse(model, texts)
             except BadInput as bad:
                 error = str(bad)
-            content = make_content(board, query, search)
-            cursor = parameters.format_cursor(content.pop("next"))
-            chosen = {name: texts[name] for name in query.model_fields_set if name != "cursor"}
+            content = make_content(board, query)
+            cursor = parameters.format_cursor(content.pop("next", None))
+            set_ = query.model_fields_set - {"cursor"}
+            chosen = {name: text for name, text in texts.items() if name in set_}
             return {
                 **content,
-                "search": search,
                 "chosen": chosen,
                 "error": error,
                 "next_cursor": cursor,

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from connectors.board.database.figures import stage
 from connectors.board.http import text
 from connectors.board.overview.order_progress import durations
 from connectors.board.overview.problems import ANOMALIES
@@ -63,10 +64,12 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         money=text.money,
+        amount=text.amount,
         link_amount=text.link_amount,
         duration=text.duration,
         plural=text.plural,
         durations=durations,
+        stage=stage,
         anomaly_advice=lambda kind: ANOMALIES.get(kind, ANOMALIES["UNKNOWN"]),
     )
     return environment

@@ -395,7 +395,11 @@ async def test_list_of_links_shows_states_of_orders(site: Site) -> None:
     site.put(topics.ORDERS, *orders, make.order("l3", state="SETTLED"))
     for path in ("/", "/links?q=l"):
         cells = re.findall(r'class="order">(.*?)</td>', await site.page(path), re.DOTALL)
-        assert set(map(text_of, cells)) == {"own order close decided", "o2", "not named yet"}
+        assert set(map(text_of, cells)) == {
+            "own order close decided waits for a payment",
+            "o2",
+            "not named yet",
+        }
 
 
 async def test_settled_order_shows_how_long_it_took(site: Site) -> None:

@@ -1,0 +1,145 @@
+"""The lists of the board: a page of rows, for the JSON API, the pages and the exports alike.
+
+Each function takes the store, the configured providers, which a search looks at, the parameters,
+the most rows and the position before them. Blocking: call them in a thread.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from connectors.board.database import (
+    anomalies,
+    dead_letters,
+    links,
+    money,
+    notices,
+    orders,
+    reconciliations,
+    waiting_orders,
+)
+from connectors.board.database.figures import stage
+from connectors.board.database.paging import Cursor, Page
+from connectors.board.database.store import Store
+from connectors.board.http import parameters
+from schemas.records import LinkStatus
+
+Providers = Sequence[str]
+Row = dict[str, Any]
+
+
+def of_links(
+    store: Store,
+    providers: Providers,
+    query: parameters.LinkFilter,
+    limit: int,
+    after: Cursor | None,
+) -> Page:
+    """Return links, the newest first, as `with_orders` does."""
+    filters = query.filter()
+    page = links.search(store, filters, limit, after, prefix=query.q, providers=providers)
+    return page._replace(rows=with_orders(store, page.rows))
+
+
+def with_orders(store: Store, rows: Sequence[LinkStatus]) -> list[Row]:
+    """Return the links, each with the state of its order, and whom that waits for (`waiting`)."""
+    known = orders.of_links(store, rows)
+    waiting = waiting_orders.explain(store, list(known.values()))
+    found = []
+    for row in rows:
+        key = row["provider"], row["order_id"]
+        order = known.get(key) if orders.is_in_order(row) else None
+        parts = {"order_state": order["state"], "waiting": waiting[key]} if order else _NO_ORDER
+        found.append({**row, **parts})
+    return found
+
+
+_NO_ORDER = {"order_state": None, "waiting": None}
+
+
+def of_orders(
+    store: Store,
+    providers: Providers,
+    query: parameters.OrderFilter,
+    limit: int,
+    after: Cursor | None,
+) -> Page:
+    """Return orders, the newest first, or those that wait, the oldest wait first. Each has its
+    `stage`, and whom it waits for (`waiting`).
+    """
+    filters = query.filter()
+    if query.waits_for:
+        page = waiting_orders.search(store, query.waits_for, filters, limit, after, query.q)
+    else:
+        page = orders.search(store, filters, limit, after, prefix=query.q, providers=providers)
+    waiting = waiting_orders.explain(store, page.rows)
+    rows = [
+        {**row, "waiting": waiting[row["provider"], row["order_id"]], "stage": stage(row)}
+        for row in page.rows
+    ]
+    return page._replace(rows=rows)
+
+
+def of_anomalies(
+    store: Store,
+    _: Providers,
+    query: parameters.AnomalyList,
+    limit: int,
+    after: Cursor | None,
+) -> Page:
+    """Return anomalies, the newest first, each with its latest mark (`resolved`), or None."""
+    page = anomalies.search(store, query.filter(), show=query.show, limit=limit, after=after)
+    return page._replace(rows=[{**row, "resolved": mark} for row, mark in page.rows])
+
+
+def of_dead_letters(
+    store: Store,
+    _: Providers,
+    query: parameters.DeadLetterList,
+    limit: int,
+    after: Cursor | None,
+) -> Page:
+    """Return dead letters without their bodies, the newest first."""
+    filter = query.filter()
+    return dead_letters.search(
+        store, filter, show=query.show, limit=limit, after=after, bodies=False
+    )
+
+
+def of_notices(
+    store: Store,
+    _: Providers,
+    query: parameters.NoticeFilter,
+    limit: int,
+    after: Cursor | None,
+) -> Page:
+    """Return notices, the newest first."""
+    return notices.search(store, query.filter(), limit, after)
+
+
+def of_reconciliations(
+    store: Store,
+    _: Providers,
+    query: parameters.ReconciliationFilter,
+    limit: int,
+    after: Cursor | None,
+) -> Page:
+    """Return reconciled days, the latest first."""
+    return reconciliations.search(store, query.filter(), limit, after)
+
+
+def of_money(
+    store: Store,
+    _: Providers,
+    query: parameters.MoneyFilter,
+    __: int,
+    ___: Cursor | None,
+) -> Page:
+    """Return the sums of each currency and day, the latest day first: few rows, on one page."""
+    first, end = query.days()
+    found = money.days(store, first, end, query.provider or "", query.currency or "")
+    rows = [
+        {"currency": one.currency, "day": day, **sums}
+        for one in found.currencies
+        for day, sums in one.days.items()
+    ]
+    return Page(rows, None)
