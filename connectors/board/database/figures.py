@@ -7,7 +7,8 @@ the day that was reconciled. A link that only claims know counts nowhere.
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple, get_args
 
@@ -26,7 +27,7 @@ Stage = Literal["OPEN", "CLOSED", "SETTLED"]
 # Without an amount of its own, one of these is about the whole payment.
 _WHOLE = frozenset({"REVERSAL", "DISPUTE", "CHARGEBACK", "CHARGEBACK_REVERSAL"})
 DAY = 86_400_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = date(1970, 1, 1)
 _FATES: dict[Status, Fate] = {
     "PAID": "paid",
     "EXPIRED": "expired",
@@ -51,7 +52,7 @@ class Figure(NamedTuple):
 
 def dumps(figures: Iterable[Figure]) -> str:
     """Return the figures as the column of a row stores them."""
-    return json.dumps(list(figures), separators=(",", ":"))
+    return json.dumps(list(figures))
 
 
 def loads(text: str | None) -> list[Figure]:
@@ -61,8 +62,13 @@ def loads(text: str | None) -> list[Figure]:
 
 def day_of(micros: int) -> str:
     """Return the UTC day, such as 2026-11-30; empty for a time after the year 9999."""
+    return _day(micros // DAY)
+
+
+@lru_cache(maxsize=1024)
+def _day(number: int) -> str:
     try:
-        return str((_EPOCH + timedelta(microseconds=micros)).date())
+        return str(_EPOCH + timedelta(days=number))
     except OverflowError:
         return ""
 
