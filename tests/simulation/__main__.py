@@ -8,7 +8,7 @@ import time
 from functools import partial
 from multiprocessing import Pool
 
-from tests.simulation.mutations import MUTATIONS, mutated
+from tests.simulation.mutations import FOUND_BY, MUTATIONS, mutated
 from tests.simulation.seed import Result, run_seed
 from tests.simulation.shrink import shrink
 
@@ -17,7 +17,7 @@ def main() -> int:
     arguments = _arguments()
     started, failed, ran = time.monotonic(), list[int](), 0
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    run = partial(_run, mutation=arguments.mutation)
+    run = partial(_run, mutation=arguments.mutation, known=arguments.known)
     with Pool(arguments.jobs) as pool:
         for seed, report in pool.imap(run, seeds):
             ran += 1
@@ -37,23 +37,24 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at a time")
     parser.add_argument("--mutation", choices=sorted(MUTATIONS), help="break the engine like this")
+    parser.add_argument("--known", action="store_true", help="with the faults known to find it")
     parser.add_argument("--until-found", action="store_true", help="end at the first failing seed")
     return parser.parse_args()
 
 
-def _run(seed: int, mutation: str | None) -> tuple[int, str]:
+def _run(seed: int, mutation: str | None, known: bool) -> tuple[int, str]:
     """Return the seed, and what it reports if it fails."""
     logging.disable(logging.CRITICAL)
+    seed, faults = FOUND_BY[mutation] if known and mutation else (seed, None)
     with mutated(mutation):
-        result = run_seed(seed)
-        return seed, "" if result.passed else _report(result)
+        result = run_seed(seed, faults)
+        return seed, "" if result.passed else _report(result if known else shrink(result))
 
 
 def _report(result: Result) -> str:
-    shortest = shrink(result)
-    lines = [f"seed {result.seed} fails, also with {len(shortest.faults)} of its faults:"]
-    lines += [f"  {fault}" for fault in shortest.faults]
-    for kind, texts in shortest.problems.found().items():
+    lines = [f"seed {result.seed} fails, with {len(result.faults)} faults:"]
+    lines += [f"  {fault}" for fault in result.faults]
+    for kind, texts in result.problems.found().items():
         lines += [f"  {kind}: {text}" for text in texts[:3]]
     return "\n".join(lines)
 

@@ -11,6 +11,8 @@ from tests.simulation.network import Network, Refused
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.transactions import GROUP, Target, Transactions
 
+_MARKER_SECONDS = (0.004, 0.004, 0.05, 0.4)
+
 
 class SimulatedKafka:
     """One broker. `slow_marker` returns by how many seconds a marker is late, a fault.
@@ -24,9 +26,13 @@ class SimulatedKafka:
         self.network = Network(scheduler, random)
         self.topics: dict[str, list[PartitionLog]] = {}
         self.groups: dict[str, Group] = {}
+        # The client ids of the open members, as their processes know.
+        self.open_members: set[str] = set()
         self.slow_marker: Callable[[Target], float] = lambda target: 0.0
         self.transactions = Transactions(scheduler, self._write_marker, self._marker_seconds)
         self._epoch_ms = epoch_ms
+        # Some clusters are slow with all markers.
+        self._usual_marker = random.choice(_MARKER_SECONDS)
 
     def create(self, topics: Iterable[str], partitions: int) -> None:
         for topic in topics:
@@ -75,5 +81,5 @@ class SimulatedKafka:
             self.log(target[0], int(target[1])).mark(producer, epoch, commit)
 
     def _marker_seconds(self, target: Target) -> float:
-        usual = 0.0005 + 0.004 * self.random.random()
+        usual = self._usual_marker * self.random.random()
         return usual + self.slow_marker(target) + self.network.away_seconds

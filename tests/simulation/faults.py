@@ -7,12 +7,14 @@ from typing import Literal
 
 from tests.simulation.network import Disturbance
 from tests.simulation.scheduler import Process, Scheduler
+from tests.simulation.transactions import HANGING_SECONDS
 
 Kind = Literal[
     "kill",
     "end",
     "replace",
     "stop",
+    "stop at",
     "join",
     "broker",
     "registry",
@@ -32,7 +34,8 @@ _WEIGHTS: dict[Kind, int] = {
     "kill": 3,
     "end": 2,
     "replace": 3,
-    "stop": 3,
+    "stop": 2,
+    "stop at": 4,
     "join": 2,
     "broker": 1,
     "registry": 1,
@@ -69,12 +72,28 @@ REQUESTS = (
     "ListOffsets",
     "DescribeGroups",
 )
+# Where a process that stands still becomes a zombie.
+_STOPPED_AT = (
+    "EndTxn",
+    "TxnOffsetCommit",
+    "TxnOffsetCommit",
+    "AddOffsetsToTxn",
+    "AddPartitionsToTxn",
+    "Fetch",
+    "JoinGroup",
+    "JoinGroup",
+    "SyncGroup",
+    "OffsetFetch",
+)
+_OF_REQUESTS = frozenset(
+    {"lose request", "lose response", "repeat", "delay", "kill at", "kill after", "stop at"}
+)
 WORKERS = ("w0", "w1")
 # A marker of a transaction may be later than the engine waits for any transaction.
 _MARKER_SECONDS = (0.3, 1.0, 3.0, 15.0, 45.0)
 _MARKER_WEIGHTS = (4, 4, 4, 2, 1)
 _FIRST_AT, _LAST_AT = 1.0, 22.0
-_MOST = 9
+_MOST = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +120,7 @@ def faults_of(random: Random) -> list[Fault]:
     kinds, weights = tuple(_WEIGHTS), tuple(_WEIGHTS.values())
     chosen = random.choices(kinds, weights, k=random.randint(1, _MOST))
     # Some come close together: each alone does little harm.
-    centers = [random.uniform(_FIRST_AT, _LAST_AT) for _ in range(3)]
+    centers = [random.uniform(_FIRST_AT, _LAST_AT) for _ in range(2)]
     return sorted((_fault(kind, random, centers) for kind in chosen), key=lambda fault: fault.at)
 
 
@@ -113,7 +132,7 @@ def _fault(kind: Kind, random: Random, centers: list[float]) -> Fault:
     match kind:
         case "kill" | "kill at" | "kill after" | "end" | "replace":
             seconds = random.choice((0.2, 1.0, 4.0, 9.0))
-        case "stop":
+        case "stop" | "stop at":
             seconds = random.choice((0.5, 3.0, 7.0, 12.0, 25.0))
         case "join":
             target, seconds = "w2", random.uniform(2, 15)
@@ -122,16 +141,18 @@ def _fault(kind: Kind, random: Random, centers: list[float]) -> Fault:
         case "broker":
             target, seconds = "", random.choice((0.3, 2.0, 8.0, 20.0))
         case "late marker":
-            target = random.choice(("group", "link-status", "orders", "payments", "order-close"))
+            target = random.choice(("group", "group", "link-status", "orders", "payments"))
             seconds = random.choices(_MARKER_SECONDS, _MARKER_WEIGHTS)[0]
+            if target == "group" and random.random() < 0.15:
+                seconds = 2 * HANGING_SECONDS
         case "kill edge":
             target, seconds = "", random.choice((0.2, 2.0))
         case "delay":
             seconds = random.choice((0.2, 1.0, 5.0, 12.0))
         case "compact" | "delete":
             target = ""
-    if kind in ("lose request", "lose response", "repeat", "delay", "kill at", "kill after"):
-        request = random.choice(REQUESTS)
+    if kind in _OF_REQUESTS:
+        request = random.choice(_STOPPED_AT if kind == "stop at" else REQUESTS)
     # What is printed repeats exactly.
     return Fault(round(at, 3), kind, target, request, round(seconds, 3))
 
@@ -153,6 +174,8 @@ class RequestFaults:
             if fault.target == process.name and fault.request == kind:
                 self._left.remove(fault)
                 self._scheduler.note(f"fault: {fault}")
+                if fault.kind == "stop at":
+                    process.stop(fault.seconds)
                 return self._disturbance(fault)
         return None
 
@@ -160,6 +183,7 @@ class RequestFaults:
         result = Disturbance()
         result.lost_request = fault.kind in ("lose request", "kill at")
         result.lost_response = fault.kind in ("lose response", "kill after")
+        result.is_held = fault.kind == "stop at"
         result.late_copy = fault.kind == "repeat"
         result.delay = fault.seconds if fault.kind == "delay" else 0.0
         if fault.kind in ("kill at", "kill after"):

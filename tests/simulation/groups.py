@@ -13,8 +13,11 @@ Partition = tuple[str, int]
 
 
 class Committed(NamedTuple):
+    """Of two offsets that with the later `number` counts, whenever their markers come."""
+
     offset: int
     metadata: str | None
+    number: int = 0
 
 
 class Joined(NamedTuple):
@@ -179,17 +182,27 @@ class Group:
         self._epochs[producer] = epoch
         if member_id or generation >= 0:
             self._check(member_id, generation)
-        self.pending.setdefault(producer, {}).update(offsets)
+        self.pending.setdefault(producer, {}).update(self._numbered(offsets))
 
     def mark(self, producer: int, epoch: int, commit: bool) -> None:
         self._epochs[producer] = max(epoch, self._epochs.get(producer, -1))
         offsets = self.pending.pop(producer, {})
         if commit:
-            self.committed.update(offsets)
+            self._commit(offsets)
 
     def commit(self, offsets: Mapping[Partition, Committed]) -> None:
         """Commit offsets without a transaction."""
-        self.committed.update(offsets)
+        self._commit(self._numbered(offsets))
+
+    def _numbered(self, offsets: Mapping[Partition, Committed]) -> dict[Partition, Committed]:
+        self._number += 1
+        return {one: value._replace(number=self._number) for one, value in offsets.items()}
+
+    def _commit(self, offsets: Mapping[Partition, Committed]) -> None:
+        for one, value in offsets.items():
+            known = self.committed.get(one)
+            if known is None or known.number < value.number:
+                self.committed[one] = value
 
     def offsets(
         self, partitions: list[Partition], stable: bool

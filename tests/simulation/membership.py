@@ -42,6 +42,8 @@ class Membership:
         self._session = settings.get("session.timeout.ms", 45_000) / 1000
         self._topics = topics
         self._is_open = True
+        self._is_joining = self._is_lost = False
+        kafka.open_members.add(self._client_id)
         # Counts joins, so that the answer to an earlier one has no effect.
         self._attempt = 0
         self._heard_at = process.scheduler.now
@@ -59,10 +61,11 @@ class Membership:
 
     def join(self) -> None:
         """Join, or join again after a revocation."""
-        self.assigned = None
+        self.assigned, self._is_lost = None, False
         if not self._is_open:
             return
         self._attempt += 1
+        self._is_joining = True
         attempt, group = self._attempt, self._kafka.group(self._group)
 
         def handle(reply: Reply) -> None:
@@ -105,7 +108,7 @@ class Membership:
             self._heard()
             if isinstance(answer, Refused):
                 return self._join_later(answer.code)
-            self.assigned = answer
+            self.assigned, self._is_joining = answer, False
             return self._push(Event("assign", answer))
 
         self._send("SyncGroup", handle, receive, again=True)
@@ -119,19 +122,22 @@ class Membership:
         if not self._is_open:
             return
         self._process.later(_HEARTBEAT_SECONDS, self._beat)
-        if self.assigned is None:
+        if self._is_joining or self._is_lost:
             return
+        # Also while the application has not given up what is revoked.
         if self._process.scheduler.now - self._heard_at > self._session:
             return self._lose(KafkaError.UNKNOWN_MEMBER_ID)
         group, generation, attempt = self._kafka.group(self._group), self.generation, self._attempt
 
         def receive(answer: Refused | None) -> None:
-            if attempt != self._attempt or self.assigned is None or not self._is_open:
+            if attempt != self._attempt or self._is_joining or not self._is_open:
                 return
             self._heard()
-            if answer is None:
+            if answer is None or self._is_lost:
                 return
             if answer.code == KafkaError.REBALANCE_IN_PROGRESS:
+                if self.assigned is None:
+                    return
                 partitions, self.assigned = self.assigned, None
                 self._push(Event("revoke", partitions))
             else:
@@ -147,7 +153,7 @@ class Membership:
         """Forget what the code says is wrong, and nothing else: Kafka checks an offset of an empty
         id, or of generation -1, but not of both.
         """
-        partitions, self.assigned = self.assigned or [], None
+        partitions, self.assigned, self._is_lost = self.assigned or [], None, True
         if code == KafkaError.UNKNOWN_MEMBER_ID:
             self.member_id = ""
         else:
@@ -163,6 +169,7 @@ class Membership:
         """Leave the group, without waiting for an answer."""
         if self._is_open:
             self._is_open = False
+            self._kafka.open_members.discard(self._client_id)
             member_id, group = self.member_id, self._kafka.group(self._group)
             if member_id:
                 self._send("LeaveGroup", replying(lambda: group.leave(member_id)), lambda _: None)

@@ -1,4 +1,4 @@
-"""Faults put into the engine, one at a time: the simulation must find each.
+"""Faults put into the engine, one at a time, for the simulation to find.
 
 Some are real ones of this project's history. Each patches the real code, like a wrong change of it.
 """
@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 from unittest import mock
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 
 from connectors.kafka.sync_producer import produce, settings
 from schemas.codec import SchemaAway
@@ -20,9 +20,9 @@ from streams.engine.group import Group
 from streams.engine.session import Session
 from streams.engine.stage import Stage
 from tests.simulation.consumer import GroupMetadata, SimulatedConsumer
+from tests.simulation.faults import Fault
 
 Patch = Any
-_real_commit = Session.commit
 
 
 def _go_on_after_a_failed_batch() -> list[Patch]:
@@ -162,20 +162,15 @@ def _stay_joined_after_the_end() -> list[Patch]:
     return [mock.patch.object(Stage, "_on_assigned", on_assigned)]
 
 
-def _do_not_schedule_pending_rows() -> list[Patch]:
+def _do_not_schedule_the_first_rows() -> list[Patch]:
     """A link of the first batch of a partition is never polled."""
 
     class Schedule(polling._Schedule):
         def __init__(self, table: Any) -> None:
             super().__init__(table)
-            self.changed = {}
+            self.restored = []
 
     return [mock.patch.object(polling, "_Schedule", Schedule)]
-
-
-def _stay_after_a_loss() -> list[Patch]:
-    """A session goes on although the group went on without it."""
-    return [mock.patch.object(Session, "_lose", Session._revoke)]
 
 
 def _do_not_count_a_dead_letter() -> list[Patch]:
@@ -185,31 +180,6 @@ def _do_not_count_a_dead_letter() -> list[Patch]:
         return None
 
     return [mock.patch.object(Batch, "dead_letter", dead_letter)]
-
-
-def _apply_rows_before_the_commit() -> list[Patch]:
-    """A table has the rows of a transaction that aborts, and the session lives on."""
-
-    def commit(self: Session, batch: Batch) -> None:
-        try:
-            _real_commit(self, batch)
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError._FENCED:
-                raise
-            for tables in self.tables.values():
-                for table in tables.values():
-                    table.commit()
-            raise
-
-    def close(self: Session) -> None:
-        self.tables = {}
-        real_close(self)
-
-    real_close = Session.close
-    return [
-        mock.patch.object(Session, "commit", commit),
-        mock.patch.object(Session, "close", close),
-    ]
 
 
 MUTATIONS: Mapping[str, Callable[[], list[Patch]]] = {
@@ -227,11 +197,47 @@ MUTATIONS: Mapping[str, Callable[[], list[Patch]]] = {
         _new_transactional_id_for_each_session,
         _wait_for_ever_for_pending_offsets,
         _stay_joined_after_the_end,
-        _do_not_schedule_pending_rows,
-        _stay_after_a_loss,
+        _do_not_schedule_the_first_rows,
         _do_not_count_a_dead_letter,
-        _apply_rows_before_the_commit,
     )
+}
+
+_ZOMBIE = Fault(6.0, "stop at", "w0", "TxnOffsetCommit", 7.5)
+_END = Fault(9.0, "end", "w0", seconds=1.0)
+# Seed and faults that find a mutation.
+FOUND_BY: Mapping[str, tuple[int, tuple[Fault, ...]]] = {
+    "go-on-after-a-failed-batch": (1, (Fault(4.0, "registry", "w0", seconds=3.0),)),
+    "write-rows-outside-the-transaction": (1, ()),
+    "do-not-wait-for-pending-offsets": (
+        1,
+        (Fault(8.8, "late marker", "group", seconds=3.0), _END),
+    ),
+    "restore-to-the-last-stable-offset": (
+        1,
+        (
+            Fault(7.3, "late marker", "link-status", seconds=3.0),
+            Fault(7.5, "end", "w0", seconds=1.0),
+        ),
+    ),
+    "use-the-rows-before-an-open-transaction": (
+        1,
+        (Fault(8.8, "late marker", "link-status", seconds=45.0), _END),
+    ),
+    "send-offsets-without-the-generation": (1, (_ZOMBIE,)),
+    "keep-tables-whose-offsets-moved": (
+        1,
+        (
+            Fault(5.0, "stop at", "w0", "JoinGroup", 9.0),
+            Fault(5.0, "join", "w2", seconds=6.0),
+        ),
+    ),
+    "wait-for-ever-for-pending-offsets": (
+        1,
+        (Fault(8.8, "late marker", "group", seconds=200.0), _END),
+    ),
+    "stay-joined-after-the-end": (1, (_ZOMBIE,)),
+    "do-not-schedule-the-first-rows": (1, ()),
+    "do-not-count-a-dead-letter": (1, ()),
 }
 
 

@@ -30,6 +30,8 @@ class Disturbance:
 
     def __init__(self) -> None:
         self.lost_request = self.lost_response = self.late_copy = False
+        # The process stands still before it sends.
+        self.is_held = False
         self.delay = 0.0
 
 
@@ -78,14 +80,16 @@ class Network:
         def attempt() -> None:
             nonlocal latest
             if answered:
-                return
+                return None
             latest += 1
             number = latest
             fate = self.disturb(process, kind) or Disturbance()
+            if fate.is_held:
+                return process.later(0, attempt)
             if away := self.away_seconds:
                 if again:
                     process.later(away + self._latency(), attempt)
-                return
+                return None
             delay = self._latency() + fate.delay
             if not fate.lost_request:
                 self.scheduler.later(delay, lambda: arrive(number, fate.lost_response))
@@ -95,6 +99,7 @@ class Network:
                 )
             if again and (fate.lost_request or fate.lost_response or fate.delay):
                 process.later(_AGAIN_SECONDS, attempt)
+            return None
 
         def arrive(number: int, silent: bool) -> None:
             if self.away_seconds:

@@ -1,6 +1,6 @@
 """The providers of a run, on simulated accounts, and the plan of what happens at them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from random import Random
 from types import SimpleNamespace
@@ -20,6 +20,9 @@ from tests.connectors.sandbox.sandboxes import NOW, Simulated
 
 # Seconds: polls come within a run.
 INTERVALS = Intervals(first=5 * SECOND, longest=20 * SECOND, details=15 * SECOND)
+
+# Their lookups tell everything.
+_POLLED, _SILENT = ("ping", "ipint"), 0.5
 
 
 class Providers:
@@ -59,9 +62,19 @@ class Plan:
         ]
         self.links: list[Doc] = [asdict(link) for link in scenario.expected_links]
         self.orders: list[Doc] = [asdict(order) for order in scenario.expected_orders]
-        genuine = [*_played(providers, scenario), *claims(self._claim(Random(seed)))]
+        silent = self._silent(scenario, Random(f"silent {seed}"))
+        played = _played(providers, scenario, silent)
+        genuine = [*played, *claims(self._claim(Random(seed)))]
         names = [(link.provider, link.link_id) for link in scenario.links]
         self.sendings: list[Sending] = sendings(str(seed), genuine, names, spread)
+
+    def _silent(self, scenario: Scenario, random: Random) -> frozenset[str]:
+        """Return links whose callbacks never come: only polling finds their ends."""
+        return frozenset(
+            link.link_id
+            for link in scenario.links
+            if link.registration and link.provider in _POLLED and random.random() < _SILENT
+        )
 
     def _claim(self, random: Random) -> Iterable[tuple[str, str]]:
         """Return links to claim a payment for that the provider denies."""
@@ -72,15 +85,18 @@ class Plan:
         return [(link["provider"], link["link_id"]) for link in claimed]
 
 
-def _played(providers: Providers, scenario: Scenario) -> list[tuple[str, Callback]]:
-    """Perform all steps, and return the callbacks of each provider."""
+def _played(
+    providers: Providers, scenario: Scenario, silent: Collection[str]
+) -> list[tuple[str, Callback]]:
+    """Perform all steps, and return the callbacks that come."""
+    result: list[tuple[str, Callback]] = []
     for link in scenario.links:
-        _play(providers.simulated[link.provider], link)
-    return [
-        (name, callback)
-        for name, simulated in providers.simulated.items()
-        for callback in simulated.callbacks()
-    ]
+        simulated = providers.simulated[link.provider]
+        _play(simulated, link)
+        callbacks = simulated.callbacks()
+        if link.link_id not in silent:
+            result += [(link.provider, callback) for callback in callbacks]
+    return result
 
 
 def _play(simulated: Simulated, link: ScenarioLink) -> None:

@@ -22,6 +22,8 @@ class World(Protocol):
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds."""
 
+    def sleep(self, seconds: float) -> None: ...
+
     def remove_member(self, group: str, member_id: str) -> None:
         """Let the member leave its group without its knowledge."""
 
@@ -38,9 +40,9 @@ def producer(world: World, name: str, timeout_ms: int = 10_000) -> Producer:
     return made
 
 
-def member(world: World, name: str = "m") -> Consumer:
-    """Return a consumer that reads IN in the group, as the engine's do."""
-    made = world.cluster.clients.consumer(
+def consumer(world: World, name: str) -> Consumer:
+    """Return a consumer of the group with the settings of the engine's."""
+    return world.cluster.clients.consumer(
         {
             **world.cluster.librdkafka(),
             "group.id": world.cluster.prefix + GROUP,
@@ -53,6 +55,11 @@ def member(world: World, name: str = "m") -> Consumer:
             "heartbeat.interval.ms": 200,
         }
     )
+
+
+def member(world: World, name: str = "m") -> Consumer:
+    """Return a consumer that joins the group, to read IN."""
+    made = consumer(world, name)
     made.subscribe([world.cluster.topic(IN)])
     return made
 
@@ -125,6 +132,8 @@ def open_transaction_holds_back_its_partition(world: World) -> Seen:
     two.begin_transaction()
     write(world, two, b"second")
     two.commit_transaction(10)
+    # Two records and a marker.
+    world.until(lambda: bool(seen(world, isolation="read_uncommitted")[-1] == (0, 3)))
     before = seen(world), seen(world, isolation="read_uncommitted")[:2]
     one.commit_transaction(10)
     stable(world)
@@ -220,6 +229,26 @@ def earlier_generation_cannot_commit(world: World) -> Seen:
     return [stale, accepted]
 
 
+def member_that_is_slow_to_restore_keeps_its_place(world: World) -> Seen:
+    """Another one joins meanwhile, and waits for longer than a session lasts."""
+    slow, others = consumer(world, "a"), list[Consumer]()
+
+    def assign(_: Consumer, partitions: list[TopicPartition]) -> None:
+        if not others:
+            others.append(member(world, "b"))
+            world.sleep(9)
+        slow.assign(partitions)
+
+    slow.subscribe([world.cluster.topic(IN)], on_assign=assign)
+    world.until(lambda: slow.consume(1, 0.05) == [] and bool(slow.assignment()))
+    before = slow.memberid()
+    joined(world, slow, *others, each=1)
+    kept = before == slow.memberid()
+    for each in (slow, *others):
+        each.close()
+    return [kept]
+
+
 def dropped_member_cannot_commit(world: World) -> Seen:
     """Neither before nor after its background has learned of it."""
     one, made = member(world), producer(world, "t")
@@ -256,6 +285,7 @@ SCRIPTS = (
     new_producer_aborts_what_a_killed_one_left,
     range_gives_each_member_a_part,
     earlier_generation_cannot_commit,
+    member_that_is_slow_to_restore_keeps_its_place,
     dropped_member_cannot_commit,
     transaction_that_takes_too_long_is_aborted,
 )

@@ -1,6 +1,7 @@
 """The simulated cluster is like Kafka: clients of both see the same."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -32,6 +33,9 @@ class RealWorld:
     def until(self, condition: Callable[[], bool]) -> None:
         until_sync(condition, "what the script waits for")
 
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
     def remove_member(self, group: str, member_id: str) -> None:
         asyncio.run(self._remove(group, member_id))
 
@@ -58,6 +62,9 @@ class SimulatedWorld:
     def until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             self.process.thread.wait(0.02)
+
+    def sleep(self, seconds: float) -> None:
+        self.process.thread.wait(seconds)
 
     def remove_member(self, group: str, member_id: str) -> None:
         self.kafka.group(group).leave(member_id)

@@ -21,6 +21,7 @@ def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_seeds_find_nothing() -> None:
     run = simulate("--seeds", str(_SEEDS), "--jobs", "1")
     assert run.returncode == 0, run.stdout + run.stderr

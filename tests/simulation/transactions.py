@@ -12,6 +12,8 @@ from tests.simulation.scheduler import Scheduler
 # A partition, or the offsets of a group: (GROUP, its name).
 Target = tuple[str, int | str]
 GROUP = "group"
+# A marker that is later never comes, as far as the coordinator knows (a "hanging" transaction).
+HANGING_SECONDS = 100.0
 # How often Kafka looks for transactions that have timed out.
 _CHECK_SECONDS = 10.0
 
@@ -108,13 +110,18 @@ class Transactions:
         def mark(target: Target) -> None:
             self._write_marker(target, txn.producer, epoch, commit)
             self._scheduler.note(f"{name} marker {target[0]}/{target[1]}")
-            left.discard(target)
-            if not left:
-                txn.state = "ended"
+            if left:
+                left.discard(target)
+                txn.state = "ending" if left else "ended"
 
-        for target in sorted(left, key=str):
+        for target in sorted(txn.targets, key=str):
             seconds = self._marker_seconds(target)
+            if seconds > HANGING_SECONDS:
+                # The coordinator has forgotten it.
+                left.discard(target)
             self._scheduler.later(seconds, lambda target=target: mark(target))  # type: ignore[misc]
+        if not left:
+            txn.state = "ended"
 
     def _end_overdue(self) -> None:
         for name, txn in self.by_id.items():

@@ -5,6 +5,7 @@ Faust is left out: a stage calls its agents itself, and ticks come from the simu
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,8 @@ from tests.simulation.cluster import SimulatedKafka
 from tests.simulation.scheduler import Process, Thread
 
 _TICK_SECONDS = 1.0
+# A batch takes up to so long, now and then.
+_SLOW_SECONDS, _SLOW_SHARE = 0.3, 0.05
 _APP: Any = SimpleNamespace(channel=lambda maxsize: None)
 
 
@@ -63,10 +66,16 @@ class SimulatedStage(Stage):
     """A stage whose thread is a simulated one."""
 
     def __init__(
-        self, process: Process, cluster: Cluster, pipeline: Pipeline, name: str, number: int
+        self,
+        process: Process,
+        cluster: Cluster,
+        pipeline: Pipeline,
+        name: str,
+        number: int,
+        random: Random,
     ) -> None:
         spec = replace(stage_spec(pipeline.codecs, pipeline.providers), prepare=self._prepare)
-        self._process = process
+        self._process, self._random = process, random
         self.registry_away_until = 0.0
         super().__init__(_APP, spec, cluster, name, number)
         self.instance = f"{name}.{number}"
@@ -77,6 +86,9 @@ class SimulatedStage(Stage):
         process.spawn(self._run)
 
     def _prepare(self, batch: Batch) -> None:
+        """Let the work on the batch take a time, in place of all its steps."""
+        slow = _SLOW_SECONDS if self._random.random() < _SLOW_SHARE else 0.002
+        self._process.thread.wait(slow * self._random.random())
         if self._process.scheduler.now < self.registry_away_until:
             raise SchemaAway("the registry does not answer")
 
@@ -98,7 +110,7 @@ class Worker:
         self.process = Process(kafka.scheduler, name)
         cluster = cluster_of(kafka, self.process)
         self.stages = [
-            SimulatedStage(self.process, cluster, pipeline, name, number)
+            SimulatedStage(self.process, cluster, pipeline, name, number, kafka.random)
             for number in range(threads)
         ]
         self._now = now
