@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError
 
 from connectors.http.api import create_api
 from connectors.kafka import topic_reader
+from connectors.kafka.clients import Clients
 from connectors.kafka.cluster import Cluster
 from connectors.schema_registry import client, endpoints, noted_ids
 from schemas import codec
@@ -116,9 +118,7 @@ def test_missing_topic_names_the_command(bare_kafka: Cluster) -> None:
         noted_ids.reader(bare_kafka).decode(ANOMALY, with_id(41))
 
 
-def test_reader_without_access_to_the_topic_calls_no_record_bad(
-    kafka: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reader_without_access_to_the_topic_calls_no_record_bad(kafka: Cluster) -> None:
     denied = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
     class Metadata:
@@ -128,9 +128,9 @@ def test_reader_without_access_to_the_topic_calls_no_record_bad(
         def list_topics(self, *_: object, **__: object) -> Any:
             return Metadata
 
-    monkeypatch.setattr(topic_reader, "Consumer", Denied)
+    cluster = replace(kafka, clients=Clients(consumer=Denied))
     with pytest.raises(SchemaAway, match="Topic authorization failed"):
-        noted_ids.reader(kafka).decode(ANOMALY, with_id(41))
+        noted_ids.reader(cluster).decode(ANOMALY, with_id(41))
 
 
 def test_reader_calls_no_record_bad_while_kafka_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
