@@ -17,6 +17,7 @@ from connectors.board import lists, models
 from connectors.board.board import Board
 from connectors.board.database import (
     dead_letters,
+    deliveries,
     links,
     orders,
     reconciliations,
@@ -87,7 +88,8 @@ def link(board: TheBoard, provider: str, link_id: str) -> Any:
     parts = {"timeline": row.events, "anomaly_details": details, "actions": row.actions}
     order = orders.of_link(board.store, row.status)
     waiting = waiting_orders.explain_one(board.store, order.status) if order else None
-    return {**row.status, **parts, "waiting": waiting}
+    received = deliveries.of_link(board.store, provider, link_id)
+    return {**row.status, **parts, "waiting": waiting, "deliveries": received}
 
 
 @_lists.get("/orders", response_model=models.page_of("orders", models.ListedOrder))

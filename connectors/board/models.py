@@ -77,12 +77,28 @@ _WAITING: Any = (
     Waiting | None,
     Field(description="Why the order is not closed, or not settled; null: it waits for nothing."),
 )
+
+
+class Delivery(Model):
+    """A callback that arrived about the link."""
+
+    at: Time
+    says: str = Field(description="The provider's word, or why no rule understood it.")
+    event_id: str | None = Field(description="The same for all repeats; null for a dead letter.")
+    number: Count = Field(description="1 for the first one of its event, 2 for its first repeat.")
+    verified: bool = Field(description="Whether its signature proves it.")
+    answer: int = Field(description="What the edge answered.")
+    origin: str = Field(description="topic/partition/offset of the raw record.")
+    dead_letter: str | None = Field(description="partition/offset, if no rule understood it.")
+
+
 Link = create_model(
     "Link",
     __base__=LinkStatus,
     timeline=_many(model_of(codec.LINK_EVENT), "All events of the link, the oldest first."),
     anomaly_details=_many(Anomaly),
     actions=_many(Notice, "What people did about the link, the oldest first."),
+    deliveries=_many(Delivery, "The newest callbacks, each repeat too, the newest first."),
     waiting=_WAITING,
 )
 

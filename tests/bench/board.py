@@ -153,7 +153,7 @@ def _fill(store: Store, links: int) -> None:
             now,
             make.event(event + _MARK, _MARK),
             name
-            | {"event_id": f"'{event}' || {{id}}", "received_at": "{at}"}
+            | {"event_id": f"'{event}' || {{id}}", "delivery": "'c'", "received_at": "{at}"}
             | {"partition": "0", '"offset"': "i"},
         )
     order = {"provider": "'ping'", "order_id": "{id}"}

@@ -1,9 +1,10 @@
 """Queries for links. Blocking: call them in a thread."""
 
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import SelectBase, func, select, union
+from sqlalchemy import Connection, SelectBase, func, select, union
 
 from connectors.board.database import anomalies, paging
 from connectors.board.database import tables as t
@@ -33,13 +34,24 @@ def find(store: Store, provider: str, link_id: str) -> Link | None:
         statuses = records_of(connection, t.link_status, **name)
         if not statuses:
             return None
-        events = records_of(connection, t.link_events, "received_at", "offset", **name)
+        events = _events(connection, name)
         details = records_of(connection, t.anomalies, "at", "event_id", **name)
         subject = {"provider": provider, "subject_id": link_id}
         notices = records_of(connection, t.notices, "received_at", "event_id", **subject)
     actions = [notice for notice in notices if audit.is_link_action(notice)]
     marks = anomalies.marks(store, [anomaly["event_id"] for anomaly in details])
     return Link(statuses[0], events, details, actions, marks)
+
+
+def _events(connection: Connection, name: dict[str, str]) -> list[r.LinkEvent]:
+    """Return the events of a link, the oldest first: of repeats the one that was received first."""
+    c = t.link_events.c
+    order = c.received_at, c.offset
+    number = func.row_number().over(partition_by=c.event_id, order_by=order).label("number")
+    own = select(c.record, *order, number).where(*paging.equal(t.link_events, name)).subquery()
+    query = select(own.c.record).where(own.c.number == 1)
+    query = query.order_by(own.c.received_at, own.c.offset)
+    return [json.loads(record) for record in connection.scalars(query)]
 
 
 def search(

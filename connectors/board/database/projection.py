@@ -154,6 +154,7 @@ def _projected(codecs: Codecs, message: Message) -> Batch:
     row |= {"record": json.dumps(record)}
     if table is t.link_events:
         row |= {"partition": message.partition, "offset": message.offset}
+        row |= {"delivery": record["origin"] if record["source"] == "callback" else ""}
     elif table is t.replays:
         _topic, partition, offset = record["dead_letter"].rsplit("/", 2)
         row |= {"partition": int(partition), "offset": int(offset)}

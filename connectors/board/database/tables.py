@@ -56,8 +56,9 @@ link_status = Table(
 link_events = Table(
     "link_events",
     metadata,
-    # The event id is unique; the key begins with the link, so that its index finds a timeline.
-    *keys("provider", "link_id", "event_id"),
+    # The key begins with the link, so that its index finds a timeline. `delivery` is the origin of
+    # a callback, so that each repeat has a row, and empty for all else: an event stays once.
+    *keys("provider", "link_id", "event_id", "delivery"),
     *longs("received_at"),
     *position(),
     *texts("record"),

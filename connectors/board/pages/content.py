@@ -13,6 +13,7 @@ from connectors.board.board import Board
 from connectors.board.database import (
     anomalies,
     dead_letters,
+    deliveries,
     links,
     orders,
     reconciliations,
@@ -138,6 +139,7 @@ def of_link(board: Board, request: Request) -> Content | None:
         "dead_letters": dead_letters.count(board.store, own_dead_letters, show="open"),
         "back": money_back([status]),
         "refunds": refunds_of([status]),
+        "deliveries": deliveries.of_link(board.store, provider, link_id),
         "may_cancel": board.cancellations.why_not(status) is None,
         "may_look_up": board.lookups.why_not(status) is None,
         "cancellation": board.cancellations.latest(status),
