@@ -38,8 +38,9 @@ def _amount(field: str, row: Any) -> Cell:
 
 
 def _major(minor: int | None, currency: str | None) -> Cell:
-    if minor is None:
-        return None
+    # Nothing is nothing in every currency, and most links have no refund.
+    if not minor:
+        return minor
     try:
         return major_units(minor, currency or "")
     except BadAmount:

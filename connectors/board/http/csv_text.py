@@ -25,4 +25,4 @@ def _shown(cell: Cell) -> str:
         return ""
     if not isinstance(cell, str):
         return format(cell, "f") if isinstance(cell, Decimal) else str(cell)
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell

@@ -39,7 +39,10 @@ def durations(order: OrderStatus) -> Durations:
 
 
 def _seconds_between(earlier: int | None, later: int | None) -> float | None:
-    return None if earlier is None or later is None else (later - earlier) / 1_000_000
+    """Return the seconds, or None if the later one is not known, or is earlier by its own clock."""
+    if earlier is None or later is None or later < earlier:
+        return None
+    return (later - earlier) / 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,10 @@ DURATIONS: dict[str, Any] = {
         },
         (4e-6, 1.5),
     ),
+    "settled earlier by the provider's clock": (
+        {"steps": {"CLOSED": AT + 4, "SETTLED": AT + 3}},
+        (4e-6, None),
+    ),
 }
 
 
