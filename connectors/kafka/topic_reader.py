@@ -90,7 +90,8 @@ def read(
     unread = set(numbers)
     while unread or follow:
         if deadline is not None and time.monotonic() > deadline:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"reading {topic}"))
+            late = f"{topic} could not be read within {seconds:.0f} s"
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, late))
         for message in consumer.consume(_BATCH, _POLL_SECONDS):
             error = message.error()
             if error is None:

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 GROUP = "linkstatus-schemas"
 _TIMEOUT_SECONDS = 15.0
+# Notes are read and written at a start, and a new broker on a busy machine is slow then.
+_NOTING_SECONDS = 90.0
 # An unknown id is not looked up again for this time: a topic may hold many junk records.
 _UNKNOWN_SECONDS = 10.0
 # Schema ids have 32 bits.
@@ -109,7 +111,7 @@ def note_own(cluster: Cluster) -> None:
 
 def note(cluster: Cluster, ids: Mapping[int, str]) -> None:
     """Note the ids that are not noted yet. Raises CannotNote, KafkaException."""
-    noted = noted_schemas(cluster)
+    noted = noted_schemas(cluster, _NOTING_SECONDS)
     if noted is None:
         name = cluster.topic(SCHEMAS.name)
         raise CannotNote(f"there is no topic {name}: run `linkstatus topics create`")
@@ -126,20 +128,22 @@ def note(cluster: Cluster, ids: Mapping[int, str]) -> None:
             )
     if records:
         try:
-            sync_producer.publish(cluster, SCHEMAS.name, records, _TIMEOUT_SECONDS)
+            sync_producer.publish(cluster, SCHEMAS.name, records, _NOTING_SECONDS)
         except sync_producer.NotAcknowledged as error:
             raise CannotNote(f"schema ids could not be noted: {error}") from error
 
 
-def noted_schemas(cluster: Cluster) -> dict[int, str] | None:
+def noted_schemas(cluster: Cluster, seconds: float | None = None) -> dict[int, str] | None:
     """Return the noted schemas by id, the latest last; None if the topic does not exist. Raises
-    KafkaException.
+    KafkaException, also when it takes more than `seconds`.
     """
     name = cluster.topic(SCHEMAS.name)
     try:
         with closing(topic_reader.reader(cluster, GROUP, **{"fetch.wait.max.ms": 10})) as consumer:
             numbers = topic_reader.partitions(consumer, name)
-            messages = list(topic_reader.read(consumer, name, numbers, seconds=_TIMEOUT_SECONDS))
+            messages = list(
+                topic_reader.read(consumer, name, numbers, seconds=seconds or _TIMEOUT_SECONDS)
+            )
     except KafkaException as error:
         if error.args[0].code() in _NO_TOPIC:
             return None

@@ -152,7 +152,8 @@ def _of_kafka(error: Exception) -> Failed | None:
         return Failed(f"Kafka: {reason_of(cause)}")
     settings = data_folder.settings()
     if settings.brokers is None:  # the embedded broker
-        return _unavailable(f"Kafka: {reason_of(cause)}", "see the broker's log in the data folder")
+        log = settings.data_dir / "kafka" / "server.log"
+        return _unavailable(f"Kafka: {reason_of(cause)}", f"the broker's log is {log}")
     message = f"no Kafka broker answers at {settings.brokers}"
     return _unavailable(message, explain(settings.cluster(), seconds=2.0))
 

@@ -4,7 +4,8 @@ Money is in minor units, times are in microseconds, UTC. A value that does not f
 BadRecord.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar, cast
 
 from connectors.providers.facts import Details, link_event
@@ -77,7 +78,8 @@ def order_close(
     None if an amount is not known or the currencies differ.
     """
     paid = [closed_link(f"{order_id}-L1", amount_minor, currency)] if links is None else [*links]
-    total, of_currency = total_of(paid)
+    with _whole_numbers():
+        total, of_currency = total_of(paid)
     times.check(decided_at)
     record: OrderClose = {
         "event_id": event_id("order-close", provider, order_id),
@@ -130,7 +132,8 @@ def order_correction(
     links: list[ClosedLink] = [
         {**link, "amount_minor": amount, "currency": currency} for link, amount in pairs
     ]
-    total, of_currency = total_of(links)
+    with _whole_numbers():
+        total, of_currency = total_of(links)
     times.check(decided_at)
     record: OrderCorrection = {
         "event_id": event_id("order-correction", close["provider"], close["order_id"], number),
@@ -176,7 +179,8 @@ def refund(
         "reason": reason,
         "times": {state: at},
     }
-    money = _money_after(entry, paid_minor, currency)
+    with _whole_numbers():
+        money = _money_after(entry, paid_minor, currency)
     times.check(at)
     record: Refund = {
         "event_id": event_id("refund", *identity),
@@ -262,6 +266,15 @@ def anomaly(
     """Return an anomaly of a link; `identity` tells two of one kind apart."""
     times.check(at)
     return checked(codec.ANOMALY, anomaly_of(provider, link_id, kind, detail, at, *identity))
+
+
+@contextmanager
+def _whole_numbers() -> Iterator[None]:
+    """Refuse amounts that cannot be added up; all other records that do not fit are `checked`."""
+    try:
+        yield
+    except TypeError as error:
+        raise BadRecord(f"amounts are whole numbers of minor units: {error}") from error
 
 
 def _settlement_id(close: OrderClose, kind: SettlementKind) -> str:

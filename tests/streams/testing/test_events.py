@@ -120,3 +120,13 @@ def test_row_of_a_link_is_that_of_the_rules(status: Status) -> None:
 
 def test_link_without_an_order_is_its_own() -> None:
     assert testing.link_status("L1", order_id=None)["order_id"] == "L1"
+
+
+@pytest.mark.parametrize("amount", ["12.00", 12.5])
+def test_amount_that_is_no_whole_number_is_refused(amount: Any) -> None:
+    with pytest.raises(BadRecord):
+        testing.order_close("O1", amount)
+    with pytest.raises(BadRecord):
+        testing.order_correction(testing.order_close("O1", None), amount)
+    with pytest.raises(BadRecord):
+        testing.refund("R1", amount)
