@@ -37,7 +37,7 @@ CAUSES: dict[str, tuple[Party, str]] = {
         "service",
         "for our service: no service has reported on order-updates that the order is settled",
     ),
-    "payment": ("payer", "for a payment"),
+    "payment": ("payer", "for a payment{detail}"),
     "payer": ("payer", "for the payer of {links}"),
 }
 # The anomalies that a person has to deal with before the order goes on.
@@ -116,7 +116,8 @@ def of_order(order: OrderStatus) -> Part | None:
     if any(link["status"] not in ENDED for link in order["links"]):
         return None
     if not paid:
-        return Part("payment", order["changed_at"])
+        ended = ": all its links have ended unpaid" if order["links"] else ""
+        return Part("payment", order["changed_at"], detail=ended)
     if awaited := tuple(link["link_id"] for link in paid if link["awaits_details"]):
         return Part("amount", order["details_awaited_since"] or since, awaited)
     return Part("worker", order["changed_at"])

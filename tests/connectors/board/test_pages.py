@@ -301,8 +301,8 @@ async def test_g4_each_registration_is_in_the_timeline_with_what_it_says(site: S
 
 # The statuses of an order's links, what else is known of it, and what its close waits for.
 CLOSES: list[tuple[list[str], dict[str, Any], str]] = [
-    ([], {}, "Waits for a payment."),
-    (["EXPIRED"], {}, "Waits for a payment."),
+    ([], {}, "Waits for a payment: all its links have ended unpaid."),
+    (["EXPIRED"], {}, "Waits for a payment: all its links have ended unpaid."),
     (["PAID"], {}, "Waits for the worker to decide."),
     (["PAID"], {"links_in_order": 3}, "Waits for 2 more links to be registered."),
     (

@@ -115,7 +115,7 @@ def test_drawing_shows_the_life_from_first_event_to_settlement(
         ),
         ({"links": ["PROCESSING"]}, "waits for ping to finish the payment of link link-1"),
         ({"links": ["PAID"], "links_in_order": 3}, "waits for 2 more links to be registered"),
-        ({"links": ["EXPIRED"]}, "waits for a payment"),
+        ({"links": ["EXPIRED"]}, "waits for a payment: all its links have ended unpaid"),
     ],
 )
 def test_open_order_names_its_blockers(
