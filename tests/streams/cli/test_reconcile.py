@@ -276,7 +276,7 @@ def test_provider_that_does_not_answer_ends_with_3(
         PING__TENANT_ID="t",
         PING__API_SECRET="s",
     )
-    monkeypatch.setattr("connectors.payouts.fetch.ATTEMPTS", 1)
+    monkeypatch.setattr("connectors.http.caller.ATTEMPTS", 1)
     result = run(shell, "reconcile", "--provider", "ping", code=Exit.UNAVAILABLE)
     assert "ping does not list its payouts" in result.err
 
