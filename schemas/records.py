@@ -207,6 +207,11 @@ class OrderStatus(TypedDict):
     version: int
 
 
+def was_closed_elsewhere(order: OrderStatus) -> bool:
+    """Whether a link was imported with the word that the order was closed before."""
+    return any(link["closed_elsewhere"] for link in order["links"])
+
+
 class ClosedLink(TypedDict):
     link_id: str
     payment_id: str | None

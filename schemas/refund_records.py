@@ -6,6 +6,10 @@ RefundKind = Literal[
     "UNKNOWN", "REFUND", "PAYOUT", "REVERSAL", "DISPUTE", "CHARGEBACK", "CHARGEBACK_REVERSAL"
 ]
 RefundState = Literal["UNKNOWN", "PENDING", "EXECUTED", "FAILED", "RETURNED"]
+# The payer or the bank decides these: without an amount of its own, one is the whole payment.
+TAKEN: frozenset[RefundKind] = frozenset(
+    {"REVERSAL", "DISPUTE", "CHARGEBACK", "CHARGEBACK_REVERSAL"}
+)
 
 
 class RefundFact(TypedDict):
@@ -26,6 +30,13 @@ class LinkRefund(TypedDict):
     currency: str | None
     reason: str | None
     times: dict[RefundState, int]
+
+
+def amount_of(refund: LinkRefund, paid_minor: int | None) -> int | None:
+    """Return the refund's own amount, or that of the payment where it is taken as a whole."""
+    if refund["amount_minor"] is None and refund["kind"] in TAKEN:
+        return paid_minor
+    return refund["amount_minor"]
 
 
 class RefundRef(TypedDict):

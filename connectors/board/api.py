@@ -72,7 +72,7 @@ def overview(board: TheBoard) -> Any:
 @_lists.get("/links", response_model=models.page_of("links", models.ListedLink))
 def list_links(board: TheBoard, query: Annotated[parameters.LinkPage, Query()]) -> Any:
     """The links, the newest first, each with the reason why its order is not closed."""
-    page = lists.of_links(board.store, board.providers, query, query.limit, query.after())
+    page = lists.page(lists.of_links, board, query)
     return {"links": page.rows, "next": format_cursor(page.next)}
 
 
@@ -95,7 +95,7 @@ def link(board: TheBoard, provider: str, link_id: str) -> Any:
 @_lists.get("/orders", response_model=models.page_of("orders", models.ListedOrder))
 def list_orders(board: TheBoard, query: Annotated[parameters.OrderPage, Query()]) -> Any:
     """The orders, the newest first, each with the reason why it is not closed."""
-    page = lists.of_orders(board.store, board.providers, query, query.limit, query.after())
+    page = lists.page(lists.of_orders, board, query)
     return {"orders": page.rows, "next": format_cursor(page.next)}
 
 
@@ -124,14 +124,14 @@ def order(board: TheBoard, provider: str, order_id: str) -> Any:
 @_lists.get("/anomalies", response_model=models.page_of("anomalies", models.Anomaly))
 def list_anomalies(board: TheBoard, query: Annotated[parameters.AnomalyPage, Query()]) -> Any:
     """What a person should see, the newest first."""
-    page = lists.of_anomalies(board.store, board.providers, query, query.limit, query.after())
+    page = lists.page(lists.of_anomalies, board, query)
     return {"anomalies": page.rows, "next": format_cursor(page.next)}
 
 
 @_lists.get("/notices", response_model=models.page_of("notices", models.NoticeWithAnswer))
 def list_notices(board: TheBoard, query: Annotated[parameters.NoticePage, Query()]) -> Any:
     """What does not concern a link's status, and what people did; the newest first."""
-    page = lists.of_notices(board.store, board.providers, query, query.limit, query.after())
+    page = lists.page(lists.of_notices, board, query)
     return {"notices": page.rows, "next": format_cursor(page.next)}
 
 
@@ -142,8 +142,7 @@ def list_reconciliations(
     board: TheBoard, query: Annotated[parameters.ReconciliationPage, Query()]
 ) -> Any:
     """What each provider paid out on a day, against what was closed; the latest day first."""
-    arguments = board.store, board.providers, query, query.limit, query.after()
-    page = lists.of_reconciliations(*arguments)
+    page = lists.page(lists.of_reconciliations, board, query)
     return {"reconciliations": page.rows, "next": format_cursor(page.next)}
 
 

@@ -1,13 +1,12 @@
 """The lists as CSV: whole, as they were at one moment, in bounded memory."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from connectors.board import lists
 from connectors.board.board import Board
-from connectors.board.database.paging import Cursor, Page
-from connectors.board.database.store import Store
+from connectors.board.database.paging import Cursor
 from connectors.board.export_columns import (
     ANOMALIES,
     DEAD_LETTERS,
@@ -34,7 +33,7 @@ class Export:
     """A list with its parameters and its columns; `split` makes several rows of one."""
 
     query: type[parameters.Parameters]
-    rows: Callable[[Store, Sequence[str], Any, int, Cursor | None], Page]
+    rows: lists.ListOf
     columns: Columns
     split: Callable[[Any], Iterable[Any]] = lambda row: (row,)
 

@@ -1,12 +1,13 @@
 """The lists of the board: a page of rows, for the JSON API, the pages and the exports alike.
 
-Each function takes the store, the configured providers, which a search looks at, the parameters,
+Each list takes the store, the configured providers, which a search looks at, the parameters,
 the most rows and the position before them. Blocking: call them in a thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from connectors.board.board import Board
 from connectors.board.database import (
     anomalies,
     dead_letters,
@@ -25,6 +26,12 @@ from schemas.records import LinkStatus
 
 Providers = Sequence[str]
 Row = dict[str, Any]
+ListOf = Callable[[Store, Providers, Any, int, Cursor | None], Page]
+
+
+def page(of: ListOf, board: Board, query: parameters.Page) -> Page:
+    """Return the page of a list that the parameters name."""
+    return of(board.store, board.providers, query, query.limit, query.after())
 
 
 def of_links(

@@ -12,6 +12,7 @@ from typing import Any
 from connectors import csv_table
 from connectors.csv_table import BadTable, Row
 from connectors.providers.link_list import LinkIds
+from connectors.providers.payout_rows import letters
 from schemas import ids
 from schemas.limits import IMPORT_LINKS
 
@@ -51,7 +52,7 @@ def read(body: bytes, account: str, columns: Sequence[str]) -> LinkIds:
 def _cells(body: bytes, names: Sequence[str]) -> list[Row]:
     """Return the rows of a CSV file. Raises BadFile, BadTable."""
     headings, rows = csv_table.read(body)
-    if not {_plain(heading) for heading in headings} & {*names}:
+    if not {letters(heading) for heading in headings} & {*names}:
         known = " or ".join(("link_id", *names[1:]))
         raise BadFile(
             f"its first line is no JSON object, and names no column {known}, but "
@@ -85,7 +86,7 @@ def _ids(rows: Iterable[Row], account: str, names: Sequence[str]) -> LinkIds:
     found: dict[str, None] = {}
     refused: list[str] = []
     for row in rows:
-        cells = {_plain(name): cell.strip() for name, cell in row.cells.items()}
+        cells = {letters(name): cell.strip() for name, cell in row.cells.items()}
         link_id = _first(cells, names)
         if row.fault is not None:
             refused.append(f"{row.place}: {row.fault}")
@@ -100,8 +101,3 @@ def _ids(rows: Iterable[Row], account: str, names: Sequence[str]) -> LinkIds:
 
 def _first(cells: Mapping[str, str], names: Sequence[str]) -> Any:
     return next((cells[name] for name in names if cells.get(name)), None)
-
-
-def _plain(name: str) -> str:
-    """Return the letters and digits of a column's name."""
-    return "".join(character for character in name.lower() if character.isalnum())

@@ -1,5 +1,6 @@
 """Arguments and options that several commands share."""
 
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +12,7 @@ from streams.local import data_folder
 
 if TYPE_CHECKING:
     from connectors.providers.base import Provider as ProviderOf
+    from streams.settings import Settings
 
 
 def known_provider(provider: str | None) -> str | None:
@@ -20,6 +22,24 @@ def known_provider(provider: str | None) -> str | None:
         if provider not in known:
             raise typer.BadParameter(f"{provider} is not one of {', '.join(known)}")
     return provider
+
+
+def connection(settings: "Settings", name: str) -> "ProviderOf":
+    """Return a connection that exists here. Raises BadParameter."""
+    providers = settings.existing_providers()
+    if name not in providers:
+        raise typer.BadParameter(f"{name} does not exist here, see LINKSTATUS_PROVIDERS")
+    return providers[name]
+
+
+def check_period(start: date, end: date, today: date, names: tuple[str, str]) -> None:
+    """Raise BadParameter unless the days from `start` to `end`, exclusive, are some, and none in
+    the future. `names` are those of the two options.
+    """
+    if end <= start:
+        raise typer.BadParameter(f"{names[1]} {end} is not after {names[0]} {start}")
+    if end > today + timedelta(days=1):
+        raise typer.BadParameter(f"{names[1]} {end} is in the future: today is {today} (UTC)")
 
 
 def content_of(file: Path) -> bytes:

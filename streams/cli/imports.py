@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from schemas.times import start_of
-from streams.cli.arguments import DryRun, OneJson, Provider, content_of, missing_credentials
+from streams.cli.arguments import (
+    DryRun,
+    OneJson,
+    Provider,
+    check_period,
+    connection,
+    content_of,
+    missing_credentials,
+)
 from streams.cli.errors import Failed
 from streams.cli.terminal import harmless, print_json, progress, say
 from streams.local import data_folder
@@ -88,12 +96,10 @@ def import_(
 
 
 def _provider(settings: "Settings", name: str) -> "ProviderOf":
-    providers = settings.existing_providers()
-    if name not in providers:
-        raise typer.BadParameter(f"{name} does not exist here, see LINKSTATUS_PROVIDERS")
-    if not providers[name].can_look_up():
-        raise typer.BadParameter(missing_credentials(name, providers[name]))
-    return providers[name]
+    provider = connection(settings, name)
+    if not provider.can_look_up():
+        raise typer.BadParameter(missing_credentials(name, provider))
+    return provider
 
 
 def _windows(
@@ -126,10 +132,7 @@ def _windows(
 
 def _period(since: datetime, until: datetime | None, today: date) -> tuple[date, date]:
     start, end = since.date(), until.date() if until else today + _DAY
-    if end > today + _DAY:
-        raise typer.BadParameter(f"--until {end} is in the future: today is {today} (UTC)")
-    if end <= start:
-        raise typer.BadParameter(f"--until {end} is not after --since {start}")
+    check_period(start, end, today, ("--since", "--until"))
     return start, end
 
 

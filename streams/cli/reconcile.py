@@ -11,7 +11,14 @@ import typer
 from schemas.limits import RECONCILIATION_DAYS
 from schemas.times import day_of, start_of
 from streams.cli import completion, tables
-from streams.cli.arguments import OneJson, content_of, known_provider, missing_credentials
+from streams.cli.arguments import (
+    OneJson,
+    check_period,
+    connection,
+    content_of,
+    known_provider,
+    missing_credentials,
+)
 from streams.cli.errors import Failed
 from streams.cli.terminal import harmless, print_json, progress, say
 from streams.local import data_folder
@@ -95,17 +102,11 @@ def _job(
     from streams.domain.reconcile import Period
     from streams.reconcile import Job
 
-    providers = settings.existing_providers()
-    if name not in providers:
-        raise typer.BadParameter(f"{name} does not exist here, see LINKSTATUS_PROVIDERS")
-    instance = providers[name]
+    instance = connection(settings, name)
     period = Period(start_of(first), start_of(end))
-    if end <= first:
-        raise typer.BadParameter(f"--to {end} is not after --from {first}")
+    check_period(first, end, today, ("--from", "--to"))
     if (end - first).days > RECONCILIATION_DAYS:
         raise typer.BadParameter(f"the period is longer than {RECONCILIATION_DAYS} days")
-    if end > today + _DAY:
-        raise typer.BadParameter(f"--to {end} is in the future: today is {today} (UTC)")
     if file is None:
         if not isinstance(instance, PayoutApi):
             raise typer.BadParameter(f"{name} has no API that lists payouts: give --file")

@@ -1,7 +1,13 @@
 """What a person should see of an order: amounts that do not fit its close, and late links."""
 
 from schemas.money import in_words
-from schemas.records import Anomaly, OrderClose, OrderLink, OrderStatus
+from schemas.records import (
+    Anomaly,
+    OrderClose,
+    OrderLink,
+    OrderStatus,
+    was_closed_elsewhere,
+)
 from streams.domain.anomaly import anomaly
 from streams.domain.rules import utc_text
 
@@ -31,11 +37,6 @@ def _mixed_currencies(row: OrderStatus, close: OrderClose) -> list[Anomaly]:
     detail = f"the links of order {row['order_id']} are in different currencies: {paid}"
     first, at = links[0]["link_id"], close["decided_at"]
     return [anomaly(row["provider"], first, "AMOUNT_MISMATCH", detail, at, row["order_id"])]
-
-
-def was_closed_elsewhere(row: OrderStatus) -> bool:
-    """Whether a link was imported with the word that the order was closed before."""
-    return any(link["closed_elsewhere"] for link in row["links"])
 
 
 def late_links(before: OrderStatus, after: OrderStatus, at: int) -> list[Anomaly]:

@@ -16,9 +16,10 @@ from schemas.records import (
     OrderStatus,
     Settlement,
     SettlementKind,
+    was_closed_elsewhere,
 )
 from streams.domain.amounts import total_of
-from streams.domain.order_anomalies import anomalies_of_close, late_links, was_closed_elsewhere
+from streams.domain.order_anomalies import anomalies_of_close, late_links
 from streams.domain.rules import SETTLEMENT_AFTER, STATE_AFTER, ProviderRules
 
 

@@ -6,15 +6,15 @@ Amounts are integers in minor units, signed as the merchant sees them; times are
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from schemas import times
 from schemas.money import in_words
 from schemas.payouts import PayoutKind, PayoutLine, ReconciliationOutcome
 from schemas.records import OrderClose
+from schemas.times import DAY
 from streams.domain.rules import utc_text
 
-DAY = 86_400_000_000
 # The outcomes that a person has to judge.
 DIFFERENCES: tuple[ReconciliationOutcome, ...] = ("MISSING", "AMOUNT_DIFFERS", "UNKNOWN_TO_US")
 OUTCOMES: tuple[ReconciliationOutcome, ...] = (*DIFFERENCES, "MATCHED", "OTHER")
@@ -41,7 +41,7 @@ class Period(NamedTuple):
 
 
 def day_of(at: int) -> str:
-    return str((datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)).date())
+    return str(times.day_of(at))
 
 
 @dataclass(frozen=True, slots=True)

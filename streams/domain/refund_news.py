@@ -5,9 +5,9 @@ from typing import NamedTuple
 from schemas.ids import event_id
 from schemas.money import in_words
 from schemas.records import Anomaly, LinkEvent, LinkStatus, LookupRequest
-from schemas.refund_records import LinkRefund, Refund, RefundState
+from schemas.refund_records import LinkRefund, Refund, RefundState, amount_of
 from streams.domain.anomaly import anomaly
-from streams.domain.refunds import Key, amount_of, awaits_amount, has_failed, is_dispute, key_of
+from streams.domain.refunds import Key, awaits_amount, has_failed, is_dispute, key_of
 from streams.domain.rules import ProviderRules
 
 # State and amount: what downstream learns once.
@@ -59,16 +59,18 @@ def _published(row: LinkStatus | None, rules: ProviderRules) -> dict[Key, _Publi
     if row is None or row["status"] != "PAID":
         return {}
     return {
-        key_of(refund): (refund["state"], amount_of(row, refund), _currency(row, refund))
+        key_of(refund): (refund["state"], *_money(row, refund))
         for refund in row["refunds"]
         if refund["state"] != "UNKNOWN" and not awaits_amount(refund, rules)
     }
 
 
-def _currency(row: LinkStatus, refund: LinkRefund) -> str | None:
-    if amount_of(row, refund) is None:
-        return None
-    return refund["currency"] if refund["amount_minor"] is not None else row["currency"]
+def _money(row: LinkStatus, refund: LinkRefund) -> tuple[int | None, str | None]:
+    """Return the amount and its currency."""
+    amount = amount_of(refund, row["amount_minor"])
+    if amount is None:
+        return None, None
+    return amount, refund["currency"] if refund["amount_minor"] is not None else row["currency"]
 
 
 def _event(row: LinkStatus, refund: LinkRefund, published: _Published, at: int) -> Refund:
@@ -123,7 +125,7 @@ def _anomalies(
 
 
 def _in_words(row: LinkStatus, refund: LinkRefund) -> str:
-    amount = in_words(amount_of(row, refund), _currency(row, refund))
+    amount = in_words(*_money(row, refund))
     return f"{refund['kind'].lower()} {refund['refund_id']} of {amount}"
 
 

@@ -11,7 +11,14 @@ from collections.abc import Collection, Mapping
 
 from schemas.limits import REFUNDS
 from schemas.records import AnomalyKind, LinkEvent, LinkStatus
-from schemas.refund_records import LinkRefund, RefundFact, RefundKind, RefundState
+from schemas.refund_records import (
+    TAKEN,
+    LinkRefund,
+    RefundFact,
+    RefundKind,
+    RefundState,
+    amount_of,
+)
 from streams.domain.rules import ACCEPTED_SEEN, MONEY_SEEN, ProviderRules
 
 RANK: Mapping[RefundState, int] = {
@@ -21,10 +28,6 @@ RANK: Mapping[RefundState, int] = {
     "FAILED": 3,
     "RETURNED": 4,
 }
-# The payer or the bank decides these: without an amount of its own, one is the whole payment.
-_TAKEN: frozenset[RefundKind] = frozenset(
-    {"REVERSAL", "DISPUTE", "CHARGEBACK", "CHARGEBACK_REVERSAL"}
-)
 _DISPUTES: frozenset[RefundKind] = frozenset({"DISPUTE", "CHARGEBACK"})
 _NO_ANSWER: frozenset[RefundState] = frozenset({"UNKNOWN"})
 
@@ -172,23 +175,16 @@ def _is(refund: LinkRefund, kinds: Collection[RefundKind], state: RefundState) -
 def _sum(row: LinkStatus, refunds: list[LinkRefund]) -> int | None:
     total = 0
     for refund in refunds:
-        amount = amount_of(row, refund)
+        amount = amount_of(refund, row["amount_minor"])
         if amount is None or refund["currency"] not in (None, row["currency"]):
             return None
         total += amount
     return total
 
 
-def amount_of(row: LinkStatus, refund: LinkRefund) -> int | None:
-    """Return the refund's own amount, or that of the payment where it is taken as a whole."""
-    if refund["amount_minor"] is None and refund["kind"] in _TAKEN:
-        return row["amount_minor"]
-    return refund["amount_minor"]
-
-
 def has_failed(refund: LinkRefund) -> bool:
     """Whether money that we gave back did not reach the payer."""
-    return refund["kind"] not in _TAKEN and refund["state"] in ("FAILED", "RETURNED")
+    return refund["kind"] not in TAKEN and refund["state"] in ("FAILED", "RETURNED")
 
 
 def is_dispute(refund: LinkRefund | None) -> bool:
@@ -222,7 +218,7 @@ def _has_counted(row: LinkStatus) -> bool:
 
 def awaits_amount(refund: LinkRefund, rules: ProviderRules) -> bool:
     """Whether the provider's API is asked for the amount, and has not answered yet."""
-    if refund["amount_minor"] is not None or refund["kind"] in _TAKEN:
+    if refund["amount_minor"] is not None or refund["kind"] in TAKEN:
         return False
     if not (rules.answers_refunds and rules.can_look_up) or not _NO_ANSWER.isdisjoint(
         refund["times"]

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from connectors.board.board import Board, BoardConfig
 from connectors.board.database import tables as t
-from connectors.board.database.figures import DAY, FATES, day_of
+from connectors.board.database.figures import FATES, day_of
 from connectors.board.database.money import SHOWN
 from connectors.board.database.store import Store
 from connectors.board.feed.writer import store_messages
@@ -28,6 +28,7 @@ from connectors.http.server import Address, probes
 from connectors.kafka.cluster import Cluster
 from connectors.providers.registry import PROVIDERS
 from schemas import topics
+from schemas.times import DAY
 from streams.admin import topics as admin
 from tests.connectors.board.samples import Make
 from tests.support.codecs import CODECS

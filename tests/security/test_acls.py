@@ -26,11 +26,12 @@ from connectors.triage.filter import Filter
 from connectors.triage.replay import replay, select
 from schemas.codec import LOOKUP_REQUEST, NOTICE, ORDER_EVENT
 from schemas.records import LookupRequest, OrderEvent
+from schemas.times import DAY
 from schemas.topics import SHARED, all_topics, message_key
 from streams import wiring
 from streams.admin import topics
 from streams.admin.acls import Acl, Operation, acls, commands
-from streams.domain.reconcile import DAY, Period
+from streams.domain.reconcile import Period
 from streams.reconcile import Job, file_payload, run
 from streams.settings import load
 from tests.security.installation import (

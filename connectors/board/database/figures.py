@@ -7,14 +7,14 @@ the day that was reconciled. A link that only claims know counts nowhere.
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import date, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple, get_args
 
+from schemas import times
 from schemas.payouts import Reconciliation, ReconciliationRow
-from schemas.records import LinkStatus, OrderStatus, Status
-from schemas.refund_records import LinkRefund
+from schemas.records import LinkStatus, OrderStatus, Status, was_closed_elsewhere
+from schemas.refund_records import LinkRefund, amount_of
 
 # What became of a link. Each link counts once among these, on the day it came.
 Fate = Literal["open", "paid", "expired", "cancelled", "failed"]
@@ -24,10 +24,6 @@ Measure = Literal[
 ]
 # Where the money of an order is, in one vocabulary for all providers. The last one is final.
 Stage = Literal["OPEN", "CLOSED", "SETTLED"]
-# Without an amount of its own, one of these is about the whole payment.
-_WHOLE = frozenset({"REVERSAL", "DISPUTE", "CHARGEBACK", "CHARGEBACK_REVERSAL"})
-DAY = 86_400_000_000
-_EPOCH = date(1970, 1, 1)
 _FATES: dict[Status, Fate] = {
     "PAID": "paid",
     "EXPIRED": "expired",
@@ -62,14 +58,14 @@ def loads(text: str | None) -> list[Figure]:
 
 def day_of(micros: int) -> str:
     """Return the UTC day, such as 2026-11-30; empty for a time after the year 9999."""
-    return _day(micros // DAY)
+    return _day(micros // times.DAY)
 
 
 @lru_cache(maxsize=1024)
 def _day(number: int) -> str:
     try:
-        return str(_EPOCH + timedelta(days=number))
-    except OverflowError:
+        return str(times.day_of(number * times.DAY))
+    except (OverflowError, ValueError):
         return ""
 
 
@@ -78,7 +74,7 @@ def stage(order: OrderStatus) -> Stage:
     that was closed elsewhere, before its links were imported, is CLOSED, and counts nowhere.
     """
     if order["decided_at"] is None:
-        return "CLOSED" if any(link["closed_elsewhere"] for link in order["links"]) else "OPEN"
+        return "CLOSED" if was_closed_elsewhere(order) else "OPEN"
     return "CLOSED" if _settled_at(order) is None else "SETTLED"
 
 
@@ -127,9 +123,7 @@ def _at(link: LinkStatus, refund: LinkRefund) -> int:
 def _amount(link: LinkStatus, refund: LinkRefund) -> int | None:
     if refund["currency"] not in (None, link["currency"]):
         return None
-    if refund["amount_minor"] is None and refund["kind"] in _WHOLE:
-        return link["amount_minor"]
-    return refund["amount_minor"]
+    return amount_of(refund, link["amount_minor"])
 
 
 def of_order(order: OrderStatus) -> Iterator[Figure]:

@@ -22,10 +22,10 @@ from connectors.board.database.paging import count
 from connectors.board.database.store import Store
 from connectors.board.database.waiting_orders import Overdue
 from schemas.records import Notice
+from schemas.times import DAY
 
 MINUTES = 60
 _MINUTE = 60_000_000
-_DAY = 86_400_000_000
 _MOST_REASONS = 4
 
 
@@ -97,8 +97,8 @@ def summarize(
         dead_letters=letters,
         dead_letters_open=count(store, t.dead_letters, [dead_letters.is_open()]),
         orders_failed=count(store, t.orders, [t.orders.c.state == "FAILED"]),
-        unreadable=_unreadable(store, now - _DAY),
-        differing=_differing(store, now - 7 * _DAY),
+        unreadable=_unreadable(store, now - DAY),
+        differing=_differing(store, now - 7 * DAY),
         refused=_refused(store, now),
         cases={
             **cases.of_anomalies(store, [group.name for group in open_anomalies]),
@@ -150,14 +150,14 @@ def _differing(store: Store, since: int) -> list[Group]:
 
 def _refused(store: Store, now: int) -> list[Refused]:
     c = t.refused_callbacks.c
-    query = select(c.record).where(c.hour > now - 7 * _DAY - 60 * _MINUTE).order_by(c.last_at)
+    query = select(c.record).where(c.hour > now - 7 * DAY - 60 * _MINUTE).order_by(c.last_at)
     found: dict[tuple[str, int, str], Refused] = {}
     with store.reading() as connection:
         for record in map(json.loads, connection.scalars(query)):
             key = record["provider"], record["answer"], record["reason"]
             before = found.get(key)
             number, within_day = (before.number, before.number_within_day) if before else (0, 0)
-            within_day += record["number"] if record["last_at"] > now - _DAY else 0
+            within_day += record["number"] if record["last_at"] > now - DAY else 0
             last = record["last_at"], record["detail"]
             found[key] = Refused(*key, number + record["number"], within_day, *last)
     return sorted(found.values(), key=lambda one: -one.last_at)

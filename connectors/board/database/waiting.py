@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, get_args
 
-from schemas.records import ENDED, LinkStatus, OrderLink, OrderStatus
+from schemas.records import ENDED, LinkStatus, OrderLink, OrderStatus, was_closed_elsewhere
 
 # The most alarming first. A `service` is one of the merchant's or of ours.
 Party = Literal["person", "provider", "service", "payer"]
@@ -125,7 +125,7 @@ def of_order(order: OrderStatus) -> Part | None:
 
 def _is_history(order: OrderStatus) -> bool:
     """Whether the order was closed elsewhere, before its links were imported."""
-    return order["decided_at"] is None and any(link["closed_elsewhere"] for link in order["links"])
+    return order["decided_at"] is None and was_closed_elsewhere(order)
 
 
 def _of_decided(order: OrderStatus, decided_at: int) -> Part | None:

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import Table
 
 from connectors.board.database import tables as t
-from connectors.board.database.figures import DAY, day_of
+from connectors.board.database.figures import day_of
 from connectors.board.database.paging import Cursor, cursor_types
 from connectors.board.http.refusal import BadInput
 from connectors.clock import micros_now
@@ -30,6 +30,7 @@ from connectors.triage.dead_letter import parse_place
 from connectors.triage.filter import Filter, parse_filter, parse_time
 from schemas.limits import MONEY_DAYS
 from schemas.records import AnomalyKind, OrderState, Status
+from schemas.times import DAY
 
 STATUSES: tuple[str, ...] = get_args(Status)
 STATES: tuple[str, ...] = get_args(OrderState)

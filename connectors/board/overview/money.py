@@ -6,13 +6,15 @@ from typing import Any
 from connectors.board.database import money
 from connectors.board.database.store import Store
 from connectors.board.http.parameters import MoneyFilter
+from connectors.providers.base import SettlementMode
+from connectors.providers.registry import PROVIDERS
 
 # What confirms a settlement. The order is then SETTLED, the final state at every provider.
-SETTLED_BY: Mapping[str, str] = {
-    "ping": "SETTLED on order-updates, which linkstatus settle reports",
-    "truelayer": "payment_settled of each payment",
+_SETTLED_BY: Mapping[SettlementMode, str] = {
+    "by_order": "SETTLED on order-updates, which linkstatus settle reports",
+    "by_payment": "payment_settled of each payment",
+    "elsewhere": "SETTLED on order-updates, which linkstatus reconcile reports",
 }
-_BY_REPORT = "SETTLED on order-updates, which linkstatus reconcile reports"
 
 
 def overview(store: Store, query: MoneyFilter, kinds: Mapping[str, str]) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def overview(store: Store, query: MoneyFilter, kinds: Mapping[str, str]) -> dict
         "providers": [
             {
                 "provider": one.provider,
-                "settled_by": SETTLED_BY.get(kinds.get(one.provider, one.provider), _BY_REPORT),
+                "settled_by": _settled_by(kinds.get(one.provider, one.provider)),
                 "registered": one.registered,
                 **one.links,
                 "rate": one.rate,
@@ -41,3 +43,8 @@ def overview(store: Store, query: MoneyFilter, kinds: Mapping[str, str]) -> dict
             for one in found.providers
         ],
     }
+
+
+def _settled_by(kind: str) -> str:
+    """A provider that is not registered any more is settled as most are."""
+    return _SETTLED_BY[PROVIDERS[kind].settlement if kind in PROVIDERS else "elsewhere"]

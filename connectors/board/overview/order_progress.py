@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from connectors.serialize import Time
-from schemas.records import ENDED, OrderStatus
+from schemas.records import ENDED, OrderStatus, was_closed_elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def close_blockers(order: OrderStatus) -> CloseBlockers | None:
     """
     if order["decided_at"] is not None or order["state"] == "EMPTY":
         return None
-    if any(link["closed_elsewhere"] for link in order["links"]):
+    if was_closed_elsewhere(order):
         return None
     statuses = {link["link_id"]: link["status"] for link in order["links"]}
     still_open = [link_id for link_id, status in statuses.items() if status not in ENDED]

@@ -54,13 +54,13 @@ def of_overview(board: Board, _: Request) -> Content:
 
 
 def of_links(board: Board, query: parameters.LinkPage) -> Content:
-    page = lists.of_links(board.store, board.providers, query, query.limit, query.after())
+    page = lists.page(lists.of_links, board, query)
     statuses = parameters.STATUSES
     return {"links": page.rows, "next": page.next, "capped": page.capped, "statuses": statuses}
 
 
 def of_orders(board: Board, query: parameters.OrderPage) -> Content:
-    page = lists.of_orders(board.store, board.providers, query, query.limit, query.after())
+    page = lists.page(lists.of_orders, board, query)
     return {
         "orders": page.rows,
         "next": page.next,
@@ -72,7 +72,7 @@ def of_orders(board: Board, query: parameters.OrderPage) -> Content:
 
 def of_anomalies(board: Board, query: parameters.AnomalyPage) -> Content:
     query = _with_open(query)
-    page = lists.of_anomalies(board.store, board.providers, query, query.limit, query.after())
+    page = lists.page(lists.of_anomalies, board, query)
     count = anomalies.count(board.store, query.filter(), show=query.show, most=MOST_COUNTED)
     return {
         "anomalies": page.rows,
@@ -86,14 +86,13 @@ def of_anomalies(board: Board, query: parameters.AnomalyPage) -> Content:
 
 
 def of_notices(board: Board, query: parameters.NoticePage) -> Content:
-    page = lists.of_notices(board.store, board.providers, query, query.limit, query.after())
+    page = lists.page(lists.of_notices, board, query)
     rows = [{**row, "attributes": masked_attributes(row["attributes"])} for row in page.rows]
     return {"notices": rows, "next": page.next}
 
 
 def of_reconciliations(board: Board, query: parameters.ReconciliationPage) -> Content:
-    arguments = board.store, board.providers, query, query.limit, query.after()
-    page = lists.of_reconciliations(*arguments)
+    page = lists.page(lists.of_reconciliations, board, query)
     return {"days": page.rows, "next": page.next}
 
 
@@ -108,8 +107,7 @@ def of_reconciliation(board: Board, request: Request) -> Content | None:
 
 def of_dead_letters(board: Board, query: parameters.DeadLetterPage) -> Content:
     query = _with_open(query)
-    arguments = board.store, board.providers, query, query.limit, query.after()
-    page = lists.of_dead_letters(*arguments)
+    page = lists.page(lists.of_dead_letters, board, query)
     reasons = dead_letters.count_by_reason(
         board.store, query.filter(), show=query.show, most=MOST_COUNTED
     )

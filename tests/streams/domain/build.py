@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from connectors.providers.facts import link_event
 from connectors.providers.raw import Raw
-from schemas.records import LinkEvent, OrderEvent, OrderLink, Status
+from schemas.records import LinkEvent, OrderEvent, OrderLink, OrderStatus, Status
 from schemas.refund_records import RefundFact, RefundKind, RefundState
-from streams.domain.rules import RANK
+from streams.domain.orders import OrderOutcome, update_order
+from streams.domain.rules import RANK, ProviderRules
 
 STATUSES: list[Status] = list(RANK)
 
@@ -80,6 +81,19 @@ def order_event(
         "update": None if step is None else {"step": step, "reason": reason},
         "at": at,
     }
+
+
+def follow(
+    events: list[OrderEvent],
+    rules: ProviderRules = ProviderRules(settlement="elsewhere"),  # noqa: B008 (frozen)
+) -> list[OrderOutcome]:
+    """Return what follows from each of an order's events, one after the other."""
+    row: OrderStatus | None = None
+    outcomes = []
+    for each in events:
+        outcomes.append(update_order(row, each, rules))
+        row = outcomes[-1].row
+    return outcomes
 
 
 def refund_fact(

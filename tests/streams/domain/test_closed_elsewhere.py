@@ -5,32 +5,22 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.records import LinkEvent, LinkStatus, OrderEvent, OrderStatus
+from schemas.records import LinkEvent, LinkStatus
+from schemas.times import DAY
 from streams.domain.link_status import fold
-from streams.domain.orders import OrderOutcome, update_order
 from streams.domain.rules import ProviderRules
 from streams.domain.track import track
-from tests.streams.domain.build import claim, event, order_event, order_link, registration
+from tests.streams.domain.build import claim, event, follow, order_event, order_link, registration
 
 BY_ORDER = ProviderRules(order_from="lookup", settlement="by_order", polling=True, can_look_up=True)
 ELSEWHERE = ProviderRules(settlement="elsewhere", can_look_up=True)
 SIGNS_FOR_ALL = ProviderRules(can_look_up=True, signs_for_all=True)
-DAY = 86_400_000_000
 
 
 def imported(closed: bool = True, **changes: Any) -> LinkEvent:
     """Return what an import tells about a link that was paid thirty days ago."""
     fields: dict[str, Any] = {"amount_minor": 500, "currency": "EUR", "order_id": "O1", **changes}
     return event("PAID", source="import", closed_elsewhere=closed, at=31 * DAY, **fields)
-
-
-def follow(events: list[OrderEvent], rules: ProviderRules = ELSEWHERE) -> list[OrderOutcome]:
-    row: OrderStatus | None = None
-    outcomes = []
-    for each in events:
-        outcomes.append(update_order(row, each, rules))
-        row = outcomes[-1].row
-    return outcomes
 
 
 def test_imported_link_is_paid_without_a_question_and_without_an_anomaly() -> None:

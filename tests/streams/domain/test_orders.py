@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.records import MOST_LINKS, OrderEvent, OrderStatus
+from schemas.records import MOST_LINKS, OrderEvent
 from streams.domain.orders import OrderOutcome, update_order
 from streams.domain.rules import ProviderRules
-from tests.streams.domain.build import order_event, order_link
+from tests.streams.domain.build import follow, order_event, order_link
 
 BY_ORDER = ProviderRules(settlement="by_order")
 BY_PAYMENT = ProviderRules(settlement="by_payment")
@@ -15,15 +15,6 @@ ELSEWHERE = ProviderRules(settlement="elsewhere")
 
 L1, L2 = order_event(order_link("L1")), order_event(order_link("L2"))
 L1_OF_TWO = order_event(order_link("L1", links_in_order=2))
-
-
-def follow(events: list[OrderEvent], rules: ProviderRules = ELSEWHERE) -> list[OrderOutcome]:
-    row: OrderStatus | None = None
-    outcomes = []
-    for each in events:
-        outcomes.append(update_order(row, each, rules))
-        row = outcomes[-1].row
-    return outcomes
 
 
 def kinds(outcomes: list[OrderOutcome]) -> list[str]:

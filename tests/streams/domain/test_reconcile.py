@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from schemas import codec, limits
 from schemas.payouts import PayoutKind, PayoutLine, ReconciliationOutcome
 from schemas.records import OrderClose
+from schemas.times import DAY
 from streams.domain.payout_records import payouts_of, reconciliation_of, settled_orders, sums_of
 from streams.domain.reconcile import (
-    DAY,
     DIFFERENCES,
     Amounts,
     Ledger,
