@@ -168,10 +168,12 @@ def _lacks_payment_details(
     before: LinkStatus | None, after: LinkStatus, rules: ProviderRules
 ) -> bool:
     """Whether the link was just paid, and no lookup has told its amount or its order, or a lookup
-    has denied that it is paid.
+    has denied that it is paid; or whether a later event has left its amount without a currency.
     """
-    if after["status"] != "PAID" or (before is not None and before["status"] == "PAID"):
+    if after["status"] != "PAID":
         return False
+    if before is not None and before["status"] == "PAID":
+        return awaits_details(after, rules) and not awaits_details(before, rules)
     lacks_order = after["order_from"] == "AWAITED" and after["looked_up_at"] is None
     denied = after["judged"].get("PAID") is False
     return lacks_order or denied or awaits_details(after, rules)

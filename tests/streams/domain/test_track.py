@@ -284,6 +284,17 @@ def test_awaited_details_were_asked_for(events: list[LinkEvent], rules: Provider
         assert requests or not is_awaited(outcome)
 
 
+def test_larger_amount_without_a_currency_is_asked_for_after_the_payment() -> None:
+    """The order waits for the amount, so the provider is asked."""
+    told = event("UNKNOWN", amount_minor=100, currency="EUR")
+    larger = event("UNKNOWN", amount_minor=200, at=2)
+    paid, after, again = follow([told, event("PAID"), larger, larger], SELF)[1:]
+    assert (paid.lookup, is_awaited(paid)) == (None, False)
+    assert after.lookup is not None
+    assert (after.lookup["reason"], is_awaited(after)) == ("DETAILS", True)
+    assert again.lookup is None
+
+
 def test_link_that_changes_its_order_leaves_the_old_one() -> None:
     _, moved = follow([registration("O1"), registration("O2", at=2)])
     left, joined = moved.orders
