@@ -286,9 +286,9 @@ def test_awaited_details_were_asked_for(events: list[LinkEvent], rules: Provider
 
 def test_larger_amount_without_a_currency_is_asked_for_after_the_payment() -> None:
     """The order waits for the amount, so the provider is asked."""
-    told = event("UNKNOWN", amount_minor=100, currency="EUR")
+    small = event("UNKNOWN", amount_minor=100, currency="EUR")
     larger = event("UNKNOWN", amount_minor=200, at=2)
-    paid, after, again = follow([told, event("PAID"), larger, larger], SELF)[1:]
+    paid, after, again = follow([small, event("PAID"), larger, larger], SELF)[1:]
     assert (paid.lookup, is_awaited(paid)) == (None, False)
     assert after.lookup is not None
     assert (after.lookup["reason"], is_awaited(after)) == ("DETAILS", True)
