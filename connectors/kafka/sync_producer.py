@@ -25,6 +25,9 @@ def settings(cluster: Cluster) -> dict[str, Any]:
         **cluster.librdkafka(),
         "acks": "all",
         "enable.idempotence": True,
+        # Of two requests in flight, a partition that has just got its leader may refuse the first
+        # and take the second: librdkafka then counts the first as written (KAFKA-15591).
+        "max.in.flight.requests.per.connection": 1,
         "partitioner": "murmur2_random",
         "message.max.bytes": RECORD_BYTES,
     }
