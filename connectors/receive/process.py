@@ -11,6 +11,7 @@ from functools import partial
 
 from fastapi import APIRouter
 from pydantic import SecretStr
+from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -82,8 +83,15 @@ def with_callbacks(edge: Edge, app: ASGIApp) -> ASGIApp:
     )
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
-        is_callback = scope["type"] == "http" and scope["path"].startswith(PREFIX)
-        await (callbacks if is_callback else app)(scope, receive, send)
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+        elif scope["path"].startswith(PREFIX):
+            await callbacks(scope, receive, send)
+        elif scope["method"] == "POST" and edge.access.refusal(Request(scope)):
+            # A provider whose callback URL is wrong, or a program without the token.
+            await app(scope, receive, edge.refusals.counting(send))
+        else:
+            await app(scope, receive, send)
 
     return front
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from prometheus_client import Counter
+from starlette.types import Message, Send
 
 from connectors.backoff import backoff
 from connectors.clock import micros_now
@@ -49,7 +50,8 @@ class Refusals:
     def __init__(self) -> None:
         self._edge = secrets.token_hex(8)
         self._records: dict[_Key, RefusedCallbacks] = {}
-        self._unpublished: set[_Key] = set()
+        # In the order of their first count.
+        self._unpublished: dict[_Key, None] = {}
         self._changed = asyncio.Event()
 
     def count(self, provider: str, answer: int, reason: str, detail: str = "") -> None:
@@ -69,7 +71,7 @@ class Refusals:
             "last_at": now,
             "detail": detail[:_DETAIL_CHARACTERS],
         }
-        self._unpublished.add(key)
+        self._unpublished[key] = None
         self._changed.set()
 
     def count_of_server(self, providers: Container[str], url: bytes, refusal: Refusal) -> None:
@@ -82,6 +84,18 @@ class Refusals:
         name = path.removeprefix(PREFIX).partition("/")[0]
         provider = name if name in providers else UNKNOWN
         self.count(provider, refusal.status, refusal.limit, refusal.text)
+
+    def counting(self, send: Send) -> Send:
+        """`send` that counts an answer of a status above 399: that of a request to an address that
+        is no callback URL. Its path is not kept, for it may hold a token.
+        """
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                self.count(UNKNOWN, message["status"], "address")
+            await send(message)
+
+        return counted
 
     async def run(self, publisher: Publishes, codecs: Codecs) -> None:
         """Publish each change, the first one at once. Never ends by itself; when cancelled, it
@@ -117,7 +131,7 @@ class Refusals:
                 self._changed.set()
                 raise
             if self._records[key]["number"] == number:
-                self._unpublished.discard(key)
+                del self._unpublished[key]
         self._forget_earlier_hours()
 
     def _forget_earlier_hours(self) -> None:

@@ -26,6 +26,11 @@ REASONS: dict[str, tuple[str, str]] = {
         "Correct the callback URL at the provider, or add its name to LINKSTATUS_PROVIDERS or "
         "LINKSTATUS_CONNECTIONS.",
     ),
+    "address": (
+        "a POST without a token, to an address that is no callback URL",
+        "If a provider sends it, correct its callback URL: /callbacks/{provider} takes callbacks. "
+        "Else give the program the token of the board.",
+    ),
     "method": (
         "the method is not POST",
         "Providers send callbacks with POST: a person or a scanner opened the URL.",

@@ -75,6 +75,20 @@ async def test_every_answer_but_200_is_counted_with_its_reason() -> None:
     assert not any(b"s3cret" in (record.value or b"") for record in shelf.of("refused-callbacks"))
 
 
+async def test_callback_to_another_address_is_counted() -> None:
+    shelf = FakePublisher()
+    edge = an_edge(shelf)
+    transport = httpx.ASGITransport(application(edge, []))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1/") as client:
+        for path in ("", "callback/acme", "hooks/callbacks/acme/s3cret"):
+            assert (await client.post(path, content=b"1")).status_code == 401
+        assert (await client.post("links", json={})).status_code == 422
+        assert (await client.get("callback/acme")).status_code == 404
+    await edge.refusals.publish(shelf, CODECS)
+    assert counts(published(shelf)) == Counter({("unknown", 401, "address"): 3})
+    assert not any(b"s3cret" in (record.value or b"") for record in shelf.of("refused-callbacks"))
+
+
 async def test_what_the_server_refuses_counts_for_the_provider_of_its_path() -> None:
     shelf = FakePublisher()
     edge = an_edge(shelf)
