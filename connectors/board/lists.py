@@ -22,7 +22,7 @@ from connectors.board.database.figures import stage
 from connectors.board.database.paging import Cursor, Page
 from connectors.board.database.store import Store
 from connectors.board.http import parameters
-from schemas.records import LinkStatus
+from schemas.records import ENDED, LinkStatus
 
 Providers = Sequence[str]
 Row = dict[str, Any]
@@ -48,19 +48,29 @@ def of_links(
 
 
 def with_orders(store: Store, rows: Sequence[LinkStatus]) -> list[Row]:
-    """Return the links, each with the state of its order, and whom that waits for (`waiting`)."""
+    """Return the links, each with the state of its order, if that is known, and whom the order
+    waits for (`waiting`).
+    """
     known = orders.of_links(store, rows)
-    waiting = waiting_orders.explain(store, list(known.values()))
+    alone = {
+        key: orders.open_order([row])
+        for row in rows
+        if orders.is_in_order(row)
+        and row["status"] not in ENDED
+        and (key := _order_of(row)) not in known
+    }
+    waiting = waiting_orders.explain(store, [*known.values(), *alone.values()])
     found = []
     for row in rows:
-        key = row["provider"], row["order_id"]
+        key = _order_of(row)
         order = known.get(key) if orders.is_in_order(row) else None
-        parts = {"order_state": order["state"], "waiting": waiting[key]} if order else _NO_ORDER
-        found.append({**row, **parts})
+        why = waiting.get(key) if orders.is_in_order(row) else None
+        found.append({**row, "order_state": order and order["state"], "waiting": why})
     return found
 
 
-_NO_ORDER = {"order_state": None, "waiting": None}
+def _order_of(link: LinkStatus) -> tuple[str, str]:
+    return link["provider"], link["order_id"]
 
 
 def of_orders(

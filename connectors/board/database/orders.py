@@ -40,7 +40,7 @@ def find(store: Store, provider: str, order_id: str) -> Order | None:
         settlements = records_of(connection, t.settlements, "decided_at", "event_id", **name)
     if not members and (not known or known[0]["state"] == "UNKNOWN"):
         return None
-    status = known[0] if known else _open_order(provider, order_id, members)
+    status = known[0] if known else open_order(members)
     close = closes[0] if closes else None
     return Order(_with_links(status, members), close, corrections, settlements, members)
 
@@ -99,13 +99,16 @@ def of_links(store: Store, links: Iterable[r.LinkStatus]) -> dict[tuple[str, str
         return {(order["provider"], order["order_id"]): order for order in orders}
 
 
-def _open_order(provider: str, order_id: str, members: list[r.LinkStatus]) -> r.OrderStatus:
+def open_order(members: Sequence[r.LinkStatus]) -> r.OrderStatus:
+    """Return the order that only these links know, at least one: a link without an order of its own
+    becomes one when it is paid.
+    """
     announced = [n for member in members if (n := _announced(member)) is not None]
     return {
         "state": "OPEN",
-        "provider": provider,
-        "order_id": order_id,
-        "links": [],
+        "provider": members[0]["provider"],
+        "order_id": members[0]["order_id"],
+        "links": [_as_order_link(member) for member in members],
         "moved_links": {},
         "links_in_order": max(announced, default=None),
         "closed_link_ids": [],

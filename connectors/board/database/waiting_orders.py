@@ -1,7 +1,7 @@
 """Queries for orders that wait for more than their payer. Blocking: call them in a thread."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import (
@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from connectors.board.database import anomalies, paging
 from connectors.board.database import tables as t
+from connectors.board.database.orders import open_order
 from connectors.board.database.paging import Cursor, Filters, Page, begins
 from connectors.board.database.projection import storable
 from connectors.board.database.store import Store
@@ -63,23 +64,40 @@ def search(
     prefix: str = "",
 ) -> Page:
     """Return orders that wait for this party, or for `any` but the payer; the oldest wait first.
-    With `prefix`, only those whose id begins with it.
+    With `prefix`, only those whose id begins with it. An order may be one that only its link knows.
     """
-    c, order = _waits(waits_for).subquery().c, t.orders.c
+    c, order, link = _waits(waits_for).subquery().c, t.orders.c, t.link_status.c
     first = select(c.provider, c.order_id, func.min(c.since).label("since"))
     waits = first.group_by(c.provider, c.order_id).subquery()
     position = (waits.c.since, waits.c.provider, waits.c.order_id)
-    conditions = paging.filtered(t.orders, filters)
+    conditions = [or_(*_filtered(filters))]
     if prefix:
-        conditions.append(begins(order.order_id, prefix))
+        conditions.append(begins(waits.c.order_id, prefix))
     if after is not None:
         conditions.append(tuple_(*position) > after)
-    joined = select(order.record, *position).join(t.orders, _is_same(waits))
+    own_link = and_(link.provider == waits.c.provider, link.link_id == waits.c.order_id)
+    joined = (
+        select(order.record, link.record, *position)
+        .outerjoin(t.orders, _is_same(waits))
+        .outerjoin(t.link_status, and_(order.record.is_(None), own_link))
+    )
     query = joined.where(*conditions).order_by(*position)
     with store.reading() as connection:
         found = connection.execute(query.limit(limit + 1)).all()
-    rows = [json.loads(record) for record, *_ in found[:limit]]
-    return Page(rows, tuple(found[limit - 1][1:]) if len(found) > limit else None)
+    rows = [
+        json.loads(known) if known else open_order([json.loads(only)])
+        for known, only, *_ in found[:limit]
+    ]
+    return Page(rows, tuple(found[limit - 1][2:]) if len(found) > limit else None)
+
+
+def _filtered(filters: Filters) -> Iterator[ColumnElement[bool]]:
+    """Yield the conditions of known orders, and of those that only a link knows: these are open."""
+    is_known = t.orders.c.record.is_not(None)
+    yield and_(is_known, *paging.filtered(t.orders, filters))
+    if filters.get("state", "OPEN") == "OPEN":
+        of_link = {name: value for name, value in filters.items() if name != "state"}
+        yield and_(~is_known, *paging.filtered(t.link_status, of_link))
 
 
 def overdue(store: Store, now: int, seconds: Mapping[Party, float]) -> list[Overdue]:
@@ -90,11 +108,11 @@ def overdue(store: Store, now: int, seconds: Mapping[Party, float]) -> list[Over
         and_(c.waits_for == party, c.since < now - int(limit * 1_000_000))
         for party, limit in seconds.items()
     )
-    failed = t.orders.c.state == "FAILED"
+    failed = func.coalesce(t.orders.c.state, "OPEN") == "FAILED"
     number = func.count(c.order_id.distinct())
     query = (
         select(c.provider, c.waits_for, number, func.min(c.since), failed)
-        .join(t.orders, _is_same(waits))
+        .outerjoin(t.orders, _is_same(waits))
         .where(or_(*too_long))
         .group_by(c.provider, c.waits_for, failed)
         .order_by(func.min(c.since), c.provider)
@@ -141,10 +159,12 @@ def _waits(waits_for: str) -> "Select[tuple[str, str, str, int]]":
         of_order.provider, of_order.order_id, of_order.waits_for, of_order.waiting_since
     ).where(of_order.waits_for.is_not(None))
     # A join would begin with all open orders.
-    is_open = select(of_order.order_id).where(_is_same(t.link_status), of_order.state == "OPEN")
+    order = select(of_order.order_id).where(_is_same(t.link_status))
+    is_open = order.where(of_order.state == "OPEN").exists()
+    is_alone = and_(of_link.order_id == of_link.link_id, ~order.exists())
     of_links = select(
         of_link.provider, of_link.order_id, of_link.waits_for, of_link.waiting_since
-    ).where(is_open.exists(), *_is_waiting())
+    ).where(or_(is_open, is_alone), *_is_waiting())
     both = union_all(own, of_links).subquery()
     names = ("provider", "order_id", "waits_for")
     query = select(*(both.c[name] for name in names), both.c.waiting_since.label("since"))

@@ -216,6 +216,38 @@ async def test_orders_that_wait_too_long_are_problems_and_a_metric(
 
 
 @EACH_DATABASE
+async def test_link_without_an_order_waits_as_the_order_it_becomes(site: Site) -> None:
+    """A payment that is authorised but not captured: money waits, although no order knows it."""
+    put_waiting_orders(site)
+    single = {"order_id": "single", "order_from": "SELF"}
+    waits = {**PROCESSING, "reason": "authorised only"}
+    site.put(topics.LINK_STATUS, site.make.status("single", **single, **waits))
+    expired = {"order_id": "expired", "order_from": "SELF", "status": "EXPIRED"}
+    site.put(topics.LINK_STATUS, site.make.status("expired", **expired))
+    every = await site.get("/orders?waits_for=provider")
+    assert names(every) == ["single", "provider"]
+    order = every["orders"][0]
+    reason = "waits for ping to finish the payment of link single (authorised only)"
+    assert (order["state"], order["stage"], order["waiting"]["reason"]) == ("OPEN", "OPEN", reason)
+    first = await site.get("/orders?waits_for=any&limit=2")
+    rest = await site.get(f"/orders?waits_for=any&limit=2&cursor={first['next']}")
+    assert names(first) + names(rest) == ["person", "single", "provider", "service"]
+    for filters, found in (
+        ("state=OPEN", ["single", "provider"]),
+        ("state=FAILED", []),
+        ("provider=peach", []),
+        ("q=sing", ["single"]),
+        ("until=2020-01-01", []),
+    ):
+        assert names(await site.get(f"/orders?waits_for=provider&{filters}")) == found, filters
+    links = {link["link_id"]: link for link in (await site.get("/links"))["links"]}
+    assert links["single"]["waiting"] == order["waiting"]
+    assert (links["single"]["order_state"], links["expired"]["waiting"]) == (None, None)
+    late = waiting_orders.overdue(site.store, AT + 100 * HOUR, PATIENCE)
+    assert ("ping", "provider", 2, AT + HOUR, False) in late
+
+
+@EACH_DATABASE
 def test_older_database_reads_its_orders_and_links_again(
     new_database: NewDatabase, make: Make
 ) -> None:
