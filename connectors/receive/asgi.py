@@ -57,10 +57,13 @@ async def answer(send: Send, status: int) -> None:
 def header_texts(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return lower-case names and values. Latin-1 has a character for every byte, so that no header
     fails. The values of a repeated name are one list (RFC 9110 §5.3): none hides another.
+
+    The parser leaves blanks at the end of a value that two packets bring. They are no part of it
+    (RFC 9110 §5.5), and a signature with them would not fit.
     """
     texts: dict[str, str] = {}
     for name_bytes, value_bytes in raw:
-        name, value = name_bytes.decode("latin-1"), value_bytes.decode("latin-1")
+        name, value = name_bytes.decode("latin-1"), value_bytes.decode("latin-1").rstrip(" \t")
         texts[name] = f"{texts[name]}, {value}" if name in texts else value
     return texts
 

@@ -248,8 +248,8 @@ async def test_b1_what_is_stored_beside_the_body_is_bounded_together(
     others.pop(name, None)
     named = {**others, name: b""}
     used = sum(len(n) * (n != "content-type") + len(value) for n, value in named.items())
-    value = b"identity" if name == "content-encoding" else b""
-    value = value.ljust(HEAD_BYTES + over - used)
+    value = b"identity" if name == "content-encoding" else b"x"
+    value = value.rjust(HEAD_BYTES + over - used)
     shelf = FakePublisher()
     assert (await send(shelf, headers={**others, name: value})).status_code == status
     for record in shelf.records:
@@ -290,6 +290,18 @@ async def test_a1_b1_request_on_the_wire_is_kept_or_refused(name: str) -> None:
         line = await asyncio.wait_for(connection.reader.readline(), PATIENCE)
     assert line.split()[1] == status
     assert [record.value for record in shelf.records] == [b"x"] * (status == b"200")
+
+
+async def test_blanks_after_a_header_are_none_of_it_in_a_packet_of_their_own_too() -> None:
+    shelf = FakePublisher()
+    async with listening(application(an_edge(shelf), [])) as wire:
+        for parts in ((b"1 \t",), (b"1", b" \t"), (b"1 ", b"\t")):
+            start = b"POST /callbacks/acme HTTP/1.1\r\nhost: e\r\nx-acme-signature: a"
+            rest = b"\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx"
+            assert await wire.statuses(start, *parts, rest) == [200]
+    assert [record.headers["x-acme-signature"] for record in shelf.of("callbacks.acme")] == [
+        b"a1"
+    ] * 3
 
 
 async def test_sender_that_hangs_up_stores_nothing() -> None:
