@@ -112,11 +112,16 @@ class Guard:
 class _BodyLimit:
     """Stops reading a request's body at 64 KiB, with a 413. A body in a transfer coding that the
     server does not take off would be read as if it had none: that is a 415.
+
+    No endpoint reads the body of a GET. A stream only looks whether its client is still there, and
+    cannot be refused once it has begun.
     """
 
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+            return await self.app(scope, receive, send)
         size, codings = 0, ", ".join(Headers(scope=scope).getlist("transfer-encoding"))
 
         async def limited() -> Message:

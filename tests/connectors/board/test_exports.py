@@ -16,6 +16,7 @@ from connectors.board import exports
 from connectors.board.board import Board
 from connectors.board.exports import EXPORTS, lines
 from connectors.board.http import csv_text, parameters
+from connectors.board.process import application
 from schemas import limits, topics
 from tests.connectors.board.conftest import (
     BEARER,
@@ -28,6 +29,7 @@ from tests.connectors.board.conftest import (
 )
 from tests.connectors.board.samples import AT, Make, save
 from tests.connectors.board.test_money import put_some
+from tests.support.wire import listening
 
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", "＝1", "＠x", "  =1")
 
@@ -56,6 +58,18 @@ def test_numbers_stay_numbers() -> None:
     cells = [-1, Decimal("-0.34"), Decimal("1E+3"), None, *FORMULAS]
     (row,) = csv.reader(io.StringIO(csv_text.text([cells]), newline=""))
     assert row == ["-1", "-0.34", "1000", "", *(f"'{formula}" for formula in FORMULAS)]
+
+
+@pytest.mark.parametrize("more", [b"transfer-encoding: gzip, chunked", b"content-length: 70000"])
+async def test_body_of_the_request_does_not_break_an_export(board: Board, more: bytes) -> None:
+    """It is read while the rows are on their way, when it is too late for another answer."""
+    body = b"0\r\n\r\n" if more.startswith(b"t") else b"x" * 70_000
+    async with listening(application(board, [])) as wire:
+        connection = await wire.connect()
+        start = b"GET /links.csv HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+        await connection.send(start + more + b"\r\n\r\n" + body)
+        status, text = await connection.answer()
+    assert (status, text[:8]) == (200, b"provider")
 
 
 @EACH_DATABASE
