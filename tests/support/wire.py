@@ -37,8 +37,17 @@ class Connection:
         fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
         if to_head or status in (204, 304):
             return status, b""
+        if fields.get(b"transfer-encoding") == b"chunked":
+            return status, await asyncio.wait_for(self._chunks(), PATIENCE)
         length = fields.get(b"content-length")
         return status, await (self.reader.readexactly(int(length)) if length else self.rest())
+
+    async def _chunks(self) -> bytes:
+        body = b""
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
+            body += (await self.reader.readexactly(size + 2))[:-2]
+        await self.reader.readexactly(2)
+        return body
 
     async def rest(self) -> bytes:
         """All that the server sends until it closes the connection."""
