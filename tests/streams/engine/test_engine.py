@@ -13,9 +13,9 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from prometheus_client import REGISTRY
 
+from connectors.kafka import sync_producer
 from connectors.kafka.cluster import Cluster
 from schemas.headers import headers_of
-from schemas.limits import RECORD_BYTES
 from schemas.topics import DEAD_LETTERS, Topic
 from streams.admin import topics
 from streams.agents.agent import dead_letter
@@ -154,7 +154,7 @@ async def test_every_record_is_counted_once_and_poison_is_dead_lettered(
 async def test_record_larger_than_the_clients_default_limit_passes(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    producer = Producer({**cluster.librdkafka(), "message.max.bytes": RECORD_BYTES})
+    producer = Producer(sync_producer.settings(cluster))
     large = b"x" * 1_500_000
     for value in (large, b"small"):
         producer.produce(cluster.topic("in"), value, b"k")
