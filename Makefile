@@ -1,6 +1,6 @@
 # make up: the whole system on an embedded Kafka.  make test: all tests.  make help: all targets.
 .DEFAULT_GOAL := help
-.PHONY: help up test test-fast test-pythons lint documents chaos simulate flood fuzz bench clean
+.PHONY: help up test test-long test-fast test-pythons lint documents chaos simulate flood fuzz bench clean
 
 # The first of these that is Python 3.11 or newer; `make PYTHON=…` chooses another.
 PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
@@ -19,7 +19,8 @@ PYTEST := .venv/bin/python -m pytest
 
 help:
 	@echo "make up            run the whole system on an embedded Apache Kafka, on http://127.0.0.1:8080"
-	@echo "make test          all tests, those on the embedded Kafka included"
+	@echo "make test          the tests, those on the embedded Kafka included (10 to 25 minutes)"
+	@echo "make test-long     the tests of whole systems that take minutes each"
 	@echo "make test-fast     the tests that need no Kafka, in seconds"
 	@echo "make test-pythons  the same on every installed Python of 3.11, 3.12 and 3.13"
 	@echo "make lint          ruff, format check, mypy, import layers"
@@ -42,11 +43,14 @@ up: .venv/installed
 	@exec .venv/bin/linkstatus up
 
 test: .venv/installed
-	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 20 -m "not alone and not chaos and not bench and not contract"
-	$(PYTEST) --durations 20 -m "alone and not chaos and not bench and not contract"
+	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 20 -m "not alone and not long and not chaos and not bench and not contract"
+	$(PYTEST) --durations 20 -m "alone and not long and not chaos and not bench and not contract"
+
+test-long: .venv/installed
+	$(PYTEST) --durations 20 -m long
 
 test-fast: .venv/installed
-	$(PYTEST) -n auto --hypothesis-profile quick -m "not kafka and not slow and not chaos and not bench and not contract"
+	$(PYTEST) -n auto --hypothesis-profile quick -m "not kafka and not slow and not long and not chaos and not bench and not contract"
 
 test-pythons: .venv/installed
 	.venv/bin/python -m nox

@@ -7,7 +7,7 @@ import subprocess
 import nox
 
 PYTHONS = ["3.11", "3.12", "3.13"]
-FAST = "not kafka and not slow and not chaos and not bench and not contract"
+FAST = "not kafka and not slow and not long and not chaos and not bench and not contract"
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True

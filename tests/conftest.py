@@ -22,14 +22,14 @@ from tests.support.waiting import PATIENCE
 # No deadline: how long an example takes says more of the machine than of the code.
 # HYPOTHESIS_PROFILE=thorough is for a long look at the rules.
 hypothesis.settings.register_profile("quick", max_examples=8, deadline=None)
-hypothesis.settings.register_profile("usual", max_examples=50, deadline=None)
+hypothesis.settings.register_profile("usual", max_examples=30, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write what is read now")
-    parser.addoption("--fuzz-seconds", type=float, default=60.0, help="how long test_fuzz runs")
+    parser.addoption("--fuzz-seconds", type=float, default=20.0, help="how long test_fuzz runs")
     parser.addoption("--fuzz-seed", default="1", help="empty for a random one")
 
 

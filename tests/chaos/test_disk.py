@@ -28,6 +28,7 @@ _FULL_AT = 11 << 20
 _BODY = os.urandom(32 << 10)
 
 
+@pytest.mark.long
 async def test_full_disk_of_the_broker_loses_no_acknowledged_record(tmp_path: Path) -> None:
     broker = Broker(tmp_path, port=free_port())
     broker.start()

@@ -28,7 +28,7 @@ from tests.support.processes import PORT, environment, is_ready, running
 from tests.support.reading import values
 from tests.support.waiting import until_sync
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.long]
 
 
 def send_callbacks(cluster: Cluster, links: Iterable[int]) -> None:

@@ -23,7 +23,7 @@ from tests.support.reading import read_all
 from tests.support.sandboxing import Providers
 from tests.support.waiting import PATIENCE, until_sync
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 RATE = int(os.environ.get("FLOOD_RATE", "100"))
 SECONDS = int(os.environ.get("FLOOD_SECONDS", "10"))

@@ -12,7 +12,7 @@ from tests.support.reading import read_all
 from tests.support.sandboxing import Providers, metric
 from tests.support.waiting import until_sync
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Generated requests and records leave a running system as it was: a minute here, as long as you
+"""Generated requests and records leave a running system as it was: 20 seconds here, as long as you
 like with `make fuzz SECONDS=…`.
 """
 

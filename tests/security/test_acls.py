@@ -244,6 +244,7 @@ def unneeded(acls: Iterable[Acl], installation: Installation) -> list[Acl]:
     return [acl for acl in acls if not is_needed(acl, allowed)]
 
 
+@pytest.mark.long
 @pytest.mark.kafka
 @pytest.mark.slow
 def test_each_process_works_with_just_its_acls(installation: Installation) -> None:
@@ -265,6 +266,7 @@ def test_each_process_works_with_just_its_acls(installation: Installation) -> No
     assert [one for one in installation.decisions() if one[:2] in DENIED] == []
 
 
+@pytest.mark.long
 @pytest.mark.kafka
 @pytest.mark.slow
 def test_process_without_an_acl_is_denied_and_continues_once_it_has_it(
@@ -311,6 +313,7 @@ def registry() -> Iterator[FakeRegistry]:
         yield registry
 
 
+@pytest.mark.long
 @pytest.mark.kafka
 @pytest.mark.slow
 def test_each_process_publishes_registry_ids_with_just_its_acls(

@@ -105,6 +105,7 @@ def test_security_settings_need_brokers(tmp_path: Path) -> None:
     assert "LINKSTATUS_BROKERS is not set" in error
 
 
+@pytest.mark.long
 def test_callback_reaches_the_board_over_tls(secured: Secured, tmp_path: Path) -> None:
     """With a client certificate; tests/security/test_acls.py does the same with SCRAM."""
     system = System(tmp_path, **environment(secured.tls())).start()

@@ -9,6 +9,7 @@ from tests.simulation.mutations import FOUND_BY, MUTATIONS
 from tests.support.documents import ROOT, rows, section
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("mutation", FOUND_BY)
 def test_known_schedule_finds_the_mutation(mutation: str) -> None:
@@ -18,6 +19,7 @@ def test_known_schedule_finds_the_mutation(mutation: str) -> None:
     assert run.stdout.startswith("seed 1 fails"), run.stdout + run.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_same_schedules_find_nothing_in_the_engine_as_it_is() -> None:
     schedules = {faults: seed for seed, faults in FOUND_BY.values()}

@@ -55,6 +55,7 @@ def run_until_killed(cluster: Cluster, url: str, point: str) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.long
 async def test_killed_board_writes_every_row_once(
     kind: str, new_database: NewDatabase, kafka: Cluster, make: Make
 ) -> None:

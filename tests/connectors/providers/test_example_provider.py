@@ -75,6 +75,7 @@ def test_every_suite_tests_a_new_provider(project: Path) -> None:
     subprocess.run([sys.executable, "-c", settings], cwd=project, check=True, timeout=60)
 
 
+@pytest.mark.long
 @pytest.mark.kafka
 def test_whole_system_takes_bodies_with_many_events(project: Path, brokers: str) -> None:
     result = run(project, BATCHES, LINKSTATUS_BROKERS=brokers)

@@ -119,6 +119,7 @@ def register_link(system: System, **fields: Any) -> None:
     assert httpx.post(f"{system.url}/links", json=body).status_code == 202
 
 
+@pytest.mark.long
 def test_system_continues_after_its_registry_is_given_up(
     url: str, brokers: str, tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ def words(folder: Path) -> list[str]:
     return [word for file in folder.iterdir() for word in file.read_text().split()]
 
 
+@pytest.mark.long
 def test_worker_survives_a_coordinator_that_goes_away(tmp_path: Path) -> None:
     """librdkafka's `describe_consumer_groups` ended the process with SIGABRT."""
     counted = tmp_path / "counted"
