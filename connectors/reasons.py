@@ -4,13 +4,42 @@ The libraries are known by name, because providers must not import one that does
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _ERRNO = re.compile(r"^\[(Errno|SSL)[^]]*\] ")
 _CLASS = re.compile(r"^\w+(: |$)")
 # librdkafka names the side where an error arose, and how long it tried.
 _LIBRDKAFKA = re.compile(r"^(Local|Broker): | \(after \d.*$")
+# The type of an error of pydantic -> words; the error has the limits.
+_FIELDS = {
+    "missing": "is missing",
+    "extra_forbidden": "there is no such field",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number with fewer digits",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "decimal_type": "must be a decimal number",
+    "decimal_parsing": "must be a decimal number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "finite_number": "must be a finite number",
+    "url_parsing": "must be a URL",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+}
 # No rule of ours raises these.
 _DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError)
 
@@ -19,6 +48,16 @@ def reason_of(error: Any) -> str:
     """Return why something failed. `error` is an exception, or a `KafkaError` of librdkafka."""
     of_library = _LIBRARIES.get(type(error).__module__.partition(".")[0], _of_python)
     return of_library(error)
+
+
+def field_reason(error: Mapping[str, Any]) -> str:
+    """Return what is wrong with a field, from an error of pydantic: an entry of `errors()`."""
+    context = error.get("ctx", {})
+    if error["type"] == "literal_error":
+        return f"is not one of {context['expected'].replace(' or ', ', ')}"
+    if words := _FIELDS.get(error["type"]):
+        return words.format_map(context)
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _of_python(error: BaseException) -> str:

@@ -34,10 +34,32 @@ def _rfc3339(value: Any) -> Any:
     return value
 
 
+def _form(pattern: str, words: str) -> BeforeValidator:
+    """A validator that describes the pattern; the schema keeps the pattern itself."""
+    compiled = re.compile(pattern)
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and value and not compiled.fullmatch(value):
+            raise ValueError(words)
+        return value
+
+    return BeforeValidator(check)
+
+
 # The same ids that `ids.is_identifier` accepts from callbacks, or callbacks of a registered link
 # would be refused: no control characters, and neither "." nor "..".
 _NAME = r"^(\.{0,2}[^.\x00-\x1f\x7f][^\x00-\x1f\x7f]*|\.{3}[^\x00-\x1f\x7f]*)$"
-Identifier = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=_NAME)]
+_DECIMAL = r"^[0-9]+(\.[0-9]+)?$"
+Identifier = Annotated[
+    str,
+    Field(min_length=1, max_length=LONGEST_ID, pattern=_NAME),
+    _form(_NAME, "must have no control characters, and be neither . nor .."),
+]
+Amount = Annotated[
+    str,
+    Field(max_length=40, pattern=_DECIMAL),
+    _form(_DECIMAL, "must be a decimal number without a sign, such as 12.50"),
+]
 
 
 class LinkForm(BaseModel):
@@ -48,7 +70,7 @@ class LinkForm(BaseModel):
     provider: str
     link_id: Identifier
     order_id: Identifier | None = None
-    amount: Annotated[str, Field(max_length=40, pattern=r"^[0-9]+(\.[0-9]+)?$")] | None = None
+    amount: Amount | None = None
     currency: str | None = None
     expires_at: Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_rfc3339)] | None = (
         None

@@ -16,6 +16,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
+from connectors.reasons import field_reason
+
 PREFIX = "LINKSTATUS_"
 ENV_FILE = ".env"
 # Kubernetes sets these for a service with the name `linkstatus` or `linkstatus-…`; the contract
@@ -142,8 +144,7 @@ def refusal(error: ValidationError, advice: Callable[[str], str]) -> BadSettings
 def _line(error: ErrorDetails, advice: Callable[[str], str]) -> str:
     """Name the variable; an entry of a list has none of its own."""
     name = "__".join(part.upper() for part in error["loc"] if isinstance(part, str))
-    text = error["msg"].removeprefix("Value error, ")
-    message = _FORMS.get(error["type"], f": {text}")
+    message = _FORMS.get(error["type"], f": {field_reason(error)}")
     if error["type"] == "extra_forbidden":
         message = f" is not a setting; {advice(name)}"
     return f"{PREFIX}{name}{message}"

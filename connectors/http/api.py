@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connectors.http.access import Access
+from connectors.reasons import field_reason
 from schemas.limits import BODY_BYTES, RETRY_AFTER_SECONDS
 
 RETRY_AFTER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
@@ -161,13 +162,6 @@ def create_api(*routers: APIRouter) -> FastAPI:
     return app
 
 
-def message_of(error: Mapping[str, Any]) -> str:
-    """What is wrong, from an error of pydantic."""
-    if error["type"] == "literal_error":
-        return f"is not one of {error['ctx']['expected'].replace(' or ', ', ')}"
-    return "there is no such field" if error["type"] == "extra_forbidden" else str(error["msg"])
-
-
 async def _http_error(_: Request, error: HTTPException) -> Response:
     if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI: neither UTF-8 nor JSON
         return _invalid({"body": "is not JSON"})
@@ -177,7 +171,7 @@ async def _http_error(_: Request, error: HTTPException) -> Response:
 
 
 async def _invalid_request(_: Request, error: RequestValidationError) -> Response:
-    return _invalid({_field(e["loc"]): message_of(e) for e in error.errors()})
+    return _invalid({_field(e["loc"]): field_reason(e) for e in error.errors()})
 
 
 def _field(location: Sequence[str | int]) -> str:

@@ -25,7 +25,7 @@ from connectors.board.database.figures import day_of
 from connectors.board.database.paging import Cursor, cursor_types
 from connectors.board.http.refusal import BadInput
 from connectors.clock import micros_now
-from connectors.http.api import message_of
+from connectors.reasons import field_reason
 from connectors.triage.dead_letter import parse_place
 from connectors.triage.filter import Filter, parse_filter, parse_time
 from schemas.limits import MONEY_DAYS
@@ -103,7 +103,7 @@ def parse(model: type[M], values: Mapping[str, str]) -> M:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(map(str, first["loc"])) or "parameters"
-        raise BadInput(f"{name}: {message_of(first)}") from None
+        raise BadInput(f"{name}: {field_reason(first)}") from None
 
 
 class Period(Parameters):

@@ -126,6 +126,20 @@ async def test_every_wrong_field_is_named() -> None:
     assert answer.json()["fields"].keys() == {"provider", "link_id", "amount", "links_in_order"}
 
 
+async def test_what_is_wrong_with_a_field_is_in_words() -> None:
+    wrong = {"provider": 5, "link_id": "..", "order_id": "", "amount": "-1", "links_in_order": 501}
+    answer = await register({**wrong, "currency": ["EUR"], "expires_at": "today"})
+    assert answer.json()["fields"] == {
+        "provider": "must be text",
+        "link_id": "must have no control characters, and be neither . nor ..",
+        "order_id": "must not be empty",
+        "amount": "must be a decimal number without a sign, such as 12.50",
+        "currency": "must be text",
+        "expires_at": "must be an RFC 3339 date and time with its offset from UTC",
+        "links_in_order": "must be at most 500",
+    }
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"link_id":"\\ud800"}'])
 async def test_body_that_is_not_a_json_object_is_refused(body: bytes) -> None:
     assert (await register(body)).status_code == 422

@@ -191,7 +191,7 @@ def test_c4_broken_events_of_a_batch_are_dead_letters_of_their_own() -> None:
     event, broken, glowing, unknown = normalize_batch(body)
     assert CODECS.decode(LINK_EVENT, event.value)["status"] == "PAID"
     assert items([broken, glowing]) == [
-        ("events.1", "link: Input should be a valid string"),
+        ("events.1", "link: must be text"),
         ("events.2", "unknown status 'glowing'"),
     ]
     assert (broken.value, glowing.value) == (body, body)

@@ -43,7 +43,7 @@ def test_row_is_a_registration(tmp_path: Path) -> None:
     ("line", "reason"),
     [
         ("acme,L1,,,,,", "provider: must be one of"),
-        ("peach,,,,,,", "link_id: Field required"),
+        ("peach,,,,,,", "link_id: is missing"),
         ("peach,L1,,12.50,,,", "currency: is needed with an amount"),
         ("peach,L1,,12.505,ZAR,,", "amount: "),
         ("peach,L1,,12 ZAR,ZAR,,", "amount: "),
