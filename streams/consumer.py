@@ -137,7 +137,9 @@ class consume(Generic[T]):
                 # `_done` stores an offset, and the client commits it in the background.
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": self._until_end,
-            }
+            },
+            # Else the client writes to stderr, past the service's own logging.
+            logger=log,
         )
 
     @cached_property

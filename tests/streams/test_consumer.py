@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from connectors.clock import micros_now
+from connectors.kafka import sync_producer
 from connectors.kafka.cluster import Cluster
 from schemas.codec import ORDER_CLOSE as SCHEMA
 from schemas.records import OrderClose
@@ -39,7 +40,7 @@ def close(number: int) -> OrderClose:
 
 def publish(kafka: Cluster, *closes: OrderClose, commit: bool = True, partition: int = 0) -> None:
     """Publish closes in one transaction and partition, as the worker does."""
-    producer = Producer({**kafka.librdkafka(), "transactional.id": uuid4().hex})
+    producer = Producer({**sync_producer.settings(kafka), "transactional.id": uuid4().hex})
     producer.init_transactions(30)
     producer.begin_transaction()
     for close in closes:
@@ -70,6 +71,17 @@ def test_record_is_decoded_and_has_its_origin_and_id(kafka: Cluster) -> None:
     assert (record.key, record.event_id) == ("ping:O1", "id-1")
     assert record.headers == {"event-id": b"id-1"}
     assert record.timestamp >= before
+
+
+async def test_lines_of_the_client_go_to_the_log_of_the_service(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nowhere = Cluster(brokers="127.0.0.1:1", prefix="")
+    async with consume(ORDER_CLOSE, group="g", cluster=nowhere) as records:
+        reading = asyncio.ensure_future(anext(records))
+        await until(lambda: "127.0.0.1:1" in caplog.text, "the client's line")
+        reading.cancel()
+    assert {record.name for record in caplog.records} == {consumer.__name__}
 
 
 def test_aborted_records_are_not_read_and_repeats_are_dropped_on_request(kafka: Cluster) -> None:
