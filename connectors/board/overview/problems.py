@@ -14,7 +14,7 @@ from connectors.board.database.summary import Summary
 from connectors.board.database.waiting import Party
 from connectors.board.http.text import plural
 from connectors.board.overview.process_health import ProcessHealth
-from connectors.board.overview.refused_callbacks import explained
+from connectors.board.overview.refused_callbacks import RefusedCallbacks, explained
 from connectors.serialize import Time, rfc3339
 from schemas.records import AnomalyKind
 
@@ -187,18 +187,37 @@ def _of_process(process: ProcessHealth) -> Iterator[Problem]:
 
 
 def _of_callbacks(summary: Summary) -> Iterator[Problem]:
-    for refused in explained(summary.refused):
-        if number := refused.number_within_day:
-            yield Problem(
-                "CALLBACKS_REFUSED",
-                f"{plural(number, 'callback')} of {refused.sender} got the answer "
-                f"{refused.answer} within a day: {refused.meaning}",
-                refused.advice,
-                "/#refused-callbacks",
-                urgent=refused.urgent,
-                detail=refused.detail,
-                last_at=refused.last_at,
-            )
+    lately = [refused for refused in explained(summary.refused) if refused.number_within_day]
+    strangers = [refused for refused in lately if refused.is_of_a_stranger]
+    if len(strangers) > 1:
+        # A scanner gets an answer of each kind.
+        yield _of_strangers(strangers)
+        lately = [refused for refused in lately if not refused.is_of_a_stranger]
+    for refused in lately:
+        yield Problem(
+            "CALLBACKS_REFUSED",
+            f"{plural(refused.number_within_day, 'callback')} of {refused.sender} got the answer "
+            f"{refused.answer} within a day: {refused.meaning}",
+            refused.advice,
+            "/#refused-callbacks",
+            urgent=refused.urgent,
+            detail=refused.detail,
+            last_at=refused.last_at,
+        )
+
+
+def _of_strangers(refused: Sequence[RefusedCallbacks]) -> Problem:
+    number = sum(one.number_within_day for one in refused)
+    return Problem(
+        "CALLBACKS_REFUSED",
+        f"{plural(number, 'request')} of no known provider were refused within a day, for "
+        f"{len(refused)} reasons",
+        "The list below says what each means. Look for the address of a provider among them; the "
+        "others are strangers.",
+        "/#refused-callbacks",
+        urgent=False,
+        last_at=max(one.last_at or 0 for one in refused),
+    )
 
 
 def _of_orders(summary: Summary) -> Iterator[Problem]:

@@ -85,6 +85,11 @@ class RefusedCallbacks:
         return self.reason in _URGENT
 
     @property
+    def is_of_a_stranger(self) -> bool:
+        """Whether nothing tells that a provider has sent them, and nothing of ours is broken."""
+        return self.provider == _NO_PROVIDER and not self.urgent
+
+    @property
     def sender(self) -> str:
         """Whose callbacks they are, for a sentence."""
         return "no known provider" if self.provider == _NO_PROVIDER else self.provider

@@ -136,6 +136,26 @@ async def test_refused_callbacks_are_on_the_page_with_reason_count_last_time_and
     assert [p.title[:12] for p in found] == ["11 callbacks"]
 
 
+def test_requests_of_strangers_are_one_problem(site: Site) -> None:
+    at, make = time.time_ns() // 1000, site.make
+    lately: dict[str, Any] = {"hour": at - at % (60 * MINUTE), "last_at": at}
+    stranger = {"provider": "unknown", **lately}
+    site.put(topics.REFUSED_CALLBACKS, make.refused("path", 3, answer=404, **stranger))
+    (one,) = problems(summarize(site.store, at), [], None)
+    assert one.title.startswith("3 callbacks of no known provider got the answer 404")
+    site.put(
+        topics.REFUSED_CALLBACKS,
+        make.refused("malformed", 4, answer=400, **stranger),
+        make.refused("address", 5, **stranger),
+        make.refused("signature", 1, **lately),
+    )
+    titles = sorted(one.title for one in problems(summarize(site.store, at), [], None))
+    assert titles == [
+        "1 callback of ping got the answer 401 within a day: the signature is missing or wrong",
+        "12 requests of no known provider were refused within a day, for 3 reasons",
+    ]
+
+
 def test_every_reason_has_meaning_and_advice_and_is_documented() -> None:
     document = (Path(__file__).parents[3] / "docs/operating.md").read_text()
     for reason, (meaning, advice) in REASONS.items():
