@@ -21,8 +21,9 @@ from connectors.board.database import (
 from connectors.board.database.figures import stage
 from connectors.board.database.paging import Cursor, Page
 from connectors.board.database.store import Store
+from connectors.board.database.waiting import of_link
 from connectors.board.http import parameters
-from schemas.records import ENDED, LinkStatus
+from schemas.records import LinkStatus
 
 Providers = Sequence[str]
 Row = dict[str, Any]
@@ -49,15 +50,13 @@ def of_links(
 
 def with_orders(store: Store, rows: Sequence[LinkStatus]) -> list[Row]:
     """Return the links, each with the state of its order, if that is known, and whom the order
-    waits for (`waiting`).
+    waits for (`waiting`). A link without a known order that waits only for its payer says nothing.
     """
     known = orders.of_links(store, rows)
     alone = {
         key: orders.open_order([row])
         for row in rows
-        if orders.is_in_order(row)
-        and row["status"] not in ENDED
-        and (key := _order_of(row)) not in known
+        if of_link(row) and (key := _order_of(row)) not in known
     }
     waiting = waiting_orders.explain(store, [*known.values(), *alone.values()])
     found = []
