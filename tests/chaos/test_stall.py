@@ -13,7 +13,7 @@ from tests.support.documents import ROOT
 from tests.support.reading import write_all
 from tests.support.waiting import until_sync
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.long]
 
 _STALL_SECONDS = 4.0
 

@@ -127,7 +127,7 @@ def test_killed_up_leaves_no_process(up: Up) -> None:
     assert alive == []
 
 
-@pytest.mark.alone
+@pytest.mark.long
 def test_killed_children_are_restarted(up: Up) -> None:
     up.start()
     for victim in up.process.children():
