@@ -105,16 +105,11 @@ def _frame(end: socket.socket) -> bytes | None:
 
 
 def _exactly(end: socket.socket, size: int) -> bytes | None:
-    read = b""
-    while len(read) < size:
-        try:
-            part = end.recv(size - len(read))
-        except OSError:
-            return None
-        if not part:
-            return None
-        read += part
-    return read
+    try:
+        read = end.recv(size, socket.MSG_WAITALL)
+    except OSError:
+        return None
+    return read if len(read) == size else None
 
 
 def _send(end: socket.socket, frame: bytes) -> None:

@@ -1,17 +1,20 @@
 """Records for the tests of the rules; only what matters to a test is given."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from hypothesis import strategies as st
 
 from connectors.providers.facts import link_event
 from connectors.providers.raw import Raw
-from schemas.records import LinkEvent, OrderEvent, OrderLink, OrderStatus, Status
+from schemas.records import LinkEvent, OrderEvent, OrderLink, Status
 from schemas.refund_records import RefundFact, RefundKind, RefundState
 from streams.domain.orders import OrderOutcome, update_order
 from streams.domain.rules import RANK, ProviderRules
+from streams.domain.track import TrackOutcome
 
+Outcome = TypeVar("Outcome", TrackOutcome, OrderOutcome)
 STATUSES: list[Status] = list(RANK)
 
 
@@ -83,17 +86,22 @@ def order_event(
     }
 
 
+def in_turn(
+    step: Callable[[Any, Any, ProviderRules], Outcome], events: Iterable[Any], rules: ProviderRules
+) -> list[Outcome]:
+    """Return what follows from each event in turn; a step gets the row of the one before it."""
+    outcomes: list[Outcome] = []
+    for each in events:
+        outcomes.append(step(outcomes[-1].row if outcomes else None, each, rules))
+    return outcomes
+
+
 def follow(
     events: list[OrderEvent],
     rules: ProviderRules = ProviderRules(settlement="elsewhere"),  # noqa: B008 (frozen)
 ) -> list[OrderOutcome]:
-    """Return what follows from each of an order's events, one after the other."""
-    row: OrderStatus | None = None
-    outcomes = []
-    for each in events:
-        outcomes.append(update_order(row, each, rules))
-        row = outcomes[-1].row
-    return outcomes
+    """Return what follows from each of an order's events."""
+    return in_turn(update_order, events, rules)
 
 
 def refund_fact(

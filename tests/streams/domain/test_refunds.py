@@ -13,7 +13,7 @@ from schemas.refund_records import Refund, RefundState
 from streams.domain.link_status import fold
 from streams.domain.rules import ProviderRules
 from streams.domain.track import TrackOutcome, track
-from tests.streams.domain.build import claim, event, link_events, refund_facts, refunded
+from tests.streams.domain.build import claim, event, in_turn, link_events, refund_facts, refunded
 
 SELF = ProviderRules()
 # TrueLayer: its callbacks name a refund without an amount, and its API tells it.
@@ -38,12 +38,7 @@ some_facts = st.lists(facts, min_size=1, max_size=8)
 
 
 def follow(events: list[LinkEvent], rules: ProviderRules = SELF) -> list[TrackOutcome]:
-    row: LinkStatus | None = None
-    outcomes = []
-    for each in events:
-        outcomes.append(track(row, each, rules))
-        row = outcomes[-1].row
-    return outcomes
+    return in_turn(track, events, rules)
 
 
 def published(events: list[LinkEvent], rules: ProviderRules = SELF) -> list[Refund]:

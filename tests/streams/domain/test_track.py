@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.records import LinkEvent, LinkStatus, Status
+from schemas.records import LinkEvent, Status
 from streams.domain.polling import SECOND, Intervals, next_lookup_at
 from streams.domain.rules import ProviderRules
 from streams.domain.track import TrackOutcome, track
-from tests.streams.domain.build import claim, event, link_events, registration
+from tests.streams.domain.build import claim, event, in_turn, link_events, registration
 
 PING = ProviderRules(order_from="lookup", settlement="by_order", polling=True, can_look_up=True)
 SELF = ProviderRules(can_look_up=True)
@@ -21,12 +21,7 @@ DAY = 1440 * MINUTE
 
 
 def follow(events: list[LinkEvent], rules: ProviderRules = SELF) -> list[TrackOutcome]:
-    row: LinkStatus | None = None
-    outcomes = []
-    for each in events:
-        outcomes.append(track(row, each, rules))
-        row = outcomes[-1].row
-    return outcomes
+    return in_turn(track, events, rules)
 
 
 def again(event: LinkEvent, at: int = DAY) -> LinkEvent:
