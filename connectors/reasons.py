@@ -60,6 +60,17 @@ def field_reason(error: Mapping[str, Any]) -> str:
     return str(error["msg"]).removeprefix("Value error, ")
 
 
+def fields_reason(error: Any, whole: str = "") -> str:
+    """Return what is wrong with each field, from a `ValidationError` of pydantic, without values.
+    `whole` names what is wrong as a whole.
+    """
+    reasons = (
+        (".".join(map(str, one["loc"])) or whole, field_reason(one))
+        for one in error.errors(include_input=False, include_url=False)
+    )
+    return "; ".join(f"{name}: {reason}" if name else reason for name, reason in reasons)
+
+
 def _of_python(error: BaseException) -> str:
     match error:
         case UnicodeDecodeError():

@@ -30,7 +30,7 @@ from pydantic import (
 )
 
 from connectors.providers.base import UnknownStatus, Unreadable
-from connectors.reasons import field_reason
+from connectors.reasons import fields_reason
 from schemas.ids import LONGEST_ID, is_identifier
 from schemas.money import BadAmount, minor_units
 from schemas.records import Status
@@ -266,9 +266,7 @@ def validate(model: type[Model], document: Document) -> Model:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        wrong = error.errors(include_input=False, include_url=False)
-        reasons = (f"{'.'.join(map(str, e['loc']))}: {field_reason(e)}" for e in wrong)
-        raise Unreadable("; ".join(each.removeprefix(": ") for each in reasons)) from None
+        raise Unreadable(fields_reason(error)) from None
 
 
 def member(document: Any, *path: str) -> Any:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from connectors.kafka import sync_producer
 from connectors.kafka.cluster import Cluster
-from connectors.reasons import field_reason
+from connectors.reasons import fields_reason
 from schemas.codec import LINK_REGISTERED, Codecs
 from schemas.link_form import BadLink, LinkForm, registration
 from schemas.records import LinkRegistered
@@ -75,8 +75,7 @@ def _link(
 def _reason(error: ValidationError | BadLink) -> str:
     if isinstance(error, BadLink):
         return str(error)
-    details = error.errors(include_url=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'row'}: {field_reason(e)}" for e in details)
+    return fields_reason(error, whole="row")
 
 
 def publish(
