@@ -282,6 +282,10 @@ class Notice(TypedDict):
     origin: str
 
 
+# In place of the name of a connection, where a request names none.
+NO_PROVIDER = "unknown"
+
+
 class RefusedCallbacks(TypedDict):
     event_id: str
     edge: str

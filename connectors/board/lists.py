@@ -61,9 +61,10 @@ def with_orders(store: Store, rows: Sequence[LinkStatus]) -> list[Row]:
     waiting = waiting_orders.explain(store, [*known.values(), *alone.values()])
     found = []
     for row in rows:
-        key = _order_of(row)
-        order = known.get(key) if orders.is_in_order(row) else None
-        why = waiting.get(key) if orders.is_in_order(row) else None
+        order = why = None
+        if orders.is_in_order(row):
+            key = _order_of(row)
+            order, why = known.get(key), waiting.get(key)
         found.append({**row, "order_state": order and order["state"], "waiting": why})
     return found
 

@@ -21,8 +21,9 @@ from connectors.providers.base import BadSignature, Inbound, KeysNeeded, OnTrial
 from connectors.providers.content import BadContent
 from connectors.receive.asgi import HungUp, answer, header_texts, read_body, sender, traceparent
 from connectors.receive.jwks import KeySource, NoKeys
-from connectors.receive.refusals import ANSWERED, PREFIX, UNKNOWN, Refusals
+from connectors.receive.refusals import ANSWERED, PREFIX, Refusals
 from schemas.limits import HEAD_BYTES
+from schemas.records import NO_PROVIDER
 from schemas.topics import callbacks, message_key
 
 log = logging.getLogger(__name__)
@@ -178,7 +179,7 @@ class Callbacks:
             name: CallbackEndpoint(provider, path_tokens.get(name), *shared)
             for name, provider in providers.items()
         }
-        ANSWERED.labels(UNKNOWN, "404")
+        ANSWERED.labels(NO_PROVIDER, "404")
         self._refusals = refusals
         # Tracing starts before the edge. To look it up takes 5 µs, as the environment counts, too.
         self._traced = tracing.enabled()
@@ -188,7 +189,7 @@ class Callbacks:
         name, _, token = scope["path"].removeprefix(PREFIX).partition("/")
         endpoint = self._endpoints.get(name)
         if endpoint is None:
-            self._refusals.count(UNKNOWN, 404, "path")
+            self._refusals.count(NO_PROVIDER, 404, "path")
             return await answer(send, 404)
         if scope["method"] != "POST":
             self._refusals.count(name, 405, "method", scope["method"])

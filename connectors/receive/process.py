@@ -83,15 +83,13 @@ def with_callbacks(edge: Edge, app: ASGIApp) -> ASGIApp:
     )
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await app(scope, receive, send)
-        elif scope["path"].startswith(PREFIX):
-            await callbacks(scope, receive, send)
-        elif scope["method"] == "POST" and edge.access.refusal(Request(scope)):
-            # A provider whose callback URL is wrong, or a program without the token.
-            await app(scope, receive, edge.refusals.counting(send))
-        else:
-            await app(scope, receive, send)
+        if scope["type"] == "http":
+            if scope["path"].startswith(PREFIX):
+                return await callbacks(scope, receive, send)
+            if scope["method"] == "POST" and edge.access.refusal(Request(scope)):
+                # A provider whose callback URL is wrong, or a program without the token.
+                send = edge.refusals.counting(send)
+        await app(scope, receive, send)
 
     return front
 

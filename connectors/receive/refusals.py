@@ -20,15 +20,13 @@ from connectors.kafka.publisher import Publishes, Unavailable
 from schemas.cloud_events import event_headers
 from schemas.codec import REFUSED_CALLBACKS, Codecs
 from schemas.ids import event_id
-from schemas.records import RefusedCallbacks
+from schemas.records import NO_PROVIDER, RefusedCallbacks
 from schemas.topics import REFUSED_CALLBACKS as TOPIC
 
 ANSWERED = Counter(
     "linkstatus_callbacks_total", "Callbacks by provider and HTTP answer", ["provider", "answer"]
 )
 PREFIX = "/callbacks/"
-# In place of a connection's name, for a path that names none.
-UNKNOWN = "unknown"
 _HOUR = 3_600_000_000
 _DETAIL_CHARACTERS = 200
 # Of a burst, a count a second is enough.
@@ -82,7 +80,7 @@ class Refusals:
         if path and not path.startswith(PREFIX):
             return
         name = path.removeprefix(PREFIX).partition("/")[0]
-        provider = name if name in providers else UNKNOWN
+        provider = name if name in providers else NO_PROVIDER
         self.count(provider, refusal.status, refusal.limit, refusal.text)
 
     def counting(self, send: Send) -> Send:
@@ -92,7 +90,7 @@ class Refusals:
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] >= 400:
-                self.count(UNKNOWN, message["status"], "address")
+                self.count(NO_PROVIDER, message["status"], "address")
             await send(message)
 
         return counted

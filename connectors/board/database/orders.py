@@ -40,9 +40,9 @@ def find(store: Store, provider: str, order_id: str) -> Order | None:
         settlements = records_of(connection, t.settlements, "decided_at", "event_id", **name)
     if not members and (not known or known[0]["state"] == "UNKNOWN"):
         return None
-    status = known[0] if known else open_order(members)
+    status = _with_links(known[0], members) if known else open_order(members)
     close = closes[0] if closes else None
-    return Order(_with_links(status, members), close, corrections, settlements, members)
+    return Order(status, close, corrections, settlements, members)
 
 
 def of_link(store: Store, link: r.LinkStatus) -> Order | None:
@@ -104,11 +104,11 @@ def open_order(members: Sequence[r.LinkStatus]) -> r.OrderStatus:
     becomes one when it is paid.
     """
     announced = [n for member in members if (n := _announced(member)) is not None]
-    return {
+    order: r.OrderStatus = {
         "state": "OPEN",
         "provider": members[0]["provider"],
         "order_id": members[0]["order_id"],
-        "links": [_as_order_link(member) for member in members],
+        "links": [],
         "moved_links": {},
         "links_in_order": max(announced, default=None),
         "closed_link_ids": [],
@@ -123,9 +123,10 @@ def open_order(members: Sequence[r.LinkStatus]) -> r.OrderStatus:
         "changed_at": max(m["changed_at"] for m in members),
         "version": 0,
     }
+    return _with_links(order, members)
 
 
-def _with_links(status: r.OrderStatus, members: list[r.LinkStatus]) -> r.OrderStatus:
+def _with_links(status: r.OrderStatus, members: Sequence[r.LinkStatus]) -> r.OrderStatus:
     """Add the links that have not reached the order yet. The order's own view of a link wins."""
     links = {m["link_id"]: _as_order_link(m) for m in members}
     links |= {link["link_id"]: link for link in status["links"]}

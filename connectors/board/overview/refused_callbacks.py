@@ -8,6 +8,7 @@ from pydantic import Field
 
 from connectors.board.database.summary import Refused
 from connectors.serialize import Time
+from schemas.records import NO_PROVIDER
 
 # Reason -> what it means, and what a person should do about it: the reviewable table.
 REASONS: dict[str, tuple[str, str]] = {
@@ -63,7 +64,6 @@ _BY_LIMIT = (
     "limit is too small.",
 )
 _URGENT = frozenset({"kafka", "keys"})
-_NO_PROVIDER = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +87,12 @@ class RefusedCallbacks:
     @property
     def is_of_a_stranger(self) -> bool:
         """Whether nothing tells that a provider has sent them, and nothing of ours is broken."""
-        return self.provider == _NO_PROVIDER and not self.urgent
+        return self.provider == NO_PROVIDER and not self.urgent
 
     @property
     def sender(self) -> str:
         """Whose callbacks they are, for a sentence."""
-        return "no known provider" if self.provider == _NO_PROVIDER else self.provider
+        return "no known provider" if self.provider == NO_PROVIDER else self.provider
 
 
 def explained(refused: Iterable[Refused]) -> Iterator[RefusedCallbacks]:
