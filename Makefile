@@ -1,4 +1,4 @@
-# make up: the whole system on an embedded Kafka.  make test: all tests.  make help: all targets.
+# make up: the whole system on an embedded Kafka.  make test: the tests.  make help: all targets.
 .DEFAULT_GOAL := help
 .PHONY: help up test test-long test-fast test-pythons lint documents chaos simulate flood fuzz bench clean
 
