@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.chaos.gaps import merged, table
 from tests.chaos.seed import Result, run_seed
 
 _FOLDER = Path(".chaos")
@@ -28,6 +29,7 @@ def main() -> int:
         results.append(_run(seed, arguments))
         _write(results)
     print(summary(results))
+    print(*table(merged(r.standstills for r in results), _fault_counts(results)), sep="\n")
     return 0 if all(result.passed for result in results) else 1
 
 
@@ -76,6 +78,13 @@ def _counts(results: Sequence[Result]) -> str:
     return ", ".join(f"{kind} {count}" for kind, count in totals.items())
 
 
+def _fault_counts(results: Sequence[Result]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for result in results:
+        counts.update(result.counts)
+    return counts
+
+
 def summary(results: Sequence[Result]) -> str:
     passed = sum(result.passed for result in results)
     return (
@@ -90,6 +99,8 @@ def _write(results: Sequence[Result]) -> None:
     document = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "summary": summary(results),
+        "standstills": merged(result.standstills for result in results),
+        "counts": _fault_counts(results),
         "seeds": [result.as_json() for result in results],
     }
     _FOLDER.mkdir(exist_ok=True)

@@ -2,11 +2,14 @@
 sync), and what kills and starts them.
 """
 
+import os
+import signal
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from streams.local.broker import Broker, new_cluster_id
+from tests.chaos.schedule import BROKER
 from tests.support.ports import free_port
 
 _REPLICATED = (
@@ -30,20 +33,35 @@ class Node:
         self._thread = ThreadPoolExecutor(1)
         self._start_at: float | None = None
         self._starting: Future[None] | None = None
+        self._suspended = False
 
     def start(self) -> Future[None]:
         return self._thread.submit(self.broker.start)
 
     def kill(self, seconds: float) -> bool:
         """Kill the broker, and start it again after `seconds`. Return False if it is away."""
-        if not self.runs():
+        if not self.runs() and not self._suspended:
             return False
+        self._suspended = False
         self.broker.kill()
         self._start_at = time.monotonic() + seconds
         return True
 
+    def suspend(self) -> bool:
+        """Suspend the broker. Return False if it is away."""
+        if self.runs() and self.broker.pid:
+            os.kill(self.broker.pid, signal.SIGSTOP)
+            self._suspended = True
+        return self._suspended
+
+    def resume(self) -> None:
+        """Let a suspended broker go on, if it has not been killed."""
+        if self._suspended and self.broker.pid:
+            os.kill(self.broker.pid, signal.SIGCONT)
+        self._suspended = False
+
     def runs(self) -> bool:
-        return self._start_at is None and self._starting is None
+        return self._start_at is None and self._starting is None and not self._suspended
 
     def supervise(self, now: float) -> None:
         """Start it when it is due. Raises BrokerFailed if the start has failed."""
@@ -78,6 +96,10 @@ class Brokers:
 
     def run(self) -> bool:
         return all(node.runs() for node in self.nodes)
+
+    def node(self, name: str) -> Node:
+        """Return the broker of this name, with its number from 0 on."""
+        return self.nodes[int(name.removeprefix(BROKER))]
 
     def supervise(self, now: float) -> None:
         for node in self.nodes:

@@ -1,16 +1,18 @@
-"""How long a partition stood still after a fault, by the times of its records."""
+"""How long a partition stood still after a fault, as a reader of its committed records sees it."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from connectors.kafka.cluster import Cluster
-from schemas import topics
-from tests.support.reading import read_all
+from tests.chaos.schedule import Fault
 
-# The stages normalize and track write them: a callback has its effect only when both work.
-_WATCHED = (topics.LINK_EVENTS.name, topics.LINK_STATUS.name)
+# Topic and number.
+Partition = tuple[str, int]
+# The longest standstill of each partition, by kind of fault.
+Standstills = dict[str, dict[str, float]]
+
+# A record that comes so shortly before a fault may be the last one before its standstill.
+_SLACK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,39 +20,76 @@ class InjectedFault:
     """A fault that happened `at` seconds since the epoch."""
 
     at: float
-    text: str
+    fault: Fault
 
 
-def longest_gaps(
-    cluster: Cluster, faults: Sequence[InjectedFault], first_at: float, last_at: float
-) -> list[float]:
-    """Return for each fault the longest silence of a partition before the next fault's effect ends.
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The longest silence of a partition that began with a fault."""
+
+    fault: Fault
+    partition: str
+    seconds: float
+
+
+def gaps(
+    arrivals: Mapping[Partition, Sequence[float]],
+    faults: Sequence[InjectedFault],
+    first_at: float,
+    last_at: float,
+) -> Iterator[Gap]:
+    """Yield each fault's longest silence in each partition. A silence counts for the faults that it
+    begins with: before the next fault, or while the fault lasts.
 
     Silence before the first callback, or after the last one, is no gap.
     """
-    silences = [
-        silence
-        for times in _times_by_partition(cluster)
-        for silence in pairwise(sorted([first_at, last_at, *_between(times, first_at, last_at)]))
-    ]
     next_at = [*(fault.at for fault in faults[1:]), last_at]
-    return [_longest(f.at, after, silences) for f, after in zip(faults, next_at, strict=True)]
+    for (topic, number), times in arrivals.items():
+        within = (time for time in times if first_at < time < last_at)
+        silences = [*pairwise([first_at, *sorted(within), last_at])]
+        for injected, after in zip(faults, next_at, strict=True):
+            end = max(after, injected.at + injected.fault.seconds)
+            seconds = _longest(injected.at, end, silences)
+            yield Gap(injected.fault, f"{topic}/{number}", round(seconds, 2))
 
 
-def _between(times: Iterable[float], first: float, last: float) -> Iterable[float]:
-    return (time for time in times if first < time < last)
-
-
-def _longest(at: float, next_at: float, silences: Iterable[tuple[float, float]]) -> float:
+def _longest(at: float, end: float, silences: Iterable[tuple[float, float]]) -> float:
     return max(
-        (last - max(first, at) for first, last in silences if first < next_at and last > at),
+        (
+            last - max(first, at)
+            for first, last in silences
+            if at - _SLACK_SECONDS <= first < end and last > at
+        ),
         default=0.0,
     )
 
 
-def _times_by_partition(cluster: Cluster) -> Iterable[list[float]]:
-    times: dict[tuple[str, int | None], list[float]] = defaultdict(list)
-    for topic in _WATCHED:
-        for message in read_all(cluster, topic):
-            times[topic, message.partition()].append(message.timestamp()[1] / 1000)
-    return times.values()
+def by_kind(found: Iterable[Gap]) -> Standstills:
+    longest: Standstills = {}
+    for gap in found:
+        partitions = longest.setdefault(gap.fault.kind, {})
+        partitions[gap.partition] = max(gap.seconds, partitions.get(gap.partition, 0.0))
+    return longest
+
+
+def merged(several: Iterable[Standstills]) -> Standstills:
+    """Return the longest standstills of several seeds."""
+    longest: Standstills = {}
+    for standstills in several:
+        for kind, partitions in standstills.items():
+            known = longest.setdefault(kind, {})
+            for partition, seconds in partitions.items():
+                known[partition] = max(seconds, known.get(partition, 0.0))
+    return longest
+
+
+def table(standstills: Standstills, counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield a line for each kind of fault: how many, and the standstill of the partition that
+    stood still for the longest time, and of the one in the middle.
+    """
+    yield "fault         number  longest  median  partition"
+    for kind, partitions in sorted(standstills.items()):
+        ordered = sorted(partitions.items(), key=lambda item: item[1])
+        name, longest = ordered[-1]
+        median = ordered[len(ordered) // 2][1]
+        yield f"{kind:12} {counts[kind]:7} {longest:6.1f} s {median:5.1f} s  {name}"

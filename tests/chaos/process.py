@@ -1,5 +1,7 @@
 """A process of the system under test."""
 
+import os
+import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,10 +27,21 @@ class Process:
     child: subprocess.Popen[bytes] | None = None
     stopping_since: float | None = None
     restart_after: float | None = 0.0
+    suspended: bool = False
 
     def start(self) -> None:
         self.child = spawn(_COMMANDS.get(self.name, self.name), self.log, self.env)
         self.start_at = self.stopping_since = None
+        self.suspended = False
+
+    def runs(self) -> bool:
+        """Whether it runs, does not stop, and is not suspended."""
+        return self.child is not None and self.stopping_since is None and not self.suspended
+
+    def send(self, sign: signal.Signals) -> None:
+        """Send a signal to the process and its children, if it runs."""
+        if self.child is not None and self.child.poll() is None:
+            os.killpg(self.child.pid, sign)
 
     def is_ready(self) -> bool:
         return is_ready(int(self.env[PORT]))

@@ -1,5 +1,6 @@
 """The faults of a seed, and when they happen: the same seed gives the same faults. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -12,7 +13,7 @@ OTHERS = ("edge", "lookup", "settle", "notify", "board", "sandbox")
 # The number of the broker follows.
 BROKER = "broker-"
 
-Kind = Literal["kill", "terminate", "leave", "join", "broker", "slow", "down"]
+Kind = Literal["kill", "terminate", "leave", "join", "broker", "slow", "down", "pause"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def schedule(seed: int, short: bool = False, brokers: int = 1) -> Schedule:
         return Schedule(16.0, _sorted(_short(chance)))
     outage = seed % 4 == 0
     traffic = 70.0 if outage else 42.0
-    faults = _common(chance, traffic)
+    faults = [*_ends(chance, traffic), *_pauses(chance, traffic, brokers)]
     if outage:
         faults.append(Fault(chance.uniform(18, 28), "broker", f"{BROKER}0", 30.0))
     if brokers > 1:
@@ -60,15 +61,22 @@ def _short(chance: Random) -> list[Fault]:
         Fault(chance.uniform(2, 4), "kill", killed),
         Fault(chance.uniform(4, 6), "kill", "edge"),
         Fault(chance.uniform(6, 8), "broker", f"{BROKER}0", 3.0),
-        Fault(chance.uniform(11, 13), "terminate", stopped),
+        Fault(chance.uniform(9, 11), "pause", stopped, 2.0),
+        Fault(chance.uniform(13, 14), "terminate", stopped),
         Fault(chance.uniform(12, 14), "kill", chance.choice(OTHERS[1:])),
         Fault(chance.uniform(14, 16), "terminate", chance.choice(OTHERS)),
     ]
 
 
-def _common(chance: Random, traffic: float) -> list[Fault]:
+def _at(chance: Random, traffic: float) -> float:
+    return chance.uniform(2.0, traffic - 2)
+
+
+def _ends(chance: Random, traffic: float) -> list[Fault]:
+    """Processes and a broker end, and come back. Providers are slow or away."""
+
     def at() -> float:
-        return chance.uniform(2.0, traffic - 2)
+        return _at(chance, traffic)
 
     def end() -> Kind:
         return chance.choice(("kill", "kill", "terminate"))
@@ -80,8 +88,23 @@ def _common(chance: Random, traffic: float) -> list[Fault]:
         Fault(at(), "join", EXTRA_WORKER, chance.uniform(6, 15)),
         Fault(at(), "slow", chance.choice(providers), chance.uniform(3, 8)),
         Fault(at(), "down", chance.choice(providers), chance.uniform(3, 8)),
-        *(Fault(at(), end(), chance.choice(WORKERS)) for _ in range(4)),
-        *(Fault(at(), end(), chance.choice(OTHERS)) for _ in range(4)),
+        *(Fault(at(), end(), chance.choice(WORKERS)) for _ in range(3)),
+        *(Fault(at(), end(), chance.choice(OTHERS)) for _ in range(3)),
+    ]
+
+
+def _pauses(chance: Random, traffic: float, brokers: int) -> list[Fault]:
+    """A worker stands still for longer than its session of 6 s, and comes back as a zombie. So
+    does one of three brokers: it is out of sync then.
+    """
+    number, longest = chance.randrange(brokers), 12.0 if brokers > 1 else 5.0
+    return [
+        Fault(_at(chance, traffic), "pause", chance.choice(WORKERS), chance.uniform(7, 12)),
+        Fault(_at(chance, traffic), "pause", f"{BROKER}{number}", chance.uniform(2, longest)),
+        *(
+            Fault(_at(chance, traffic), "pause", name, chance.uniform(2, 12))
+            for name in chance.sample(OTHERS, 2)
+        ),
     ]
 
 
@@ -99,5 +122,5 @@ def _of_replicas(chance: Random, traffic: float, brokers: int) -> list[Fault]:
     ]
 
 
-def _sorted(faults: list[Fault]) -> tuple[Fault, ...]:
+def _sorted(faults: Iterable[Fault]) -> tuple[Fault, ...]:
     return tuple(sorted(faults, key=lambda fault: fault.at))

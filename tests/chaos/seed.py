@@ -1,21 +1,21 @@
 """One seed: the system, its traffic and its faults, then the verdict."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import httpx
-
 from streams.worker import rules
 from tests.chaos.evidence import Evidence, gather, read_board
 from tests.chaos.follower import Follower
-from tests.chaos.gaps import InjectedFault, longest_gaps
+from tests.chaos.gaps import InjectedFault, Standstills, by_kind, gaps
+from tests.chaos.injector import Injector
 from tests.chaos.problems import Problems
 from tests.chaos.sandbox import count_undelivered
-from tests.chaos.schedule import BROKER, WORKERS, Fault, Schedule, schedule
+from tests.chaos.schedule import WORKERS, Schedule, schedule
 from tests.chaos.sender import Sender
 from tests.chaos.system import System
 from tests.chaos.verdict import differences_from_plan, judge
@@ -24,8 +24,6 @@ _TICK_SECONDS = 0.05
 _SENDING_SECONDS = 240.0
 _DRAINING_SECONDS = 120.0
 _SETTLING_SECONDS = 30.0
-# Slow enough to matter, fast enough for an answer before the time-out.
-_SLOW_SECONDS = 1.5
 
 Log = Callable[[str], None]
 
@@ -50,6 +48,8 @@ class Result:
     exits: list[str] = field(default_factory=list)
     longest_gap: float = 0.0
     gaps: dict[str, float] = field(default_factory=dict)
+    standstills: Standstills = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     drained_after: float = 0.0
     seconds: float = 0.0
 
@@ -95,8 +95,7 @@ class _Run:
         self._sender = Sender(seed, faults.traffic, system.sandbox, self._follower)
         self._injected: list[InjectedFault] = []
         self._result = Result(seed)
-        # Faults that end by themselves: when, and their target.
-        self._ends: list[tuple[float, str]] = []
+        self._injector = Injector(system)
 
     def run(self) -> Result:
         hung = [*self._send_all(), *self._not_ready()]
@@ -134,7 +133,7 @@ class _Run:
                     return
                 checked_at = time.monotonic()
             self._system.supervise()
-            self._end_faults()
+            self._injector.supervise()
             time.sleep(_TICK_SECONDS)
 
     def _inject_all(self) -> None:
@@ -142,48 +141,10 @@ class _Run:
         for fault in self._schedule.faults:
             due = started + fault.at
             self._until(lambda due=due: time.monotonic() >= due, float("inf"))  # type: ignore[misc]
-            if self._inject(fault):
-                self._injected.append(InjectedFault(time.time(), str(fault)))
+            if self._injector.inject(fault):
+                self._injected.append(InjectedFault(time.time(), fault))
                 self._log(f"  {time.monotonic() - started:5.1f} s  {fault}")
-        self._until(lambda: not self._ends and self._system.is_complete(), 60.0)
-
-    def _inject(self, fault: Fault) -> bool:
-        """Return False if the target does not run."""
-        system = self._system
-        if fault.kind in ("join", "slow"):
-            self._ends.append((time.monotonic() + fault.seconds, fault.target))
-        match fault.kind:
-            case "kill" | "terminate":
-                return system.end(fault.target, kill=fault.kind == "kill")
-            case "leave":
-                return system.end(fault.target, kill=False, restart_after=fault.seconds)
-            case "join":
-                system.add(fault.target)
-                return True
-            case "broker":
-                return system.kill_broker(int(fault.target.removeprefix(BROKER)), fault.seconds)
-            case "slow":
-                return self._disturb(fault.target, "delay", _SLOW_SECONDS)
-            case "down":
-                return self._disturb(fault.target, "down", fault.seconds)
-
-    def _end_faults(self) -> None:
-        for due, target in [end for end in self._ends if end[0] <= time.monotonic()]:
-            self._ends.remove((due, target))
-            if target in self._system.processes:
-                self._system.end(target, kill=False, restart_after=None)
-            else:
-                self._disturb(target, "delay", 0.0)
-
-    def _disturb(self, provider: str, how: str, seconds: float) -> bool:
-        """Make a simulated provider slow or unavailable. A killed sandbox forgets that."""
-        url = f"{self._system.sandbox.base_url}/control/{how}"
-        try:
-            body = {"provider": provider, "seconds": seconds}
-            answer = httpx.post(url, json=body, timeout=2.0, trust_env=False)
-        except httpx.HTTPError:
-            return False
-        return answer.is_success
+        self._until(lambda: self._injector.is_done() and self._system.is_complete(), 60.0)
 
     def _drain(self) -> tuple[Evidence, Problems]:
         """Wait until all is as it must be, or the time is over. Then nothing may change."""
@@ -234,8 +195,17 @@ class _Run:
         result.webhooks, result.disturbed = len(receiver.accepted), receiver.disturbed
         problems.wrong += ledger.wrong_answers
         result.problems = problems
-        result.faults = [fault.text for fault in self._injected]
-        gaps = longest_gaps(self._system.cluster, self._injected, sender.first_at, sender.last_at)
-        for text, gap in zip(result.faults, gaps, strict=True):
-            result.gaps[text] = max(round(gap, 2), result.gaps.get(text, 0.0))
+        self._measure()
+
+    def _measure(self) -> None:
+        """Note the faults, and how long partitions stood still after them."""
+        result, sender = self._result, self._sender
+        faults = [injected.fault for injected in self._injected]
+        result.faults = [str(fault) for fault in faults]
+        result.counts = dict(Counter(fault.kind for fault in faults))
+        arrivals = self._follower.arrivals
+        found = [*gaps(arrivals, self._injected, sender.first_at, sender.last_at)]
+        for gap in found:
+            result.gaps[str(gap.fault)] = max(gap.seconds, result.gaps.get(str(gap.fault), 0.0))
+        result.standstills = by_kind(found)
         result.longest_gap = max(result.gaps.values(), default=0.0)

@@ -1,6 +1,7 @@
 """The system under test: embedded brokers and the real processes, restarted when they end."""
 
 import json
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from streams.settings import Settings, load
 from tests.chaos.brokers import Brokers
 from tests.chaos.notified import FailingReceiver
 from tests.chaos.process import Process
-from tests.chaos.schedule import EXTRA_WORKER, OTHERS, WORKERS
+from tests.chaos.schedule import BROKER, EXTRA_WORKER, OTHERS, WORKERS
 from tests.support import processes
 from tests.support.ports import free_port
 from tests.support.processes import PORT
@@ -125,9 +126,11 @@ class System:
         process.child, process.stopping_since, process.restart_after = None, None, 0.0
 
     def end(self, name: str, kill: bool, restart_after: float | None = 0.0) -> bool:
-        """End a process. Return False if it does not run, or is stopping already."""
+        """End a process. Return False if it does not run, or is stopping already, or is suspended
+        and cannot stop.
+        """
         process = self.processes[name]
-        if process.child is None or process.stopping_since is not None:
+        if process.child is None or not (process.runs() or (kill and process.suspended)):
             return False
         process.stopping_since, process.restart_after = time.monotonic(), restart_after
         if kill:
@@ -136,15 +139,29 @@ class System:
             process.child.terminate()
         return True
 
+    def suspend(self, name: str) -> bool:
+        """Suspend a process or a broker. Return False if it does not run."""
+        if name.startswith(BROKER):
+            return self.brokers.node(name).suspend()
+        process = self.processes[name]
+        if process.runs():
+            process.send(signal.SIGSTOP)
+            process.suspended = True
+            return True
+        return False
+
+    def resume(self, name: str) -> None:
+        """Let a suspended process or broker go on, if it has not been killed."""
+        if name.startswith(BROKER):
+            return self.brokers.node(name).resume()
+        self.processes[name].suspended = False
+        self.processes[name].send(signal.SIGCONT)
+
     def add(self, name: str) -> None:
         """Start a process that does not run."""
         process = self.processes[name]
         if process.child is None and process.start_at is None:
             process.start_at = time.monotonic()
-
-    def kill_broker(self, number: int, seconds: float) -> bool:
-        """Kill a broker, and start it again after `seconds`. Return False if it is away."""
-        return self.brokers.nodes[number].kill(seconds)
 
     def is_complete(self) -> bool:
         """Whether the brokers and all steady processes run."""

@@ -1,0 +1,68 @@
+"""Injects the faults of a schedule into the system, and ends those that last for some time."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import httpx
+
+from tests.chaos.schedule import Fault
+from tests.chaos.system import System
+
+# Slow enough to matter, fast enough for an answer before the time-out.
+_SLOW_SECONDS = 1.5
+
+
+class Injector:
+    """Use it from the main thread only, as the system."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        # When faults end, and how.
+        self._ends: list[tuple[float, Callable[[], object]]] = []
+
+    def inject(self, fault: Fault) -> bool:
+        """Return False if the target does not run."""
+        system, target = self._system, fault.target
+        match fault.kind:
+            case "kill" | "terminate":
+                return system.end(target, kill=fault.kind == "kill")
+            case "leave":
+                return system.end(target, kill=False, restart_after=fault.seconds)
+            case "join":
+                system.add(target)
+                leave = partial(system.end, target, kill=False, restart_after=None)
+                return self._until(fault, leave)
+            case "broker":
+                return system.brokers.node(target).kill(fault.seconds)
+            case "slow":
+                disturbed = self._disturb(target, "delay", _SLOW_SECONDS)
+                return disturbed and self._until(fault, lambda: self._disturb(target, "delay", 0.0))
+            case "down":
+                return self._disturb(target, "down", fault.seconds)
+            case "pause":
+                paused = system.suspend(target)
+                return paused and self._until(fault, lambda: system.resume(target))
+
+    def _until(self, fault: Fault, end: Callable[[], object]) -> bool:
+        self._ends.append((time.monotonic() + fault.seconds, end))
+        return True
+
+    def supervise(self) -> None:
+        """End the faults that are due."""
+        for due in [end for end in self._ends if end[0] <= time.monotonic()]:
+            self._ends.remove(due)
+            due[1]()
+
+    def is_done(self) -> bool:
+        return not self._ends
+
+    def _disturb(self, provider: str, how: str, seconds: float) -> bool:
+        """Make a simulated provider slow or unavailable. A killed sandbox forgets that."""
+        url = f"{self._system.sandbox.base_url}/control/{how}"
+        try:
+            body = {"provider": provider, "seconds": seconds}
+            answer = httpx.post(url, json=body, timeout=2.0, trust_env=False)
+        except httpx.HTTPError:
+            return False
+        return answer.is_success
