@@ -1,14 +1,16 @@
 """The Kafka cluster of a seed: one broker, or three that replicate (replication 3, at least two in
-sync), and what kills and starts them.
+sync), and what kills, suspends and starts them.
 """
 
 import os
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from streams.local.broker import Broker, new_cluster_id
+from tests.chaos.network import HOST, Network
 from tests.chaos.schedule import BROKER
 from tests.support.ports import free_port
 
@@ -78,56 +80,86 @@ class Node:
 
 
 class Brokers:
-    """The brokers, numbered from 0."""
+    """The brokers, numbered from 0. Each client reaches each broker through a link of its own."""
 
-    def __init__(self, folder: Path, count: int) -> None:
-        self.nodes = [Node(broker) for broker in _brokers(folder, count)]
+    def __init__(self, folder: Path, count: int, network: Network, clients: Sequence[str]) -> None:
         self.replication = count
+        self._nodes: dict[str, Node] = {}
+        self._ports: dict[str, list[int]] = {client: [] for client in clients}
+        controllers = [free_port() for _ in range(count)]
+        quorum = ",".join(f"{n}@{HOST}:{port}" for n, port in enumerate(controllers, 1))
+        cluster_id = new_cluster_id()
+        for number, controller in enumerate(controllers):
+            name, port = f"{BROKER}{number}", free_port()
+            listeners = {}
+            for client in clients:
+                own = free_port()
+                link = network.add(f"{client}>{name}", (HOST, own))
+                self._ports[client].append(link)
+                listeners[client] = own, link
+            extra = {
+                "node.id": str(number + 1),
+                "controller.quorum.voters": quorum,
+                **_listeners(port, controller, listeners),
+                **(_replicated(count) if count > 1 else {}),
+            }
+            where = folder / name if count > 1 else folder
+            broker = Broker(where, port=port, cluster_id=cluster_id, extra=extra)
+            self._nodes[name] = Node(broker)
 
     @property
     def addresses(self) -> str:
-        """The bootstrap servers."""
-        return ",".join(node.broker.brokers for node in self.nodes)
+        """The bootstrap servers, without a link."""
+        return ",".join(node.broker.brokers for node in self._nodes.values())
+
+    def addresses_of(self, client: str) -> str:
+        """Return the bootstrap servers as this client sees them."""
+        return ",".join(f"{HOST}:{port}" for port in self._ports[client])
 
     def start(self) -> None:
         """Start all together: a node answers only when most of them form a quorum."""
-        for start in [node.start() for node in self.nodes]:
+        for start in [node.start() for node in self._nodes.values()]:
             start.result()
 
     def run(self) -> bool:
-        return all(node.runs() for node in self.nodes)
+        return all(node.runs() for node in self._nodes.values())
 
     def node(self, name: str) -> Node:
-        """Return the broker of this name, with its number from 0 on."""
-        return self.nodes[int(name.removeprefix(BROKER))]
+        return self._nodes[name]
 
     def supervise(self, now: float) -> None:
-        for node in self.nodes:
+        for node in self._nodes.values():
             node.supervise(now)
 
     def stop(self) -> None:
-        for node in self.nodes:
+        for node in self._nodes.values():
             node.stop()
 
 
-def _brokers(folder: Path, count: int) -> list[Broker]:
-    if count == 1:
-        return [Broker(folder, port=free_port())]
-    ports = [(free_port(), free_port()) for _ in range(count)]
-    voters = ",".join(f"{n}@127.0.0.1:{control}" for n, (_, control) in enumerate(ports, 1))
-    cluster_id = new_cluster_id()
-    return [
-        Broker(
-            folder / f"broker-{number}",
-            port=port,
-            cluster_id=cluster_id,
-            extra={
-                "node.id": str(number),
-                "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{control}",
-                "controller.quorum.voters": voters,
-                **dict.fromkeys(_REPLICATED, str(count)),
-                **dict.fromkeys(_IN_SYNC, "2"),
-            },
-        )
-        for number, (port, control) in enumerate(ports, 1)
-    ]
+def _replicated(count: int) -> dict[str, str]:
+    return {**dict.fromkeys(_REPLICATED, str(count)), **dict.fromkeys(_IN_SYNC, "2")}
+
+
+def _listeners(
+    port: int, controller: int, clients: Mapping[str, tuple[int, int]]
+) -> dict[str, str]:
+    """Return the settings of a broker that has a listener for each client: its own port, and the
+    port of the link, which the client finds it at.
+    """
+    names = {client: client.replace("-", "").upper() for client in clients}
+    own = {names[client]: f"{HOST}:{ports[0]}" for client, ports in clients.items()}
+    links = {names[client]: f"{HOST}:{ports[1]}" for client, ports in clients.items()}
+    plain = {"PLAINTEXT": f"{HOST}:{port}"}
+    return {
+        "listeners": _joined({**plain, "CONTROLLER": f"{HOST}:{controller}", **own}, "://"),
+        "advertised.listeners": _joined({**plain, **links}, "://"),
+        "listener.security.protocol.map": _joined(
+            dict.fromkeys(("PLAINTEXT", "CONTROLLER", *names.values()), "PLAINTEXT"), ":"
+        ),
+        # Of each listener.
+        "num.network.threads": "1",
+    }
+
+
+def _joined(values: Mapping[str, str], between: str) -> str:
+    return ",".join(f"{name}{between}{value}" for name, value in values.items())

@@ -1,12 +1,13 @@
 """What a run left behind: committed records, the board's database, the provider's log."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Message
+from sqlalchemy import Connection, NullPool, create_engine, text
 
 from connectors.kafka.cluster import Cluster
 from connectors.providers.registry import PROVIDERS
@@ -14,7 +15,7 @@ from schemas import topics
 from schemas.headers import headers_of
 from schemas.records import Anomaly, LinkEvent, LinkStatus, Notice, OrderClose, Settlement
 from streams.agents.agent import text_headers
-from tests.chaos.sandbox import delivered, operations, query
+from tests.chaos.sandbox import delivered, operations
 from tests.support.reading import read_all, values
 
 
@@ -51,7 +52,7 @@ class Evidence:
     delivered: list[tuple[str, bytes]]
 
 
-def gather(cluster: Cluster, folder: Path) -> Evidence:
+def gather(cluster: Cluster, folder: Path, database: str) -> Evidence:
     sandbox = folder / "sandbox" / "sandbox.sqlite"
     return Evidence(
         raw={name: read_all(cluster, topics.callbacks(name).name) for name in PROVIDERS},
@@ -64,7 +65,7 @@ def gather(cluster: Cluster, folder: Path) -> Evidence:
         closes=values(cluster, topics.ORDER_CLOSE),
         settlements=values(cluster, topics.SETTLEMENT),
         anomalies=values(cluster, topics.ANOMALIES),
-        board=read_board(folder / "board.sqlite"),
+        board=read_board(database),
         operations=operations(sandbox),
         delivered=delivered(sandbox),
     )
@@ -75,11 +76,21 @@ def _by_id(records: Iterable[Any], name: str) -> dict[tuple[str, str], Any]:
     return {(record["provider"], record[name]): record for record in records}
 
 
-def read_board(path: Path) -> Board:
-    def records(table: str) -> list[Any]:
-        return [json.loads(row[0]) for row in query(path, f"SELECT record FROM {table}")]
+def read_board(database: str) -> Board:
+    """Return the tables in the database of this SQLAlchemy URL."""
+    engine = create_engine(database, poolclass=NullPool)
+    with engine.connect() as connection:
+        return _read_board(connection)
 
-    places = query(path, 'SELECT topic, partition, "offset" FROM dead_letters')
+
+def _read_board(connection: Connection) -> Board:
+    def rows(statement: str) -> Sequence[Any]:
+        return connection.execute(text(statement)).all()
+
+    def records(table: str) -> list[Any]:
+        return [json.loads(row[0]) for row in rows(f"SELECT record FROM {table}")]
+
+    places = rows('SELECT topic, partition, "offset" FROM dead_letters')
     events = ("order_close", "settlements", "notices")
     ids = {table: {record["event_id"] for record in records(table)} for table in events}
     ids["dead_letters"] = {f"{topic}/{partition}/{offset}" for topic, partition, offset in places}
@@ -87,7 +98,7 @@ def read_board(path: Path) -> Board:
         rows=_by_id(records("link_status"), "link_id"),
         orders=_by_id(records("orders"), "order_id"),
         ids=ids,
-        unreadable=len(query(path, "SELECT 1 FROM unreadable")),
+        unreadable=len(rows("SELECT 1 FROM unreadable")),
     )
 
 

@@ -43,6 +43,23 @@ class Injector:
             case "pause":
                 paused = system.suspend(target)
                 return paused and self._until(fault, lambda: system.resume(target))
+            case "cut" | "lag" | "half-open":
+                self._break(fault)
+                return self._until(fault, lambda: system.network.heal(target))
+
+            case "clock":
+                clock = system.clocks[target]
+                clock.set(fault.amount)
+                return self._until(fault, lambda: clock.set(0))
+
+    def _break(self, fault: Fault) -> None:
+        network = self._system.network
+        if fault.kind == "cut":
+            network.cut(fault.target)
+        elif fault.kind == "lag":
+            network.delay(fault.target, fault.amount)
+        else:
+            network.hold(fault.target)
 
     def _until(self, fault: Fault, end: Callable[[], object]) -> bool:
         self._ends.append((time.monotonic() + fault.seconds, end))

@@ -38,10 +38,11 @@ class Ledger:
         if status == 401 and kind == "forged":
             self.forged[trace] = sent
             return True
-        if status is None or status >= 500:
+        # 408: the link from the sender was so slow that the request was not whole in time.
+        if status is None or status == 408 or status >= 500:
             # The record may still arrive, also after a 503: Kafka's acknowledgement was only late.
             self.retries += 1
-            self.server_errors += status is not None and status != 503
+            self.server_errors += status is not None and status not in (408, 503)
             return False
         self.wrong_answers.append(f"{sent.provider}: answered {status}: {sent.body[:200]!r}")
         return True

@@ -18,7 +18,9 @@ class Network:
     def __init__(self) -> None:
         self._proxies: dict[str, Proxy] = {}
         self._servers: list[asyncio.Server] = []
+        self._errors: list[str] = []
         self._loop = uvloop.new_event_loop()
+        self._loop.set_exception_handler(lambda _, context: self._errors.append(repr(context)))
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -49,13 +51,17 @@ class Network:
         self._loop.call_soon_threadsafe(change)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections. Raises RuntimeError if a proxy failed."""
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        if self._errors:
+            raise RuntimeError(f"the network failed: {self._errors[0]}")
 
     async def _close(self) -> None:
+        # A cancelled task is no failure.
+        self._loop.set_exception_handler(lambda _, context: None)
         for server in self._servers:
             server.close()
         others = asyncio.all_tasks() - {asyncio.current_task()}

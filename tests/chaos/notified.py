@@ -31,9 +31,10 @@ class FailingReceiver:
         self.accepted = self._receiver.accepted
         self.url = self._stack.enter_context(serving(self._receiver.app()))
 
-    def settings(self) -> dict[str, Any]:
-        """Return the value of NOTIFY__ENDPOINTS."""
-        return {"chaos": {"url": f"{self.url}/hooks", "secrets": [SECRET]}}
+    @staticmethod
+    def settings(address: str) -> dict[str, Any]:
+        """Return the value of NOTIFY__ENDPOINTS, with the receiver at this address."""
+        return {"chaos": {"url": f"{address}/hooks", "secrets": [SECRET]}}
 
     def close(self) -> None:
         self._stack.close()

@@ -77,9 +77,12 @@ class Proxy:
         while chunk := await reader.read(_CHUNK_BYTES):
             await asyncio.sleep(self.lag)
             await self._passes.wait()
+            if writer.is_closing():  # it was reset
+                return
             writer.write(chunk)
             await writer.drain()
-        writer.write_eof()
+        if not writer.is_closing():
+            writer.write_eof()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

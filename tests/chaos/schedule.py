@@ -13,29 +13,50 @@ OTHERS = ("edge", "lookup", "settle", "notify", "board", "sandbox")
 # The number of the broker follows.
 BROKER = "broker-"
 
-Kind = Literal["kill", "terminate", "leave", "join", "broker", "slow", "down", "pause"]
+# Links of the network, "client>server". Every client of Kafka has one to each broker.
+CLIENTS = (*WORKERS, EXTRA_WORKER, "edge", "lookup", "settle", "notify", "board")
+# Processes whose clock jumps.
+CLOCKS = (*WORKERS, "edge", "lookup", "settle", "notify", "board")
+CALLBACKS = "internet>edge"
+DATABASE = "board>database"
+HTTP_LINKS = (CALLBACKS, "lookup>providers", "settle>providers", "notify>receiver")
+
+End = Literal["kill", "terminate"]
+Kind = (
+    End
+    | Literal["leave", "join", "broker", "slow", "down"]
+    | Literal["pause", "cut", "lag", "half-open", "clock"]
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault, `at` seconds from the start. `seconds` is how long it lasts, where it does."""
+    """One fault, `at` seconds from the start. `seconds` is how long it lasts, where it does.
+    `amount` is the delay of a link that lags, or the offset of a clock from the real time.
+    """
 
     at: float
     kind: Kind
     target: str
     seconds: float = 0.0
+    amount: float = 0.0
 
     def __str__(self) -> str:
         duration = f" for {self.seconds:.0f} s" if self.seconds else ""
-        return f"{self.kind} {self.target}{duration}"
+        amount = f" by {self.amount:.1f} s" if self.amount else ""
+        return f"{self.kind} {self.target}{amount}{duration}"
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """New links come for `traffic` seconds."""
+    """New links come for `traffic` seconds. The board's database is PostgreSQL, else SQLite."""
 
     traffic: float
     faults: tuple[Fault, ...]
+    postgres: bool = False
+
+    def targets(self, kind: Kind) -> set[str]:
+        return {fault.target for fault in self.faults if fault.kind == kind}
 
 
 def schedule(seed: int, short: bool = False, brokers: int = 1) -> Schedule:
@@ -47,12 +68,18 @@ def schedule(seed: int, short: bool = False, brokers: int = 1) -> Schedule:
         return Schedule(16.0, _sorted(_short(chance)))
     outage = seed % 4 == 0
     traffic = 70.0 if outage else 42.0
-    faults = [*_ends(chance, traffic), *_pauses(chance, traffic, brokers)]
+    postgres = seed % 2 == 0
+    faults = [
+        *_ends(chance, traffic),
+        *_pauses(chance, traffic, brokers),
+        *_of_network(chance, traffic, brokers, postgres),
+        *(_clocks(chance, traffic) if seed % 5 in (0, 1, 3) else ()),
+    ]
     if outage:
         faults.append(Fault(chance.uniform(18, 28), "broker", f"{BROKER}0", 30.0))
     if brokers > 1:
         faults += _of_replicas(chance, traffic, brokers)
-    return Schedule(traffic, _sorted(faults))
+    return Schedule(traffic, _sorted(faults), postgres)
 
 
 def _short(chance: Random) -> list[Fault]:
@@ -78,7 +105,7 @@ def _ends(chance: Random, traffic: float) -> list[Fault]:
     def at() -> float:
         return _at(chance, traffic)
 
-    def end() -> Kind:
+    def end() -> End:
         return chance.choice(("kill", "kill", "terminate"))
 
     providers = sorted(PROVIDERS)
@@ -106,6 +133,35 @@ def _pauses(chance: Random, traffic: float, brokers: int) -> list[Fault]:
             for name in chance.sample(OTHERS, 2)
         ),
     ]
+
+
+def _of_network(chance: Random, traffic: float, brokers: int, postgres: bool) -> list[Fault]:
+    """Links between processes break, one to a broker, one to another server, and any one."""
+    kafka = [f"{client}>{BROKER}{n}" for client in CLIENTS for n in range(brokers)]
+    http = [*HTTP_LINKS, *([DATABASE] if postgres else [])]
+    targets = [chance.choice(kafka), chance.choice(http), chance.choice(kafka + http)]
+    chance.shuffle(targets)
+    cut, lagging, half_open = targets
+    delay = chance.uniform(0.2, 2.0)
+    return [
+        Fault(_at(chance, traffic), "cut", cut, chance.uniform(0.1, 3)),
+        Fault(_at(chance, traffic), "lag", lagging, chance.uniform(3, 8), delay),
+        Fault(_at(chance, traffic), "half-open", half_open, chance.uniform(3, 10)),
+    ]
+
+
+def _clocks(chance: Random, traffic: float) -> list[Fault]:
+    """Clocks are wrong by up to an hour, one of them ahead and one behind. Kafka refuses records
+    that are ahead by more.
+    """
+    return [
+        Fault(_at(chance, traffic), "clock", name, chance.uniform(4, 12), sign * _jump(chance))
+        for name, sign in zip(chance.sample(CLOCKS, 2), (-1, 1), strict=True)
+    ]
+
+
+def _jump(chance: Random) -> float:
+    return chance.choice((chance.uniform(2, 60), chance.uniform(60, 3500)))
 
 
 def _of_replicas(chance: Random, traffic: float, brokers: int) -> list[Fault]:

@@ -75,11 +75,19 @@ def run_seed(
     started = time.monotonic()
     # A killed broker recovers its partitions one by one: a short seed has fewer of them.
     partitions = 4 if short else 8
-    system = System(folder, Random(f"supervisor {seed}"), partitions, brokers)
+    chosen = faults or schedule(seed, short, brokers)
+    system = System(
+        folder,
+        Random(f"supervisor {seed}"),
+        partitions,
+        brokers,
+        chosen.postgres,
+        chosen.targets("clock"),
+    )
     try:
         system.start()
         log(f"seed {seed}: up after {time.monotonic() - started:.1f} s")
-        result = _Run(seed, system, faults or schedule(seed, short, brokers), log).run()
+        result = _Run(seed, system, chosen, log).run()
     finally:
         system.close()
     result.seconds = time.monotonic() - started
@@ -164,7 +172,7 @@ class _Run:
             return False
         if any(differences_from_plan(sender.expected, self._follower.rows)):
             return False
-        orders = read_board(folder / "board.sqlite").orders
+        orders = read_board(self._system.database).orders
         # We close orders at Ping. Other providers need nothing after the decision.
         return all(
             orders.get((order["provider"], order["order_id"]), {}).get("state")
@@ -175,7 +183,7 @@ class _Run:
 
     def _judge(self) -> tuple[Evidence, Problems]:
         settings = self._system.settings()
-        evidence = gather(self._system.cluster, self._system.folder)
+        evidence = gather(self._system.cluster, self._system.folder, self._system.database)
         sender, providers = self._sender, settings.existing_providers()
         provider_rules = rules(settings, providers)
         problems = judge(

@@ -3,10 +3,14 @@
 import json
 import signal
 import time
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import make_url
 
 from connectors.http.server import Address
 from connectors.kafka.cluster import Cluster
@@ -16,11 +20,23 @@ from schemas.topics import all_topics
 from streams.admin import topics
 from streams.settings import Settings, load
 from tests.chaos.brokers import Brokers
+from tests.chaos.clock import JumpingClock
+from tests.chaos.network import HOST, Network
 from tests.chaos.notified import FailingReceiver
 from tests.chaos.process import Process
-from tests.chaos.schedule import BROKER, EXTRA_WORKER, OTHERS, WORKERS
+from tests.chaos.schedule import (
+    BROKER,
+    CALLBACKS,
+    CLIENTS,
+    DATABASE,
+    EXTRA_WORKER,
+    HTTP_LINKS,
+    OTHERS,
+    WORKERS,
+)
 from tests.support import processes
 from tests.support.ports import free_port
+from tests.support.postgres import Postgres
 from tests.support.processes import PORT
 
 STALL_SECONDS = 30.0
@@ -39,6 +55,9 @@ class System:
     partitions: int = 8
     # 1, or 3 that replicate.
     broker_count: int = 1
+    postgres: bool = False
+    # The processes whose clocks may jump.
+    jumping: Collection[str] = ()
     hung: list[str] = field(default_factory=list)
     # Unexpected exits: name and exit code.
     exits: list[str] = field(default_factory=list)
@@ -46,21 +65,34 @@ class System:
     brokers: Brokers = field(init=False)
     sandbox: SandboxConfig = field(init=False)
     receiver: FailingReceiver = field(init=False)
+    network: Network = field(init=False)
+    # The SQLAlchemy URL of the board's database, without a link.
+    database: str = field(init=False)
+    clocks: dict[str, JumpingClock] = field(init=False)
+    _postgres: Postgres | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.brokers = Brokers(self.folder, self.broker_count)
+        self.network = Network()
+        self.brokers = Brokers(self.folder, self.broker_count, self.network, CLIENTS)
         ports = {name: free_port() for name in (*_STEADY, EXTRA_WORKER)}
+        edge = self.network.add(CALLBACKS, (HOST, ports["edge"]))
         self.sandbox = SandboxConfig(
-            address=Address("127.0.0.1", ports["sandbox"]),
+            address=Address(HOST, ports["sandbox"]),
             data_dir=self.folder,
-            edge_url=f"http://127.0.0.1:{ports['edge']}",
+            edge_url=f"http://{HOST}:{edge}",
             secrets=load_secrets(self.folder),
         )
         self.receiver = FailingReceiver(Random(self.chance.random()))
-        environment = self._environment()
+        self.database = f"sqlite:///{self.folder / 'board.sqlite'}"
+        self.clocks = {name: JumpingClock(self.folder / f"clock-{name}") for name in self.jumping}
+        environment = self._environment() | self._database()
         self.processes = {
-            name: Process(name, {**environment, PORT: str(port)}, self.folder / f"{name}.log")
+            name: Process(
+                name,
+                {**environment, **self._world_of(name), PORT: str(port)},
+                self.folder / f"{name}.log",
+            )
             for name, port in ports.items()
         }
 
@@ -68,7 +100,20 @@ class System:
     def cluster(self) -> Cluster:
         return Cluster(self.brokers.addresses)
 
+    def _database(self) -> dict[str, str]:
+        """Start PostgreSQL, if the board uses it, and return the setting that names it."""
+        if not self.postgres:
+            return {}
+        self._postgres = server = Postgres().start()
+        self.database = server.url(server.database())
+        port = self.network.add(DATABASE, server.socket)
+        linked = make_url(self.database).set(host=HOST, port=port, query={})
+        return {"LINKSTATUS_DATABASE_URL": linked.render_as_string()}
+
     def _environment(self) -> dict[str, str]:
+        receiver = urlsplit(self.receiver.url)
+        webhooks = self.network.add("notify>receiver", (HOST, receiver.port or 80))
+        endpoints = self.receiver.settings(f"http://{HOST}:{webhooks}")
         return {
             **processes.environment(self.cluster, self.folder),
             "LINKSTATUS_PARTITIONS": str(self.partitions),
@@ -77,11 +122,24 @@ class System:
             "LINKSTATUS_STALL_SECONDS": str(STALL_SECONDS),
             "LINKSTATUS_POLLING__FIRST_SECONDS": str(POLLING_SECONDS),
             "LINKSTATUS_POLLING__LONGEST_SECONDS": str(POLLING_SECONDS),
-            "LINKSTATUS_NOTIFY__ENDPOINTS": json.dumps(self.receiver.settings()),
+            "LINKSTATUS_NOTIFY__ENDPOINTS": json.dumps(endpoints),
             "LINKSTATUS_LOOKUPS__PER_SECOND": "100",
             "LINKSTATUS_LOOKUPS__UNISSUED_PER_MINUTE": "600",
             **sandbox_environment(self.sandbox, PROVIDERS),
         }
+
+    def _world_of(self, name: str) -> dict[str, str]:
+        """Return the clock and the addresses of other servers as this process sees them."""
+        found: dict[str, str] = {}
+        if name in self.clocks:
+            found |= self.clocks[name].environment()
+        if name in CLIENTS:
+            found["LINKSTATUS_BROKERS"] = self.brokers.addresses_of(name)
+        if (link := f"{name}>providers") in HTTP_LINKS:
+            port = self.network.add(link, (HOST, self.sandbox.address.port))
+            linked = replace(self.sandbox, address=Address(HOST, port))
+            found |= sandbox_environment(linked, PROVIDERS)
+        return found
 
     def settings(self) -> Settings:
         """Return the providers' settings, as the processes have them."""
@@ -194,6 +252,9 @@ class System:
                 process.child.wait()
         self.receiver.close()
         self.brokers.stop()
+        self.network.close()
+        if self._postgres:
+            self._postgres.stop()
 
 
 def _value(text: str) -> Any:

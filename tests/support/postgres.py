@@ -76,6 +76,10 @@ class Postgres:
         return f"postgresql+psycopg://{user}@/{database}?host={self._folder}"
 
     @property
+    def socket(self) -> Path:
+        return self._folder / ".s.PGSQL.5432"
+
+    @property
     def _data(self) -> Path:
         return self._folder / "data"
 
