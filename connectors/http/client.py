@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Generator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -29,11 +29,27 @@ UNREACHED = (httpx.RequestError, TimeoutError, AnswerTooLarge)
 FETCH_ERRORS = (*UNREACHED, httpx.InvalidURL)
 
 
-def http_client(timeout: float = 10.0) -> httpx.AsyncClient:
+class HttpClient(httpx.AsyncClient):
+    """httpx, with an error of its own for each connection that fails.
+
+    If a server resets a connection at once, uvloop closes its socket before anyio reads it: an
+    AttributeError then ended the process.
+    """
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        try:
+            return await super().send(request, **options)
+        except AttributeError as error:
+            if error.name != "getpeername":
+                raise
+            raise httpx.ConnectError("the connection was reset", request=request) from error
+
+
+def http_client(timeout: float = 10.0) -> HttpClient:
     """Return a client for the providers' APIs. It uses no proxy for this machine, where the
     simulated providers run.
     """
-    return httpx.AsyncClient(
+    return HttpClient(
         timeout=timeout,
         follow_redirects=False,
         mounts={"all://127.0.0.1": None, "all://[::1]": None, "all://localhost": None},

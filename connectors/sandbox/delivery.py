@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import httpx
 
 from connectors.clock import micros_now
+from connectors.http.client import HttpClient
 from connectors.providers.simulator import SECOND, Callback, Simulator, Site
 from connectors.sandbox.store import Delivery, Store
 
@@ -33,7 +34,7 @@ class DeliveryLoop:
 
     async def run(self) -> None:
         async with (
-            httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as client,
+            HttpClient(timeout=TIMEOUT_SECONDS, trust_env=False) as client,
             asyncio.TaskGroup() as tasks,
         ):
             while True:

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from pydantic import Field
 
+from connectors.http.client import HttpClient
 from connectors.reasons import reason_of
 from connectors.serialize import Time
 
@@ -60,7 +61,7 @@ class HealthMonitor:
 
     async def run(self) -> None:
         """Check every few seconds, forever."""
-        async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
+        async with HttpClient(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
             while True:
                 await self.check(client)
                 await asyncio.sleep(_INTERVAL_SECONDS)
