@@ -144,7 +144,8 @@ class consume(Generic[T]):
 
     @cached_property
     def _admin(self) -> AdminClient:
-        return AdminClient(self._cluster.librdkafka())
+        # Each request reports its own failure.
+        return AdminClient({**self._cluster.librdkafka(), "log_level": 0})
 
     def __enter__(self) -> Iterator[Consumed[T]]:
         self._consumer.subscribe([self._name])

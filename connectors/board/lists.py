@@ -10,6 +10,7 @@ from typing import Any
 from connectors.board.board import Board
 from connectors.board.database import (
     anomalies,
+    counted,
     dead_letters,
     links,
     money,
@@ -18,6 +19,7 @@ from connectors.board.database import (
     reconciliations,
     waiting_orders,
 )
+from connectors.board.database import tables as t
 from connectors.board.database.figures import stage
 from connectors.board.database.paging import Cursor, Page
 from connectors.board.database.store import Store
@@ -42,9 +44,12 @@ def of_links(
     limit: int,
     after: Cursor | None,
 ) -> Page:
-    """Return links, the newest first, as `with_orders` does."""
+    """Return links as `with_orders` does, the newest first, or those behind a figure."""
     filters = query.filter()
-    page = links.search(store, filters, limit, after, prefix=query.q, providers=providers)
+    if counts := query.counts():
+        page = counted.search(store, t.link_status, counts, filters, limit, after, query.q)
+    else:
+        page = links.search(store, filters, limit, after, prefix=query.q, providers=providers)
     return page._replace(rows=with_orders(store, page.rows))
 
 
@@ -80,12 +85,14 @@ def of_orders(
     limit: int,
     after: Cursor | None,
 ) -> Page:
-    """Return orders, the newest first, or those that wait, the oldest wait first. Each has its
-    `stage`, and whom it waits for (`waiting`).
+    """Return orders, the newest first, those that wait, the oldest wait first, or those behind a
+    figure of the money. Each has its `stage`, and whom it waits for (`waiting`).
     """
     filters = query.filter()
     if query.waits_for:
         page = waiting_orders.search(store, query.waits_for, filters, limit, after, query.q)
+    elif counts := query.counts():
+        page = counted.search(store, t.orders, counts, filters, limit, after, query.q)
     else:
         page = orders.search(store, filters, limit, after, prefix=query.q, providers=providers)
     waiting = waiting_orders.explain(store, page.rows)

@@ -1,13 +1,13 @@
 """`linkstatus import`: links that exist at a provider already."""
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from schemas.times import start_of
+from schemas.times import day_of, start_of
 from streams.cli.arguments import (
     DryRun,
     OneJson,
@@ -41,13 +41,9 @@ def import_(
         ),
     ],
     since: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Links created on or after this day, UTC."),
-    ] = None,
-    until: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Links created before this day; default: all."),
-    ] = None,
+        str, typer.Option(help="Links of this UTC day, 2030-01-31 or 3d (ago), and of later ones.")
+    ] = "",
+    until: Annotated[str, typer.Option(help="Links before this UTC day; default: all.")] = "",
     file: Annotated[
         Path | None,
         typer.Option(help="CSV or JSON lines that name the links, instead of the provider's list."),
@@ -105,8 +101,8 @@ def _provider(settings: "Settings", name: str) -> "ProviderOf":
 def _windows(
     name: str,
     provider: "ProviderOf",
-    since: datetime | None,
-    until: datetime | None,
+    since: str,
+    until: str,
     path: Path | None,
 ) -> Iterable["Window"]:
     from connectors.clock import micros_now
@@ -124,16 +120,27 @@ def _windows(
             f"{name} has no API that lists links: give --file, CSV with a column {columns}, or "
             "JSON lines with such a field"
         )
-    if since is None:
+    if not since:
         raise typer.BadParameter("give --since, the day of the first links, or --file")
-    start, end = _period(since, until, datetime.now(UTC).date())
-    return windows.days(name, provider, start_of(start), start_of(end), micros_now())
+    now = micros_now()
+    start, end = _period(since, until, now)
+    return windows.days(name, provider, start_of(start), start_of(end), now)
 
 
-def _period(since: datetime, until: datetime | None, today: date) -> tuple[date, date]:
-    start, end = since.date(), until.date() if until else today + _DAY
+def _period(since: str, until: str, now: int) -> tuple[date, date]:
+    today = day_of(now)
+    start, end = _day("--since", since, now), _day("--until", until, now) if until else today + _DAY
     check_period(start, end, today, ("--since", "--until"))
     return start, end
+
+
+def _day(name: str, text: str, now: int) -> date:
+    from connectors.triage.filter import BadTime, parse_time
+
+    try:
+        return day_of(parse_time(text, now))
+    except BadTime as error:
+        raise typer.BadParameter(f"{name}: {error}") from None
 
 
 def _remarks(summary: "Summary", dry_run: bool) -> None:
@@ -151,7 +158,7 @@ def _remarks(summary: "Summary", dry_run: bool) -> None:
     say(
         f"{number:,} links {verb}: {summary.new:,} new, {summary.known:,} known",
         f"{summary.skipped:,} links left out: known as paid or final",
-        f"{summary.windows:,} windows, {summary.covered:,} more were covered before",
+        f"{summary.windows:,} days or files, {summary.covered:,} more were covered before",
     )
 
 

@@ -47,6 +47,9 @@ _PAGES = {
     "orders": "/orders",
     "orders, state": "/orders?state=OPEN",
     "orders, provider": "/orders?provider=ping",
+    "orders, waiting": "/orders?waits_for=any",
+    "orders, closed": "/orders?counts_as=closed&currency=EUR",
+    "links, paid in a day": "/links?counts_as=paid&currency=EUR&since=2d&until=1d",
     "order": "/orders/ping/000777",
     "anomalies": "/anomalies",
     "dead letters": "/dead-letters",
@@ -168,6 +171,12 @@ def _fill(store: Store, links: int) -> None:
         | {"state": "CASE i % 4 WHEN 0 THEN 'OPEN' ELSE 'SETTLED' END"}
         | {"changed_at": "{at}", "version": "1"},
     )
+    counted = {"provider": "'ping'", "name": "{id}", "at": "{at}", "currency": "'EUR'"}
+    for rows, measure in ((links, "paid"), (links // 2, "closed")):
+        _insert(
+            *(store, t.counted_rows.name, rows, now, None),
+            counted | {"measure": f"'{measure}'"},
+        )
     _insert(
         store,
         t.order_close.name,

@@ -6,6 +6,7 @@ A partition stands still while a callback waits in it and none of its rows is co
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -37,6 +38,7 @@ class Worker:
         self._settings = environment(cluster, folder)
         self._settings["LINKSTATUS_LOG_LEVEL"] = "INFO"
         self._log = folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
         """Start it and return once it has partitions."""
@@ -45,6 +47,7 @@ class Worker:
         await until_threaded(lambda: is_ready(port), f"the worker, see {self._log}")
 
     async def end(self, number: int = signal.SIGTERM) -> None:
+        assert self._process is not None
         os.kill(self._process.pid, number)
         await asyncio.to_thread(self._process.wait)
 
@@ -53,7 +56,8 @@ class Worker:
         await asyncio.sleep(_MISSED_SECONDS)
 
     def stop(self) -> None:
-        subprocesses.stop(self._process, 10)
+        if self._process is not None:
+            subprocesses.stop(self._process, 10)
 
 
 def measure(

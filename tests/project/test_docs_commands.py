@@ -59,6 +59,7 @@ OUTPUT = {
     "curl -i": "200 OK",
     "curl http": '"status":"PAID"',
     "curl 'http://127.0.0.1:8080/money": '"since":"2025-11-01"',
+    "curl 'http://127.0.0.1:8080/orders": '"orders":',
 }
 
 

@@ -7,6 +7,7 @@ the day that was reconciled. A link that only claims know counts nowhere.
 
 import json
 from collections.abc import Iterable, Iterator
+from datetime import date
 from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple, get_args
@@ -19,9 +20,10 @@ from schemas.refund_records import LinkRefund, amount_of
 # What became of a link. Each link counts once among these, on the day it came.
 Fate = Literal["open", "paid", "expired", "cancelled", "failed"]
 FATES: tuple[Fate, ...] = get_args(Fate)
-Measure = Literal[
-    Fate, "closed", "awaited", "settled", "refunded", "disputed", "paid_out", "different"
-]
+# What counts of a link, an order and a reconciled day.
+LinkMeasure = Literal[Fate, "refunded", "disputed"]
+OrderMeasure = Literal["closed", "awaited", "settled"]
+Measure = Literal[LinkMeasure, OrderMeasure, "paid_out", "different"]
 # Where the money of an order is, in one vocabulary for all providers. The last one is final.
 Stage = Literal["OPEN", "CLOSED", "SETTLED"]
 _FATES: dict[Status, Fate] = {
@@ -34,16 +36,20 @@ NO_CURRENCY = ""
 
 
 class Figure(NamedTuple):
-    """So many of a measure on a day; `unknown` of them have no known amount, which is then not in
-    `amount_minor`. `currency` is empty where it is not known.
+    """So many of a measure at a time (microseconds, UTC); `unknown` of them have no known amount,
+    which is then not in `amount_minor`. `currency` is empty where it is not known.
     """
 
-    day: str
+    at: int
     currency: str
     measure: Measure
     number: int
     amount_minor: int
     unknown: int
+
+    @property
+    def day(self) -> str:
+        return day_of(self.at)
 
 
 def dumps(figures: Iterable[Figure]) -> str:
@@ -160,16 +166,17 @@ def _totals(order: OrderStatus) -> list[tuple[str | None, int | None]]:
 
 def of_reconciliation(day: Reconciliation) -> Iterator[Figure]:
     """Return what was paid out, and by how much it differs from what was closed."""
+    at = times.start_of(date.fromisoformat(day["day"]))
     for sums in day["sums"]:
         gross, currency = sums["gross_minor"], sums["currency"]
         listed = sum(one["currency"] == currency for one in day["payouts"])
         if listed or gross:
-            yield Figure(day["day"], currency, "paid_out", max(1, listed), gross, 0)
+            yield Figure(at, currency, "paid_out", max(1, listed), gross, 0)
     for row in day["differences"]:
-        yield Figure(day["day"], row["currency"] or NO_CURRENCY, "different", 1, *_difference(row))
+        yield Figure(at, row["currency"] or NO_CURRENCY, "different", 1, *_difference(row))
     number = day["missing"] + day["amount_differs"] + day["unknown_to_us"]
     if unlisted := number - len(day["differences"]):
-        yield Figure(day["day"], NO_CURRENCY, "different", unlisted, 0, unlisted)
+        yield Figure(at, NO_CURRENCY, "different", unlisted, 0, unlisted)
 
 
 def _difference(row: ReconciliationRow) -> tuple[int, int]:
@@ -181,4 +188,4 @@ def _difference(row: ReconciliationRow) -> tuple[int, int]:
 
 def _figure(at: int, measure: Measure, minor: int | None, currency: str | None) -> Figure:
     currency = currency or NO_CURRENCY
-    return Figure(day_of(at), currency, measure, 1, minor or 0, int(minor is None))
+    return Figure(at, currency, measure, 1, minor or 0, int(minor is None))

@@ -1,4 +1,5 @@
-"""Keeps the sums of `money` true: whatever changes a row changes them in the same transaction.
+"""Keeps the sums of `money` true, and the list of the rows behind them: whatever changes a row
+changes them in the same transaction.
 
 A row stores what it adds to the sums. When another one replaces it, the difference is added. So the
 sums equal those of all rows, whatever came in which order, how often, and from how many processes:
@@ -23,10 +24,17 @@ COUNTED: dict[Table, str] = {
 }
 _KEY = ("day", "currency", "provider", "measure")
 _SUMS = ("number", "amount_minor", "unknown")
+# As the columns of `counted_rows`.
+_COUNTED_KEY = ("measure", "at", "provider", "name", "currency")
+_Counted = tuple[str, int, str, str, str]
 # Key of PostgreSQL's advisory lock: any number that no other program uses in this database.
 _LOCK = 7_310_589_123_045
 _DELETE_EMPTY = delete(t.money).where(
     *(t.money.c[name] == bindparam(f"k_{name}") for name in _KEY), t.money.c.number == 0
+)
+
+_DELETE_COUNTED = delete(t.counted_rows).where(
+    *(t.counted_rows.c[name] == bindparam(f"k_{name}") for name in _COUNTED_KEY)
 )
 
 
@@ -40,34 +48,41 @@ def take_turn(connection: Connection) -> None:
 
 
 class Changes:
-    """What a transaction adds to the sums."""
+    """What a transaction adds to the sums, and which rows count."""
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
+        # Whether the row counts when the transaction ends.
+        self._counted: dict[_Counted, bool] = {}
 
     def replace(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Add what rows will change that are about to be stored. One of each key."""
         known = _known(connection, table, rows)
         for row in rows:
-            provider = row["provider"]
-            version, before = known.get((provider, row[COUNTED[table]]), (None, None))
+            name = row["provider"], row[COUNTED[table]]
+            version, before = known.get(name, (None, None))
             if (version is None or version < row["version"]) and before != row["figures"]:
-                self._add(provider, before, -1)
-                self._add(provider, row["figures"], 1)
+                self._add(name, before, -1)
+                self._add(name, row["figures"], 1)
 
-    def remove(self, provider: str, stored: Iterable[str | None]) -> None:
-        """Subtract the figures of rows that are about to be deleted."""
+    def remove(self, name: tuple[str, str], stored: Iterable[str | None]) -> None:
+        """Subtract the figures of a row (provider, id) that is about to be deleted."""
         for one in stored:
-            self._add(provider, one, -1)
+            self._add(name, one, -1)
 
-    def _add(self, provider: str, stored: str | None, sign: int) -> None:
+    def _add(self, name: tuple[str, str], stored: str | None, sign: int) -> None:
+        provider, _ = name
         for figure in figures.loads(stored):
+            self._counted[figure.measure, figure.at, *name, figure.currency] = sign > 0
             sums = self._sums[figure.day, figure.currency, provider, figure.measure]
             for n, value in enumerate((figure.number, figure.amount_minor, figure.unknown)):
                 sums[n] += sign * value
 
-    def apply(self, connection: Connection, upsert: Insert) -> None:
-        """Change the sums; rows that count nothing any more are deleted."""
+    def apply(self, connection: Connection, upsert: Insert, insert: Insert) -> None:
+        """Change the sums, those that are nothing any more are deleted; `insert` adds to the rows
+        behind them.
+        """
+        self._list_rows(connection, insert)
         changed = sorted((key, sums) for key, sums in self._sums.items() if any(sums))
         if not changed:
             return
@@ -76,6 +91,13 @@ class Changes:
         if fewer := [key for key, (number, _, _) in changed if number < 0]:
             keys = [{f"k_{n}": part for n, part in zip(_KEY, key, strict=True)} for key in fewer]
             connection.execute(_DELETE_EMPTY, keys)
+
+    def _list_rows(self, connection: Connection, insert: Insert) -> None:
+        for statement, counts, prefix in ((_DELETE_COUNTED, False, "k_"), (insert, True, "")):
+            keys = sorted(key for key, after in self._counted.items() if after == counts)
+            if keys:
+                names = [f"{prefix}{name}" for name in _COUNTED_KEY]
+                connection.execute(statement, [dict(zip(names, k, strict=True)) for k in keys])
 
 
 def upsert(insert: Any) -> Insert:

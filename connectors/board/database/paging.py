@@ -118,12 +118,16 @@ def equal(table: Table, columns: Mapping[str, str]) -> list[ColumnElement[bool]]
     return [table.c[name] == storable(value) for name, value in columns.items()]
 
 
-def filtered(table: Table, filters: Filters) -> list[ColumnElement[bool]]:
-    """Return the conditions of the filters: columns have these values, and the time that the list
-    is sorted by is not before `since` and before `until`.
+def filtered(
+    table: Table, filters: Filters, time: ColumnElement[int] | None = None
+) -> list[ColumnElement[bool]]:
+    """Return the conditions of the filters: columns have these values, and the time, by default the
+    one that the list is sorted by, is not before `since` and before `until`.
     """
     columns = {name: value for name, value in filters.items() if name not in ("since", "until")}
-    conditions, time = equal(table, columns), table.c[_ORDER[table][0]]
+    conditions = equal(table, columns)
+    if time is None:
+        time = table.c[_ORDER[table][0]]
     if "since" in filters:
         conditions.append(time >= filters["since"])
     if "until" in filters:

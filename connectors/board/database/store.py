@@ -91,7 +91,7 @@ class Store:
                     if table in ledger.COUNTED:
                         changes.replace(connection, table, rows)
                     connection.execute(upsert, rows)
-            changes.apply(connection, self._upserts[t.money])
+            changes.apply(connection, self._upserts[t.money], self._upserts[t.counted_rows])
             if batch.positions:
                 self._set_positions(connection, batch.positions, batch.topic_ids)
 
@@ -228,7 +228,7 @@ def _forget(
 ) -> None:
     links = [{"p": p, "l": link, "at": at} for (p, link), at in forgotten.items()]
     for link in links:
-        changes.remove(str(link["p"]), connection.scalars(_FIGURES, link))
+        changes.remove((str(link["p"]), str(link["l"])), connection.scalars(_FIGURES, link))
     for deletion in _DELETIONS:
         connection.execute(deletion, links)
 

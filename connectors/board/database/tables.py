@@ -167,6 +167,15 @@ money = Table(
     *longs("number", "amount_minor", "unknown"),
 )
 
+# The rows behind `money`: whose row has a figure, and for what time; `name` is its id.
+counted_rows = Table(
+    "counted_rows",
+    metadata,
+    *keys("measure"),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    *keys("provider", "name", "currency"),
+)
+
 # What the edge did not take. `version` is the number of callbacks within the hour.
 refused_callbacks = Table(
     "refused_callbacks",

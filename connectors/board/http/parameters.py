@@ -21,7 +21,8 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import Table
 
 from connectors.board.database import tables as t
-from connectors.board.database.figures import day_of
+from connectors.board.database.counted import Counts
+from connectors.board.database.figures import LinkMeasure, Measure, OrderMeasure, day_of
 from connectors.board.database.paging import Cursor, cursor_types
 from connectors.board.http.refusal import BadInput
 from connectors.clock import micros_now
@@ -38,6 +39,8 @@ KINDS: tuple[str, ...] = get_args(AnomalyKind)
 # `any` but the payer.
 WaitsFor = Literal["any", "person", "provider", "service"]
 PARTIES: tuple[str, ...] = get_args(WaitsFor)
+LINK_MEASURES: tuple[str, ...] = get_args(LinkMeasure)
+ORDER_MEASURES: tuple[str, ...] = get_args(OrderMeasure)
 Show = Literal["open", "resolved", "all"]
 SHOWN: tuple[str, ...] = get_args(Show)
 _LONGEST_REASON = 200
@@ -137,9 +140,34 @@ class Page(Parameters):
         return parse_cursor(self.cursor, self.table) if self.cursor else None
 
 
-class LinkFilter(Period):
+class _Counted(Period):
+    """Rows that count in the money. With `counts_as`, the times are those at which they count."""
+
+    counts_as: Measure | None = None
+    currency: Annotated[
+        str | None,
+        Field(description="ISO 4217 alphabetic code, XXX for an unknown one; with `counts_as`."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _check_currency(self) -> "_Counted":
+        if self.currency and not self.counts_as:
+            message = {"message": "currency: needs counts_as, too"}
+            raise PydanticCustomError("value", "{message}", message)
+        return self
+
+    def counts(self) -> Counts | None:
+        """What the rows count as in the money, if that is chosen."""
+        return Counts(self.counts_as, self.currency) if self.counts_as else None
+
+
+class LinkFilter(_Counted):
     """Links; the times are those of the last change."""
 
+    counts_as: Annotated[
+        LinkMeasure | None,
+        Field(description="Only the links behind this figure of the money, and by its times."),
+    ] = None
     q: Annotated[_Start, Field(description="The start of a link, order or payment id.")] = ""
     provider: _Provider | None = None
     status: Status | None = None
@@ -154,9 +182,13 @@ class LinkPage(LinkFilter, Page):
     table: ClassVar = t.link_status
 
 
-class OrderFilter(Period):
+class OrderFilter(_Counted):
     """Orders; the times are those of the last change."""
 
+    counts_as: Annotated[
+        OrderMeasure | None,
+        Field(description="Only the orders behind this figure of the money, and by its times."),
+    ] = None
     q: Annotated[_Start, Field(description="The start of an order id.")] = ""
     provider: _Provider | None = None
     state: OrderState | None = None
@@ -164,6 +196,13 @@ class OrderFilter(Period):
         WaitsFor | None,
         Field(description="Only orders that wait for this party; the oldest wait comes first."),
     ] = None
+
+    @field_validator("waits_for")
+    @classmethod
+    def _check_waits_for(cls, party: str | None, info: ValidationInfo) -> str | None:
+        if party and info.data.get("counts_as"):
+            raise PydanticCustomError("value", "choose it, or counts_as")
+        return party
 
     def filter(self) -> dict[str, Any]:
         """The filters of `database.orders`."""

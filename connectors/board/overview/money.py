@@ -1,11 +1,15 @@
 """Where the money is, for people and programs."""
 
 from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from connectors.board.database import money
+from connectors.board.database.counted import UNKNOWN_CURRENCY
+from connectors.board.database.figures import Measure
 from connectors.board.database.store import Store
-from connectors.board.http.parameters import MoneyFilter
+from connectors.board.http.parameters import LINK_MEASURES, ORDER_MEASURES, MoneyFilter
 from connectors.providers.base import SettlementMode
 from connectors.providers.registry import PROVIDERS
 
@@ -43,6 +47,20 @@ def overview(store: Store, query: MoneyFilter, kinds: Mapping[str, str]) -> dict
             for one in found.providers
         ],
     }
+
+
+def rows_behind(
+    provider: str | None, measure: Measure, currency: str | None, first: str, end: str | None = None
+) -> str:
+    """Return the address of the list with the rows behind a figure of the days from `first` on,
+    before `end`: by default of one day.
+    """
+    end = end or str(date.fromisoformat(first) + timedelta(days=1))
+    query = {"since": first, "until": end} | ({"provider": provider} if provider else {})
+    if measure in (*LINK_MEASURES, *ORDER_MEASURES):
+        query = {"counts_as": measure, "currency": currency or UNKNOWN_CURRENCY, **query}
+    path = "/links" if measure in LINK_MEASURES else "/orders"
+    return f"{path if 'counts_as' in query else '/reconciliations'}?{urlencode(query)}"
 
 
 def _settled_by(kind: str) -> str:

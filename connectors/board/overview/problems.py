@@ -80,7 +80,7 @@ ANOMALIES: dict[AnomalyKind, tuple[str, str]] = {
         "Compare the refunds with the provider's portal, and ask the payer for the difference.",
     ),
     "DISPUTED": (
-        "The payer disputes a payment.",
+        "The payer disputes a payment, or their bank charges it back.",
         "Stop the delivery, and answer the dispute at the provider before it expires: then the "
         "payer gets the money back.",
     ),

@@ -4,6 +4,7 @@ A page of one thing takes the request and returns None if there is no such thing
 parameters.
 """
 
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -24,6 +25,7 @@ from connectors.board.database.summary import RecentEvents
 from connectors.board.http import parameters
 from connectors.board.models import DeadLetter
 from connectors.board.overview.money import overview as overview_of_money
+from connectors.board.overview.money import rows_behind
 from connectors.board.overview.money_back import money_back, refunds_of
 from connectors.board.overview.refused_callbacks import explained
 from connectors.board.pages import chart
@@ -55,8 +57,13 @@ def of_overview(board: Board, _: Request) -> Content:
 
 def of_links(board: Board, query: parameters.LinkPage) -> Content:
     page = lists.page(lists.of_links, board, query)
-    statuses = parameters.STATUSES
-    return {"links": page.rows, "next": page.next, "capped": page.capped, "statuses": statuses}
+    return {
+        "links": page.rows,
+        "next": page.next,
+        "capped": page.capped,
+        "statuses": parameters.STATUSES,
+        "measures": parameters.LINK_MEASURES,
+    }
 
 
 def of_orders(board: Board, query: parameters.OrderPage) -> Content:
@@ -67,6 +74,7 @@ def of_orders(board: Board, query: parameters.OrderPage) -> Content:
         "capped": page.capped,
         "states": parameters.STATES,
         "parties": parameters.PARTIES,
+        "measures": parameters.ORDER_MEASURES,
     }
 
 
@@ -97,7 +105,11 @@ def of_reconciliations(board: Board, query: parameters.ReconciliationPage) -> Co
 
 
 def of_money(board: Board, query: parameters.MoneyFilter) -> Content:
-    return {"money": overview_of_money(board.store, query, board.overview.kinds), "shown": SHOWN}
+    return {
+        "money": overview_of_money(board.store, query, board.overview.kinds),
+        "shown": SHOWN,
+        "behind": partial(rows_behind, query.provider),
+    }
 
 
 def of_reconciliation(board: Board, request: Request) -> Content | None:

@@ -1,6 +1,8 @@
 """Where the money is: sums by currency and day that equal a plain recomputation."""
 
+import html
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +28,8 @@ from tests.connectors.board.samples import AT, Make, save
 DAY = 86_400_000_000
 TODAY = "2023-11-14"
 Sums = dict[tuple[str, ...], tuple[int, int, int]]
+# As the columns of `counted_rows`.
+Rows = set[tuple[str | int, ...]]
 
 amounts = st.one_of(st.none(), st.integers(0, 10**9))
 currencies = st.sampled_from(["EUR", "JPY", None])
@@ -47,16 +51,23 @@ def day(at: int) -> str:
     return f"{datetime.fromtimestamp(at // 1_000_000, UTC):%Y-%m-%d}"
 
 
-def recomputed(store: Store) -> Sums:
-    """What the stored records add up to, written without the code under test."""
-    sums: dict[tuple[str, ...], list[int]] = {}
+def rows_of(store: Store) -> Rows:
+    with store.reading() as connection:
+        return {tuple(row) for row in connection.execute(select(t.counted_rows))}
 
-    def add(at: int | str, currency: str | None, provider: str, measure: str, *money: Any) -> None:
-        number, minor = money if len(money) == 2 else (1, *money)
-        key = (at if isinstance(at, str) else day(at)), currency or "", provider, measure
-        entry = sums.setdefault(key, [0, 0, 0])
-        for n, value in enumerate((number, minor or 0, number if minor is None else 0)):
+
+def recomputed(store: Store) -> tuple[Sums, Rows]:
+    """What the stored records add up to, and the rows behind it, written without the code under
+    test.
+    """
+    sums: dict[tuple[str, ...], list[int]] = {}
+    rows: Rows = set()
+
+    def add(at: int, currency: str | None, name: str, measure: str, minor: int | None) -> None:
+        entry = sums.setdefault((day(at), currency or "", "ping", measure), [0, 0, 0])
+        for n, value in enumerate((1, minor or 0, int(minor is None))):
             entry[n] += value
+        rows.add((measure, at, "ping", name, currency or ""))
 
     with store.reading() as connection:
         links = map(json.loads, connection.scalars(select(t.link_status.c.record)).all())
@@ -66,24 +77,27 @@ def recomputed(store: Store) -> Sums:
         if link["verified"]:
             ended = link["status"] in ("PAID", "EXPIRED", "CANCELLED", "FAILED")
             fate = link["status"].lower() if ended else "open"
-            add(link["first_seen_at"], link["currency"], "ping", fate, link["amount_minor"])
+            name, currency = link["link_id"], link["currency"]
+            add(link["first_seen_at"], currency, name, fate, link["amount_minor"])
             for refund in link["refunds"]:
                 at = refund["times"]["EXECUTED"]
-                add(at, link["currency"], "ping", "refunded", refund["amount_minor"])
+                add(at, currency, name, "refunded", refund["amount_minor"])
     for order in orders:
         if order["decided_at"] is not None:
-            total, currency = order["total_minor"], order["currency"]
-            add(order["decided_at"], currency, "ping", "closed", total)
+            total, currency, name = order["total_minor"], order["currency"], order["order_id"]
+            add(order["decided_at"], currency, name, "closed", total)
             confirmed = order["settlements"].get("CONFIRMED")
             at, measure = (
                 (order["decided_at"], "awaited") if confirmed is None else (confirmed, "settled")
             )
-            add(at, currency, "ping", measure, total)
+            add(at, currency, name, measure, total)
     for one in days:
-        add(one["day"], "EUR", "ping", "paid_out", 1200)
+        start = datetime.fromisoformat(f"{one['day']}T00:00Z")
+        at = int(start.timestamp()) * 1_000_000
+        add(at, "EUR", one["day"], "paid_out", 1200)
         for _ in one["differences"]:
-            add(one["day"], "EUR", "ping", "different", 1200 - 1234)
-    return {key: (entry[0], entry[1], entry[2]) for key, entry in sums.items()}
+            add(at, "EUR", one["day"], "different", 1200 - 1234)
+    return {key: (entry[0], entry[1], entry[2]) for key, entry in sums.items()}, rows
 
 
 @st.composite
@@ -142,11 +156,11 @@ def test_sums_equal_those_of_all_rows_after_any_history(
     empty(store)
     for batch in batches(messages, cuts):
         save(store, batch)
-    assert sums_of(store) == recomputed(store)
+    assert (sums_of(store), rows_of(store)) == recomputed(store)
     if restart:  # the topics were made again: versions begin again
         store.start_over({("link-status", 0): 0}, {})
     save(store, [messages[n % len(messages)] for n in repeated])
-    assert sums_of(store) == recomputed(store)
+    assert (sums_of(store), rows_of(store)) == recomputed(store)
 
 
 @EACH_DATABASE
@@ -158,6 +172,8 @@ def test_two_boards_that_write_the_same_count_once(database_url: str, make: Make
             for writer in [pool.submit(write, store, messages) for store in (one, other)]:
                 writer.result()
         assert sums_of(one) == {(TODAY, "EUR", "ping", "open"): (50, 50 * 1234, 0)}
+        assert {row[:3] for row in rows_of(one)} == {("open", AT, "ping")}
+        assert {row[3] for row in rows_of(one)} == {f"l{n}" for n in range(50)}
 
 
 def write(store: Store, batches: Sequence[Sequence[Message]]) -> None:
@@ -202,7 +218,7 @@ def test_open_dispute_counts_since_its_day_and_a_refund_in_other_money_is_unknow
 def test_unpaid_link_counts_with_its_registered_amount(make: Make) -> None:
     registration = make.registration(amount_minor=500, currency="JPY")
     (one,) = of_link(make.status(amount_minor=None, currency=None, registration=registration))
-    assert one == (TODAY, "JPY", "open", 1, 500, 0)
+    assert one == (AT, "JPY", "open", 1, 500, 0)
 
 
 def test_order_with_several_currencies_counts_in_each(make: Make) -> None:
@@ -269,6 +285,55 @@ async def test_money_is_told_by_currency_and_day(site: Site) -> None:
     assert (await site.get("/money?provider=peach&since=2023-11-01&until=2023-11-17")) == {
         **{"since": "2023-11-01", "until": "2023-11-17", "currencies": [], "providers": []}
     }
+
+
+@EACH_DATABASE
+async def test_each_figure_leads_to_rows_behind_it(site: Site) -> None:
+    put_some(site)
+    page = await site.page("/money?since=2023-11-01&until=2023-11-17&provider=ping")
+    found = re.findall(r'<a href="(/[^"]+)">([\d,]+) (?:link|order|refund|payout)s?</a>', page)
+    assert len(found) == 14
+    for href, number in found:
+        answer = await site.get(html.unescape(href))
+        (rows,) = [value for value in answer.values() if isinstance(value, list)]
+        assert len(rows) == int(number), href
+
+
+@EACH_DATABASE
+async def test_rows_behind_a_figure_are_filtered_and_come_page_by_page(site: Site) -> None:
+    make, names = site.make, [f"l{n}" for n in range(5)]
+    links = [make.status(n, first_seen_at=AT + i, status="PAID") for i, n in enumerate(names)]
+    twice = [make.refund("r1"), make.refund("r2", times={"EXECUTED": AT + DAY})]
+    links += [make.status("x", currency=None, status="PAID"), make.status("back", refunds=twice)]
+    site.put(topics.LINK_STATUS, *links)
+
+    async def ids(query: str) -> list[str]:
+        return [link["link_id"] for link in (await site.get(f"/links?{query}"))["links"]]
+
+    newest_first = "counts_as=paid&currency=EUR&limit=2"
+    page = await site.get(f"/links?{newest_first}")
+    assert [link["link_id"] for link in page["links"]] == ["l4", "l3"]
+    assert await ids(f"{newest_first}&cursor={page['next']}") == ["l2", "l1"]
+    assert await ids("counts_as=paid&currency=XXX") == ["x"]
+    assert set(await ids("counts_as=paid")) == {*names, "x"}
+    assert await ids("counts_as=paid&q=l3&status=PAID&provider=ping") == ["l3"]
+    assert await ids("counts_as=paid&provider=peach") == []
+    assert await ids("counts_as=refunded") == ["back"]
+    assert await ids(f"counts_as=refunded&since={day(AT + DAY)}") == ["back"]
+    assert await ids(f"counts_as=refunded&since={day(AT + 2 * DAY)}") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("links?currency=EUR", "currency: needs counts_as, too"),
+        ("orders?counts_as=closed&waits_for=any", "waits_for: choose it, or counts_as"),
+        ("orders?counts_as=paid", "counts_as: is not one of 'closed', 'awaited', 'settled'"),
+    ],
+)
+async def test_filter_that_is_no_figure_is_an_error(site: Site, query: str, error: str) -> None:
+    assert error in (await site.get(f"/{query}", 422))["error"]
+    assert error in html.unescape(await site.page(f"/{query}"))
 
 
 async def test_page_shows_money_with_the_digits_of_its_currency(site: Site) -> None:

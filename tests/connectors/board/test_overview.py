@@ -93,7 +93,9 @@ async def test_problem_names_its_latest_cases_with_amount_and_reason(site: Site)
 
 async def test_payouts_that_differ_are_a_problem_of_their_provider(site: Site) -> None:
     at = time.time_ns() // 1000
-    differing = [site.make.reconciled(day, differences=["o1"]) for day in ("2025-11-01", "x")]
+    differing = [
+        site.make.reconciled(day, differences=["o1"]) for day in ("2025-11-01", "2025-11-02")
+    ]
     messages = [site.make.message(topics.RECONCILIATIONS, one) for one in differing]
     save(site.store, [replace(message, timestamp=at // 1000) for message in messages])
     (problem,) = (p for p in (await site.get("/"))["problems"] if p["kind"] == "PAYOUTS_DIFFER")

@@ -121,6 +121,7 @@ def test_every_topic_makes_rows_that_outlive_a_restart(database_url: str) -> Non
         "replays": 1,
         "reconciliations": 1,
         "money": 4,
+        "counted_rows": 4,
         "unreadable": 1,
     }
     assert {message.topic for message in EVERYTHING} == set(projection.TOPICS)

@@ -52,6 +52,8 @@ def test_provider_without_a_list_asks_for_a_file(configured: Shell) -> None:
         (["--since", "2025-11-02", "--until", "2025-11-02"], "is not after --since 2025-11-02"),
         (["--since", str(TODAY), "--until", AFTER_TOMORROW], "is in the future"),
         (["--since", AFTER_TOMORROW], "is not after --since"),
+        (["--since", "3d", "--until", "4d"], "is not after --since"),
+        (["--since", "yesterday"], "--since: yesterday is not a time: write 2h, 3d"),
         (["--file", "missing.csv"], "missing.csv: No such file or directory"),
         (["--file", "missing.csv", "--since", "2025-11-01"], "leave --since and --until out"),
         (["--since", "2025-11-01", "--per-second", "0"], "greater than or equal to 0.01"),
