@@ -1,6 +1,9 @@
 """What a seed must not find."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from tests.checker.findings import DOUBLED, LOST, MISSING_CLOSE, REPEATED, Finding
 
 
 @dataclass(slots=True)
@@ -20,3 +23,14 @@ class Problems:
     def found(self) -> dict[str, list[str]]:
         """Return the texts of the kinds that have some."""
         return {kind: texts for kind, texts in self.by_kind().items() if texts}
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Add what the checker has found in the history."""
+        lists = {
+            LOST: self.lost,
+            MISSING_CLOSE: self.lost,
+            REPEATED: self.duplicated,
+            DOUBLED: self.duplicated,
+        }
+        for found in findings:
+            lists.get(found.kind, self.wrong).append(f"checker: {found}")

@@ -1,7 +1,10 @@
 """Import rules that import-linter cannot express, and the flat package names."""
 
+import ast
 import sys
+from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 import grimp
 import pytest
@@ -65,3 +68,22 @@ def test_no_other_distribution_owns_our_package_names() -> None:
         for name in PACKAGES
         if set(owners.get(name, [])) - {"linkstatus"}
     } == {}
+
+
+def imported_by(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def test_checker_shares_no_code_with_the_product() -> None:
+    """It imports only the standard library; what reads a cluster also uses Kafka and Avro."""
+    clients = {"record.py": {"confluent_kafka"}, "avro.py": {"fastavro"}}
+    for file in (ROOT / "tests" / "checker").glob("*.py"):
+        if not file.name.startswith("test_"):
+            known = sys.stdlib_module_names | clients.get(file.name, set())
+            for imported in imported_by(file):
+                is_own = f"{imported}.".startswith("tests.checker.")
+                assert is_own or imported.split(".")[0] in known, (file.name, imported)

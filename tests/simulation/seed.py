@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from random import Random
 from types import SimpleNamespace
@@ -16,9 +16,14 @@ from streams.agents import polling
 from streams.agents.stages import TABLES, inputs
 from streams.engine.clients import TRANSACTION_TIMEOUT_MS
 from tests.chaos.problems import Problems
+from tests.checker import history as histories
+from tests.checker.check import check
+from tests.checker.findings import REPEATED
+from tests.checker.record import Line
 from tests.connectors.sandbox.sandboxes import NOW
 from tests.simulation.cluster import SimulatedKafka
 from tests.simulation.faults import WORKERS, Fault, RequestFaults, faults_of
+from tests.simulation.history import Service, history
 from tests.simulation.providers import INTERVALS, Plan, Providers
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.traffic import Edge, Services
@@ -56,6 +61,8 @@ class Result:
     problems: Problems
     history: str
     seconds: float
+    # What `tests.checker` has judged.
+    lines: list[Line] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -109,6 +116,8 @@ class _Run:
             self._kafka, self._providers, self._random, lambda: _micros(scheduler)
         )
         providers = self._providers
+        self._service = Service(self._kafka)
+        self._lines: list[Line] = []
         self._pipeline = Pipeline(CODECS, providers.by_name, providers.rules, INTERVALS)
         self._workers: dict[str, Worker] = {}
         # How often a worker has got a new name.
@@ -140,7 +149,8 @@ class _Run:
         digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         for worker in self._workers.values():
             worker.process.kill()
-        return Result(self._seed, self._faults, problems, digest, self._scheduler.now)
+        now = self._scheduler.now
+        return Result(self._seed, self._faults, problems, digest, now, self._lines)
 
     def _judge(self) -> Problems:
         ends = [fault.at + _seconds(fault) for fault in self._faults]
@@ -165,9 +175,18 @@ class _Run:
                     problems.wrong += differences_from_rebuilt(
                         self._kafka, self._providers, _micros(self._scheduler)
                     )
+                    self._check(problems)
                     return problems
                 # What is not yet right takes a while; a verdict takes longer than a step.
                 pause *= 2
+
+    def _check(self, problems: Problems) -> None:
+        """Let the checker judge the history."""
+        self._service.read()
+        self._lines = [*history(self._kafka, self._edge.ledger, self._service.lines)]
+        findings = check(histories.of(self._lines))
+        repeats = self._may_repeat()
+        problems.add(each for each in findings if not (repeats and each.kind == REPEATED))
 
     def _may_repeat(self) -> bool:
         """Whether the group's offsets may have been pending for longer than the engine waits: it
@@ -179,6 +198,7 @@ class _Run:
 
     def _watch(self) -> None:
         """Check that a stage that counts as joined has an open session."""
+        self._service.read()
         now, names = self._scheduler.now, self._kafka.open_members
         for worker in self._workers.values():
             for stage in worker.stages:
