@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos.gaps import merged, table
+from tests.chaos.schedule import apart
 from tests.chaos.seed import Result, run_seed
 
 _FOLDER = Path(".chaos")
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="short seeds, as in make test")
     parser.add_argument("--keep", action="store_true", help="keep the files of passed seeds too")
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
+    parser.add_argument("--apart", action="store_true", help="one fault after the other")
     arguments = parser.parse_args()
     results: list[Result] = []
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
@@ -41,6 +43,7 @@ def _run(seed: int, arguments: argparse.Namespace) -> Result:
         folder.resolve(),
         arguments.short,
         log=lambda text: print(text, flush=True),
+        faults=apart(seed, arguments.brokers) if arguments.apart else None,
         brokers=arguments.brokers,
     )
     print(line(result), flush=True)

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from streams.local.broker import Broker, new_cluster_id
+from tests.chaos.disk import limit_files
 from tests.chaos.network import HOST, Network
 from tests.chaos.schedule import BROKER
 from tests.support.ports import free_port
@@ -36,18 +37,46 @@ class Node:
         self._start_at: float | None = None
         self._starting: Future[None] | None = None
         self._suspended = False
+        self._full = False
 
     def start(self) -> Future[None]:
         return self._thread.submit(self.broker.start)
 
     def kill(self, seconds: float) -> bool:
         """Kill the broker, and start it again after `seconds`. Return False if it is away."""
-        if not self.runs() and not self._suspended:
+        if not self.runs() and not self._suspended and not self._full:
             return False
-        self._suspended = False
+        self._suspended = self._full = False
         self.broker.kill()
         self._start_at = time.monotonic() + seconds
         return True
+
+    def restart(self) -> None:
+        """Stop the broker in order, and start it again, if it runs."""
+        if self.runs():
+            self._starting = self._thread.submit(self._restart)
+
+    def _restart(self) -> None:
+        self.broker.stop()
+        self.broker.start()
+
+    def fill_disk(self) -> bool:
+        """Let no file of the broker grow: it exits. Return False if it is away."""
+        if self.runs() and self.broker.pid:
+            limit_files(self.broker.pid, full=True)
+            self._full = True
+        return self._full
+
+    def free_disk(self) -> None:
+        """Start the broker if it has exited."""
+        if not self._full:
+            return
+        self._full = False
+        if self.broker.running() and self.broker.pid:
+            limit_files(self.broker.pid, full=False)
+        else:
+            self.broker.kill()
+            self._start_at = time.monotonic()
 
     def suspend(self) -> bool:
         """Suspend the broker. Return False if it is away."""
@@ -63,7 +92,9 @@ class Node:
         self._suspended = False
 
     def runs(self) -> bool:
-        return self._start_at is None and self._starting is None and not self._suspended
+        """Whether it is up, and no fault is under way."""
+        planned = self._start_at is not None or self._starting is not None
+        return not (planned or self._suspended or self._full)
 
     def supervise(self, now: float) -> None:
         """Start it when it is due. Raises BrokerFailed if the start has failed."""
@@ -123,6 +154,9 @@ class Brokers:
 
     def run(self) -> bool:
         return all(node.runs() for node in self._nodes.values())
+
+    def names(self) -> list[str]:
+        return [*self._nodes]
 
     def node(self, name: str) -> Node:
         return self._nodes[name]

@@ -1,17 +1,18 @@
-"""The wall clock of a process, which jumps: libfaketime fakes it for Python, librdkafka and SQLite.
+"""The wall clock of a process, which jumps. The monotonic clock goes on, as it does when NTP sets
+the time.
 
-The monotonic clock goes on, as it does when an operator or NTP sets the time.
+`jumping/sitecustomize.py` fakes it. libfaketime is no way: librdkafka waits until a time of the
+wall clock, and a jump that only one of its calls sees makes it wait as long as the jump.
 """
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 
-_LIBRARY = files("libfaketime") / "vendor/libfaketime/src/libfaketime.so.1"
+from tests.support.documents import ROOT
 
 
 class JumpingClock:
-    """`file` holds the offset from the real time."""
+    """`file` holds the offset from the real time, in seconds."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -20,16 +21,12 @@ class JumpingClock:
     def environment(self) -> Mapping[str, str]:
         """Return the variables of a process with this clock."""
         return {
-            "LD_PRELOAD": str(_LIBRARY),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            # The seconds until a process sees a new offset.
-            "FAKETIME_CACHE_DURATION": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
+            "PYTHONPATH": f"{Path(__file__).parent / 'jumping'}:{ROOT}",
+            "CHAOS_CLOCK": str(self._file),
         }
 
     def set(self, seconds: float) -> None:
         """Set the clock to the real time and this offset."""
         new = self._file.with_suffix(".new")
-        new.write_text(f"{seconds:+.0f}\n")
+        new.write_text(str(seconds))
         new.replace(self._file)

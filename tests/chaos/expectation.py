@@ -4,13 +4,14 @@ The providers' `read`, the join and the fold are applied to the records in the o
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from confluent_kafka import Message
 
 from connectors.providers.base import Provider, Unreadable
 from connectors.providers.raw import Raw, read
+from schemas import link_form
 from schemas.codec import LINK_REGISTERED
 from schemas.headers import headers_of
 from schemas.records import ENDED, LinkEvent, LinkStatus, PaymentLink
@@ -74,7 +75,7 @@ def expect(
     """Read all that came in. `raw` has the callbacks by provider."""
     expected = Expectation()
     waiting: dict[tuple[str, str], PaymentLink] = {}
-    events = [_registration(message) for message in registrations]
+    events = [*_registrations(expected, registrations, providers)]
     expected.events.update(map(_event_origin, events))
     for name, messages in raw.items():
         for message in messages:
@@ -85,10 +86,18 @@ def expect(
     return expected
 
 
-def _registration(message: Message) -> LinkEvent:
-    link = CODECS.decode(LINK_REGISTERED, message.value())
-    at = written_at(message, link["registered_at"])
-    return registration_event(link, at, origin_of(message))
+def _registrations(
+    expected: Expectation, messages: Iterable[Message], providers: Mapping[str, Provider]
+) -> Iterator[LinkEvent]:
+    for message in messages:
+        try:
+            link = CODECS.decode(LINK_REGISTERED, message.value())
+            link_form.check(link, providers)
+        except ValueError:
+            expected.dead.add(origin_of(message))
+        else:
+            at = written_at(message, link["registered_at"])
+            yield registration_event(link, at, origin_of(message))
 
 
 def _events(

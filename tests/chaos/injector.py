@@ -6,6 +6,8 @@ from functools import partial
 
 import httpx
 
+from tests.chaos.poison import BadRegistrations
+from tests.chaos.roll import Roll
 from tests.chaos.schedule import Fault
 from tests.chaos.system import System
 
@@ -18,7 +20,9 @@ class Injector:
 
     def __init__(self, system: System) -> None:
         self._system = system
-        # When faults end, and how.
+        self._poison = BadRegistrations(system.cluster, system.partitions)
+        self._rolls: list[Roll] = []
+        # When other faults end, and how.
         self._ends: list[tuple[float, Callable[[], object]]] = []
 
     def inject(self, fault: Fault) -> bool:
@@ -52,6 +56,17 @@ class Injector:
                 clock.set(fault.amount)
                 return self._until(fault, lambda: clock.set(0))
 
+            case "disk":
+                full = system.fill_disk(target)
+                return full and self._until(fault, lambda: system.free_disk(target))
+            case "roll":
+                self._rolls.append(Roll(system, system.names()))
+                return True
+
+            case "poison":
+                self._poison.write()
+                return True
+
     def _break(self, fault: Fault) -> None:
         network = self._system.network
         if fault.kind == "cut":
@@ -66,13 +81,16 @@ class Injector:
         return True
 
     def supervise(self) -> None:
-        """End the faults that are due."""
+        """End the faults that are due, and go on with rolling restarts."""
         for due in [end for end in self._ends if end[0] <= time.monotonic()]:
             self._ends.remove(due)
             due[1]()
+        for roll in self._rolls:
+            roll.supervise()
 
     def is_done(self) -> bool:
-        return not self._ends
+        is_over = not self._ends and all(roll.is_done for roll in self._rolls)
+        return is_over and self._poison.is_written()
 
     def _disturb(self, provider: str, how: str, seconds: float) -> bool:
         """Make a simulated provider slow or unavailable. A killed sandbox forgets that."""

@@ -8,6 +8,9 @@ import secrets
 from collections import Counter
 from dataclasses import dataclass, field
 
+# The body is empty, its encoding is unknown, or there are too many bytes of headers.
+_REFUSALS = (400, 415, 431)
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -30,13 +33,16 @@ class Ledger:
     def record(self, trace: str, sent: Sent, status: int | None, kind: str) -> bool:
         """Note the answer to one attempt. Return whether the callback needs no further attempt."""
         if status == 200:
-            if kind == "forged":
-                self.wrong_answers.append(f"{sent.provider}: a forged callback was answered 200")
+            if kind in ("forged", "refused"):
+                self.wrong_answers.append(f"{sent.provider}: {kind}, but answered 200")
             self.acknowledged[trace] = sent
             self.kinds[kind] += 1
             return True
         if status == 401 and kind == "forged":
             self.forged[trace] = sent
+            return True
+        if status in _REFUSALS and kind == "refused":
+            self.kinds[kind] += 1
             return True
         # 408: the link from the sender was so slow that the request was not whole in time.
         if status is None or status == 408 or status >= 500:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.chaos.disk import limit_files
 from tests.chaos.schedule import EXTRA_WORKER, WORKERS
 from tests.support.processes import PORT, is_ready, spawn
 
@@ -38,9 +39,19 @@ class Process:
         """Whether it runs, does not stop, and is not suspended."""
         return self.child is not None and self.stopping_since is None and not self.suspended
 
+    def is_alive(self) -> bool:
+        return self.child is not None and self.child.poll() is None
+
+    def fill_disk(self, full: bool) -> bool:
+        """Let the process write to no file, or to any. Return False if it does not run."""
+        if self.child is None or not self.is_alive():
+            return False
+        limit_files(self.child.pid, full)
+        return True
+
     def send(self, sign: signal.Signals) -> None:
         """Send a signal to the process and its children, if it runs."""
-        if self.child is not None and self.child.poll() is None:
+        if self.child is not None and self.is_alive():
             os.killpg(self.child.pid, sign)
 
     def is_ready(self) -> bool:

@@ -1,6 +1,7 @@
 """The simulated providers, as the harness controls them: held plays, and single links."""
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -55,13 +56,13 @@ class SandboxControl:
         for attempt in range(1000):
             run = f"{name}-{attempt}"
             play = {"links": links, "seed": seed, "run": run, "hold": True, "spread_seconds": 0}
-            try:
+            with contextlib.suppress(httpx.TransportError):
                 response = await self.client.post(f"{self.url}/control/scenarios", json=play)
-                response.raise_for_status()
-            except httpx.TransportError:
-                await asyncio.sleep(_PAUSE_SECONDS)
-            else:
-                return StagedPlay(response.json(), held_callbacks(self.database, run))
+                # With a full disk the sandbox answers 500.
+                if response.status_code < 500:
+                    response.raise_for_status()
+                    return StagedPlay(response.json(), held_callbacks(self.database, run))
+            await asyncio.sleep(_PAUSE_SECONDS)
         raise RuntimeError("the sandbox never answered")
 
     async def create(self, link: Doc) -> None:

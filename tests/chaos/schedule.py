@@ -1,7 +1,8 @@
 """The faults of a seed, and when they happen: the same seed gives the same faults. Pure."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
@@ -15,8 +16,9 @@ BROKER = "broker-"
 
 # Links of the network, "client>server". Every client of Kafka has one to each broker.
 CLIENTS = (*WORKERS, EXTRA_WORKER, "edge", "lookup", "settle", "notify", "board")
-# Processes whose clock jumps.
-CLOCKS = (*WORKERS, "edge", "lookup", "settle", "notify", "board")
+# Processes whose clock jumps. Receivers of webhooks refuse those of a wrong clock.
+CLOCKS = (*WORKERS, "edge", "lookup", "settle", "board")
+DISKS = (*WORKERS, "sandbox", "board")
 CALLBACKS = "internet>edge"
 DATABASE = "board>database"
 HTTP_LINKS = (CALLBACKS, "lookup>providers", "settle>providers", "notify>receiver")
@@ -25,8 +27,12 @@ End = Literal["kill", "terminate"]
 Kind = (
     End
     | Literal["leave", "join", "broker", "slow", "down"]
-    | Literal["pause", "cut", "lag", "half-open", "clock"]
+    | Literal["pause", "cut", "lag", "half-open", "clock", "disk", "roll", "poison"]
 )
+
+
+# The time after a fault until all works again, if that is long.
+_RECOVERY_SECONDS = {"broker": 16.0, "disk": 16.0, "roll": 45.0, "poison": 2.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +66,63 @@ class Schedule:
 
 
 def schedule(seed: int, short: bool = False, brokers: int = 1) -> Schedule:
-    """Return the faults of a seed. In every fourth seed a broker is away for 30 s. With three
-    brokers, each is killed once more, and two of them are away at the same time.
+    """Return the faults of a seed. In every fourth seed a broker is away for 30 s, in every fifth
+    all processes restart one after the other. With three brokers, each is killed once more, and two
+    of them are away at the same time.
     """
     chance = Random(seed)
     if short:
         return Schedule(16.0, _sorted(_short(chance)))
-    outage = seed % 4 == 0
-    traffic = 70.0 if outage else 42.0
+    outage, roll = seed % 4 == 0, seed % 5 == 2
+    traffic = 70.0 if outage or roll else 42.0
     postgres = seed % 2 == 0
     faults = [
         *_ends(chance, traffic),
         *_pauses(chance, traffic, brokers),
         *_of_network(chance, traffic, brokers, postgres),
         *(_clocks(chance, traffic) if seed % 5 in (0, 1, 3) else ()),
+        *(_disks(chance, traffic, brokers, postgres) if seed % 5 in (1, 2, 4) else ()),
     ]
+    faults += [Fault(_at(chance, traffic), "poison", "links") for _ in range(2)]
+    if roll:
+        faults.append(Fault(chance.uniform(5, 15), "roll", "everything"))
     if outage:
         faults.append(Fault(chance.uniform(18, 28), "broker", f"{BROKER}0", 30.0))
     if brokers > 1:
         faults += _of_replicas(chance, traffic, brokers)
     return Schedule(traffic, _sorted(faults), postgres)
+
+
+def apart(seed: int, brokers: int = 1) -> Schedule:
+    """Return faults of every kind, each once the one before is over: what stands still then does so
+    because of this one.
+    """
+    chance = Random(f"apart {seed}")
+    faults = [
+        *_ends(chance, 60.0),
+        *_pauses(chance, 60.0, brokers),
+        *_of_network(chance, 60.0, brokers, postgres=False),
+        *_clocks(chance, 60.0),
+        *_disks(chance, 60.0, brokers, postgres=False),
+        Fault(0.0, "poison", "links"),
+        Fault(0.0, "roll", "everything"),
+    ]
+    chosen = [*_first(faults, 2)]
+    chance.shuffle(chosen)
+    at, placed = 5.0, []
+    for fault in chosen:
+        placed.append(replace(fault, at=at))
+        at += fault.seconds + _RECOVERY_SECONDS.get(fault.kind, 7.0)
+    return Schedule(at, tuple(placed))
+
+
+def _first(faults: Iterable[Fault], most: int) -> Iterator[Fault]:
+    """Yield the first faults of each kind."""
+    counts: Counter[Kind] = Counter()
+    for fault in faults:
+        counts[fault.kind] += 1
+        if counts[fault.kind] <= most:
+            yield fault
 
 
 def _short(chance: Random) -> list[Fault]:
@@ -157,6 +200,15 @@ def _clocks(chance: Random, traffic: float) -> list[Fault]:
     return [
         Fault(_at(chance, traffic), "clock", name, chance.uniform(4, 12), sign * _jump(chance))
         for name, sign in zip(chance.sample(CLOCKS, 2), (-1, 1), strict=True)
+    ]
+
+
+def _disks(chance: Random, traffic: float, brokers: int, postgres: bool) -> list[Fault]:
+    """The disk of a broker or of a process is full. PostgreSQL stands for the board's disk."""
+    number, count = chance.randrange(brokers), len(DISKS) - postgres
+    return [
+        Fault(_at(chance, traffic), "disk", f"{BROKER}{number}", chance.uniform(2, 5)),
+        Fault(_at(chance, traffic), "disk", chance.choice(DISKS[:count]), chance.uniform(3, 8)),
     ]
 
 

@@ -19,6 +19,7 @@ from tests.chaos.connection import NO_ANSWER, Connection
 from tests.chaos.follower import Follower
 from tests.chaos.ledger import Ledger, Sent, new_trace
 from tests.chaos.live_links import LiveLink, live_links
+from tests.chaos.poison import poison
 from tests.chaos.sandbox import Doc, SandboxControl, StagedPlay
 from tests.chaos.traffic import Sending, claims, sendings
 
@@ -104,7 +105,8 @@ class Sender:
         genuine = [*play.callbacks, *claims(self._choose_claims(play, Random(name)))]
         started = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
-            for sending in sendings(name, genuine, play.links, _SPREAD_SECONDS):
+            regular = sendings(name, genuine, play.links, _SPREAD_SECONDS)
+            for sending in (*regular, *poison(name, play.links, _SPREAD_SECONDS)):
                 tasks.create_task(self._send(started, sending))
 
     async def _register(self, registration: Doc) -> None:
@@ -172,7 +174,7 @@ class Sender:
         trace, header = new_trace()
         signed = callback if sending.kind != "forged" else Callback(callback.body + b" ")
         headers = signed_headers(sandbox, site, signed, site.callback_url, micros_now())
-        headers["traceparent"] = header
+        headers.update({**sending.headers, "traceparent": header})
         status = await self._post(site.callback_url, callback.body, headers)
         return self.ledger.record(trace, Sent(provider, callback.body), status, sending.kind)
 

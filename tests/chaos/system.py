@@ -215,11 +215,40 @@ class System:
         self.processes[name].suspended = False
         self.processes[name].send(signal.SIGCONT)
 
+    def fill_disk(self, name: str) -> bool:
+        """Let a process or a broker write to no file. Return False if it does not run."""
+        if name.startswith(BROKER):
+            return self.brokers.node(name).fill_disk()
+        return self.processes[name].fill_disk(True)
+
+    def free_disk(self, name: str) -> None:
+        if name.startswith(BROKER):
+            return self.brokers.node(name).free_disk()
+        self.processes[name].fill_disk(False)
+
+    def restart(self, name: str) -> None:
+        """End a process or a broker in order, if it runs. It starts again."""
+        if name.startswith(BROKER):
+            return self.brokers.node(name).restart()
+        self.end(name, kill=False)
+
+    def is_back(self, name: str) -> bool:
+        """Whether a process or a broker runs and is ready."""
+        if name.startswith(BROKER):
+            return self.brokers.node(name).runs()
+        process = self.processes[name]
+        return process.runs() and process.is_ready()
+
     def add(self, name: str) -> None:
         """Start a process that does not run."""
         process = self.processes[name]
         if process.child is None and process.start_at is None:
             process.start_at = time.monotonic()
+
+    def names(self) -> list[str]:
+        """Return the names of all steady processes, and of the brokers if there are several."""
+        several = self.broker_count > 1
+        return [*_STEADY, *(self.brokers.names() if several else ())]
 
     def is_complete(self) -> bool:
         """Whether the brokers and all steady processes run."""

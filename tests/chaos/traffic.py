@@ -1,15 +1,15 @@
 """The callbacks to send: the genuine ones, repeated, and unknown, broken and forged ones."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
 from connectors.providers.registry import PROVIDERS
 from connectors.providers.simulator import Callback
 
-Kind = Literal["genuine", "unknown", "broken", "notice", "forged"]
+Kind = Literal["genuine", "unknown", "broken", "notice", "forged", "poison", "refused"]
 # Their signatures are checked. The other providers' callbacks are always claims.
 SIGNING = ("peach", "truelayer")
 _MOST_COPIES = 6
@@ -23,6 +23,7 @@ class Sending:
     provider: str
     callback: Callback
     kind: Kind
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def sendings(
@@ -49,7 +50,7 @@ def sendings(
 
 
 def _bad(provider: str, link_id: str, mark: str) -> Iterator[tuple[Kind, bytes]]:
-    yield "unknown", _json(_unknown(provider, link_id, mark))
+    yield "unknown", _json(unknown_status(provider, link_id, mark))
     yield "broken", b'{"payment_link_id": "' + mark.encode()
     yield "broken", _json([provider, mark])
     yield "broken", _json({"status": "COMPLETED", "mark": mark, "payment_link_id": 7})
@@ -57,10 +58,10 @@ def _bad(provider: str, link_id: str, mark: str) -> Iterator[tuple[Kind, bytes]]
         refund = {"type": "refund_executed", "event_id": f"refund-{mark}", "refund_id": mark}
         yield "notice", _json(refund)
     if provider in SIGNING:
-        yield "forged", _json(_unknown(provider, link_id, f"forged {mark}"))
+        yield "forged", _json(unknown_status(provider, link_id, f"forged {mark}"))
 
 
-def _unknown(provider: str, link_id: str, mark: str) -> dict[str, object]:
+def unknown_status(provider: str, link_id: str, mark: str) -> dict[str, object]:
     """Return a callback of a known link with an unknown status."""
     words: dict[str, dict[str, object]] = {
         "ping": {"payment_link_id": link_id, "status": "TELEPORTED", "mark": mark},

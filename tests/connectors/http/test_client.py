@@ -64,7 +64,7 @@ def test_reset_connection_is_an_unreached_provider(resetting: str) -> None:
     async def outcomes() -> list[object]:
         found: list[object] = []
         async with http_client() as client:
-            for _ in range(50):
+            for _ in range(100):
                 calls = [fetch(client, ApiRequest("GET", resetting)) for _ in range(20)]
                 found += await asyncio.gather(*calls, return_exceptions=True)
         return found
