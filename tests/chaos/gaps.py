@@ -12,7 +12,7 @@ Partition = tuple[str, int]
 Standstills = dict[str, dict[str, float]]
 
 # A record that comes so shortly before a fault may be the last one before its standstill.
-_SLACK_SECONDS = 1.0
+_SLACK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)

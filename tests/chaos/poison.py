@@ -44,7 +44,8 @@ def _callbacks(provider: str, link_id: str, mark: str) -> Iterator[_Odd]:
         return json.dumps(unknown_status(provider, link_id, f"{name} {mark}")).encode()
 
     yield "poison", b"\xef\xbb\xbf" + body("byte order mark"), {}
-    yield "poison", gzip.compress(body("gzip")), {"content-encoding": "gzip"}
+    if provider != "truelayer":  # its simulator signs only text
+        yield "poison", gzip.compress(body("gzip")), {"content-encoding": "gzip"}
     yield "poison", body("h2c"), _UPGRADE
     yield "poison", body("NUL").replace(b"NUL", b"\\u0000"), {}
     yield "poison", b"[" * 5_000 + mark.encode(), {}

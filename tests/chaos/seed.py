@@ -23,7 +23,8 @@ from tests.chaos.verdict import differences_from_plan, judge
 _TICK_SECONDS = 0.05
 _SENDING_SECONDS = 240.0
 _DRAINING_SECONDS = 120.0
-_SETTLING_SECONDS = 30.0
+# The judge takes the processor from the receiver of webhooks.
+_SETTLING_SECONDS = 90.0
 
 Log = Callable[[str], None]
 
@@ -161,7 +162,7 @@ class _Run:
         self._result.drained_after = time.monotonic() - started
         # Polling never ends. Without it nothing new comes in.
         self._system.stop("lookup")
-        self._until(lambda: not self._judge()[1].found(), _SETTLING_SECONDS, pause=1.0)
+        self._until(lambda: not self._judge()[1].found(), _SETTLING_SECONDS, pause=5.0)
         self._system.stop("settle", "notify")
         return self._judge()
 

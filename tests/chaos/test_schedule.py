@@ -7,6 +7,7 @@ import pytest
 
 from tests.chaos.gaps import InjectedFault, by_kind, gaps, merged, table
 from tests.chaos.schedule import Fault, Kind, apart, schedule
+from tests.support.documents import rows, section
 
 KINDS = {name for part in get_args(Kind) for name in (get_args(part) or [part])}
 # Of every seed.
@@ -20,6 +21,10 @@ def test_five_seeds_have_every_kind_of_fault(brokers: int) -> None:
         kinds = [{fault.kind for fault in each.faults} for each in schedules]
         assert set[str]().union(*kinds) == KINDS
         assert all(each >= ALWAYS - {"kill"} for each in kinds)
+
+
+def test_docs_describe_every_kind_of_fault() -> None:
+    assert {kind for kind, _ in rows(section("docs/chaos.md", "## Faults"))[1:]} == KINDS
 
 
 def test_seed_has_the_same_faults_again() -> None:
