@@ -19,8 +19,10 @@ TYPED = (
     *(LINKS, EVENTS, ROWS, LOOKUPS, CLOSES, CORRECTIONS, SETTLEMENTS, UPDATES, ORDERS, ANOMALIES),
     *(NOTICES, REFUNDS, PAYMENTS, PAYMENT_EVENTS),
 )
+# They keep only the newest record of each key for certain.
+COMPACTED = frozenset((LINKS, ROWS, ORDERS, PAYMENTS))
 # A record of these that cannot be decoded is none of ours. The others are inputs and tables.
-_NEVER_NULL = frozenset(TYPED) - {LINKS, UPDATES, ROWS, ORDERS, PAYMENTS}
+_NEVER_NULL = frozenset(TYPED) - COMPACTED - {UPDATES}
 
 
 class BadHistory(ValueError):
