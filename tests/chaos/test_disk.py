@@ -9,17 +9,24 @@ import os
 import resource
 from pathlib import Path
 
+import httpx
 import pytest
 
 from connectors.kafka.cluster import Cluster
 from connectors.kafka.publisher import Publisher, Unavailable
-from schemas.topics import LINKS
+from connectors.providers.registry import PROVIDERS
+from schemas import codec
+from schemas.topics import LINKS, ORDER_CLOSE, all_topics, message_key
+from streams import testing
 from streams.admin import topics
 from streams.local.broker import Broker
+from tests.chaos.disk import limit_files
+from tests.chaos.evidence import read_board
+from tests.support.codecs import CODECS
 from tests.support.ports import free_port
-from tests.support.processes import LINKSTATUS, environment, run
-from tests.support.reading import read_all
-from tests.support.waiting import PATIENCE
+from tests.support.processes import LINKSTATUS, PORT, environment, is_ready, run, running
+from tests.support.reading import read_all, write_all
+from tests.support.waiting import PATIENCE, until_sync
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -100,3 +107,25 @@ def test_full_disk_of_the_board_is_named_in_the_error(bare_kafka: Cluster, tmp_p
     text = _error_of("board", bare_kafka, tmp_path, full=True)
     assert "the board's database" in text
     assert "Traceback" not in text
+
+
+def test_board_whose_disk_was_full_goes_on(bare_kafka: Cluster, tmp_path: Path) -> None:
+    topics.create(bare_kafka, all_topics(PROVIDERS), partitions=1, replication=1)
+    env = environment(bare_kafka, tmp_path)
+    close = testing.order_close("O1")
+    key = message_key(close["provider"], close["order_id"])
+
+    def readiness() -> str:
+        return httpx.get(f"http://127.0.0.1:{env[PORT]}/readyz", trust_env=False).text
+
+    def closes() -> set[str]:
+        return read_board(f"sqlite:///{tmp_path / 'board.sqlite'}").ids["order_close"]
+
+    with running(["-m", "streams.cli", "board"], tmp_path / "log", env) as board:
+        limit_files(board.pid, full=True)
+        write_all(bare_kafka, ORDER_CLOSE.name, [(key, CODECS.encode(codec.ORDER_CLOSE, close))])
+        until_sync(lambda: "the board's database" in readiness(), "the reason")
+        assert closes() == set()
+        limit_files(board.pid, full=False)
+        until_sync(lambda: closes() == {close["event_id"]}, "the close")
+        until_sync(lambda: is_ready(int(env[PORT])), "the board to be ready")
