@@ -25,7 +25,7 @@ help:
 	@echo "make test-pythons  the same on every installed Python of 3.11, 3.12 and 3.13"
 	@echo "make lint          ruff, format check, mypy, import layers"
 	@echo "make documents     write asyncapi.json from the code"
-	@echo "make chaos         kill processes at random and count what is lost (SEEDS=20 takes an hour; BROKERS=3)"
+	@echo "make chaos         break processes, network, clocks and disks, and count what is lost (SEEDS=20 takes an hour; BROKERS=3)"
 	@echo "make simulate      run SEEDS=1000 simulated clusters with faults, and print what fails"
 	@echo "make flood         measure how honest claims pass through 500 forged ones a second"
 	@echo "make fuzz          send generated requests and records for SECONDS=600, and look inside; SEED= repeats a run"

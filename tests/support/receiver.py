@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from standardwebhooks import Webhook
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -54,7 +54,11 @@ class Receiver:
         return Starlette(routes=[Route("/hooks", self._take, methods=["POST"])])
 
     async def _take(self, request: Request) -> Response:
-        body = await request.body()
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            # The sender ended, or the network failed: it sends the event again.
+            return Response(status_code=400)
         try:
             Webhook(self.secret).verify(body, dict(request.headers))
         except Exception as error:
