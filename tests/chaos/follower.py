@@ -10,6 +10,7 @@ from connectors.kafka import topic_reader
 from connectors.kafka.cluster import Cluster
 from schemas import codec, topics
 from schemas.records import LinkStatus
+from tests.checker.history import Place
 from tests.support.codecs import CODECS
 
 # The stages normalize and track write them: a callback has its effect only when both work.
@@ -18,12 +19,14 @@ _WATCHED = (topics.LINK_EVENTS.name, topics.LINK_STATUS.name)
 
 class Follower:
     """Reads committed records in a thread. `rows` has the newest row of each link, `arrivals` the
-    times at which records of each partition came, in seconds since the epoch.
+    times at which records of each partition came, in seconds since the epoch, `places` what it has
+    read: topic, partition, offset.
     """
 
     def __init__(self, cluster: Cluster, partitions: int) -> None:
         self.rows: dict[tuple[str, str], LinkStatus] = {}
         self.arrivals: dict[tuple[str, int], list[float]] = defaultdict(list)
+        self.places: list[Place] = []
         self._names = {cluster.topic(name): name for name in _WATCHED}
         self._stop = threading.Event()
         options = {"log_level": 0, "reconnect.backoff.max.ms": 500}
@@ -49,6 +52,7 @@ class Follower:
                 self.arrivals[place].append(now)
             for message in read:
                 topic, value = self._names[message.topic() or ""], message.value()
+                self.places.append((topic, message.partition() or 0, message.offset() or 0))
                 if topic == topics.LINK_STATUS.name and value is not None:
                     row = CODECS.decode(codec.LINK_STATUS, value)
                     self.rows[row["provider"], row["link_id"]] = row

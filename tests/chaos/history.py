@@ -1,10 +1,52 @@
-"""Lines of a history, as `tests.checker` reads it: what senders and readers know."""
+"""The history of a seed, as `tests.checker` reads it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+from connectors.kafka.cluster import Cluster
+from tests.chaos.evidence import Board, Evidence
+from tests.chaos.follower import Follower
 from tests.chaos.ledger import Ledger
-from tests.checker.history import CALLBACKS, LINKS
-from tests.checker.record import Line
+from tests.checker.history import (
+    ANOMALIES,
+    CALLBACKS,
+    CLOSES,
+    DEAD,
+    EVENTS,
+    LINKS,
+    NOTICES,
+    ORDERS,
+    ROWS,
+    SETTLEMENTS,
+)
+from tests.checker.record import Line, record
+from tests.support.receiver import Attempt
+
+# What webhooks tell, and the sets of the board.
+_HOOKS = {
+    "linkstatus.OrderClose": CLOSES,
+    "linkstatus.Settlement": SETTLEMENTS,
+    "linkstatus.Anomaly": ANOMALIES,
+}
+_SETS = {"order_close": CLOSES, "settlements": SETTLEMENTS, "notices": NOTICES}
+
+
+def history(
+    cluster: Cluster,
+    ledger: Ledger,
+    evidence: Evidence,
+    follower: Follower,
+    accepted: Mapping[str, Attempt],
+) -> Iterator[Line]:
+    """Yield what senders and readers know, and what is on the cluster now."""
+    yield from ledger_lines(ledger)
+    for provider, body in evidence.delivered:
+        topic = f"{CALLBACKS}{provider}"
+        yield {"type": "acknowledged", "topic": topic, "body": body.decode("latin-1")}
+    yield from record(cluster.librdkafka(), cluster.prefix)
+    yield from _followed(follower)
+    yield from _board(evidence.board)
+    yield from _webhooks(accepted)
 
 
 def ledger_lines(ledger: Ledger) -> Iterator[Line]:
@@ -17,3 +59,38 @@ def ledger_lines(ledger: Ledger) -> Iterator[Line]:
         yield {**line, "key": f"{provider}:{link_id}"}
     for trace in ledger.forged:
         yield {"type": "refused", "trace": trace}
+
+
+def _followed(follower: Follower) -> Iterator[Line]:
+    for topic in (EVENTS, ROWS):
+        yield _reader("follower", topic, "stream")
+    for topic, partition, offset in [*follower.places]:
+        yield _read("follower", topic, partition=partition, offset=offset)
+
+
+def _board(board: Board) -> Iterator[Line]:
+    for topic, rows in ((ROWS, board.rows), (ORDERS, board.orders)):
+        yield _reader("board", topic, "table")
+        for (provider, name), row in rows.items():
+            yield _read("board", topic, key=f"{provider}:{name}", value=row)
+    for table, topic in (*_SETS.items(), ("dead_letters", DEAD)):
+        yield _reader("board", topic, "set")
+        yield from _ids("board", topic, board.ids[table])
+
+
+def _webhooks(accepted: Mapping[str, Attempt]) -> Iterator[Line]:
+    for kind, topic in _HOOKS.items():
+        yield _reader("webhooks", topic, "sequence")
+        yield from _ids("webhooks", topic, (i for i, a in accepted.items() if a.type == kind))
+
+
+def _reader(name: str, topic: str, sees: str) -> Line:
+    return {"type": "reader", "reader": name, "topic": topic, "sees": sees}
+
+
+def _read(name: str, topic: str, **what: Any) -> Line:
+    return {"type": "read", "reader": name, "topic": topic, **what}
+
+
+def _ids(name: str, topic: str, ids: Iterable[str]) -> Iterator[Line]:
+    return (_read(name, topic, id=each) for each in ids)

@@ -12,6 +12,7 @@ from streams.worker import rules
 from tests.chaos.evidence import Evidence, gather, read_board
 from tests.chaos.follower import Follower
 from tests.chaos.gaps import InjectedFault, Standstills, by_kind, gaps
+from tests.chaos.history import history
 from tests.chaos.injector import Injector
 from tests.chaos.problems import Problems
 from tests.chaos.sandbox import count_undelivered
@@ -19,6 +20,9 @@ from tests.chaos.schedule import WORKERS, Schedule, schedule
 from tests.chaos.sender import Sender
 from tests.chaos.system import System
 from tests.chaos.verdict import differences_from_plan, judge
+from tests.checker import history as histories
+from tests.checker.check import check
+from tests.checker.record import write
 
 _TICK_SECONDS = 0.05
 _SENDING_SECONDS = 240.0
@@ -109,6 +113,7 @@ class _Run:
     def run(self) -> Result:
         hung = [*self._send_all(), *self._not_ready()]
         evidence, problems = self._drain()
+        self._check(evidence, problems)
         self._report(evidence, problems)
         self._follower.close()
         self._system.stop()
@@ -192,6 +197,16 @@ class _Run:
         )
         self._system.receiver.check(problems, evidence)
         return evidence, problems
+
+    def _check(self, evidence: Evidence, problems: Problems) -> None:
+        """Write the history, and let the checker judge it."""
+        system, path = self._system, self._system.folder / "history.jsonl"
+        accepted = system.receiver.accepted
+        with path.open("w") as file:
+            known = self._sender.ledger, evidence, self._follower, accepted
+            write(history(system.cluster, *known), file)
+        with path.open() as file:
+            problems.add(check(histories.read(file)))
 
     def _report(self, evidence: Evidence, problems: Problems) -> None:
         sender, result = self._sender, self._result

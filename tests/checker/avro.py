@@ -1,14 +1,32 @@
 """Values in Confluent framing: byte 0x00, the id of the schema in four bytes, Avro."""
 
+import hashlib
 import json
 import urllib.request
 from collections.abc import Callable, Mapping
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import fastavro
+from fastavro.schema import to_parsing_canonical_form
 
 Decode = Callable[[bytes], Any]
+
+_FOLDER = Path(__file__).parents[2] / "schemas"
+
+
+def released_schemas() -> dict[int, str]:
+    """Return the texts of the schemas of all releases, by the ids that stand for them where there
+    is no registry: the first 31 bits of SHA-256 of the Parsing Canonical Form.
+    """
+    texts = [file.read_text() for file in sorted(_FOLDER.rglob("*.avsc"))]
+    return {_derived_id(text): text for text in texts}
+
+
+def _derived_id(text: str) -> int:
+    form = to_parsing_canonical_form(_plain(json.loads(text)))
+    return int.from_bytes(hashlib.sha256(form.encode()).digest()[:4], "big") & 0x7FFFFFFF or 1
 
 
 class Decoder:

@@ -84,7 +84,7 @@ def meaning(provider: str, headers: Mapping[str, str], body: bytes) -> Meaning:
 def _json(body: bytes) -> dict[str, Any] | None:
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from tests.checker.avro import Decode, Decoder
-from tests.checker.history import CALLBACKS, DEAD, LINKS, TYPED, Place
+from tests.checker.avro import Decode, Decoder, released_schemas
+from tests.checker.history import CALLBACKS, DEAD, LINKS, TYPED, UPDATES, Place
 
 Line = dict[str, Any]
 
@@ -36,14 +36,14 @@ def record(
     with closing(_consumer(config, "read_uncommitted")) as consumer:
         partitions = [*_partitions(consumer, prefix)]
         schemas = [place for place in partitions if place.topic == prefix + _SCHEMAS]
-        texts = {int(m.key() or b""): (m.value() or b"").decode() for m in _all(consumer, schemas)}
+        noted = {int(m.key() or b""): (m.value() or b"").decode() for m in _all(consumer, schemas)}
         chosen = [place for place in partitions if place.topic != prefix + _SCHEMAS]
         yield from _starts(consumer, chosen, prefix)
         messages = {_place(m, prefix): m for m in _all(consumer, chosen)}
     ends: dict[Place, int] = {}
     with closing(_consumer(config, "read_committed")) as consumer:
         committed = {_place(m, prefix): m for m in _all(consumer, chosen, ends, prefix)}
-    decode = Decoder(texts, registry)
+    decode = Decoder(released_schemas() | noted, registry)
     for place, message in sorted((messages | committed).items()):
         is_open = place[2] >= ends[*place[:2], 0]
         outcome = "committed" if place in committed else "open" if is_open else "aborted"
@@ -70,8 +70,10 @@ def record_line(
         return {**line, "body": (value or b"").decode("latin-1")}
     try:
         return line if value is None else {**line, "value": decode(value)}
-    except ValueError:
-        # Another program may write anything. The product dead-letters it.
+    except ValueError as error:
+        if place[0] not in (LINKS, UPDATES):
+            raise ValueError(f"{'/'.join(map(str, place))}: {error}") from error
+        # Any program may write anything there. The product dead-letters it.
         return {**line, "body": (value or b"").decode("latin-1")}
 
 

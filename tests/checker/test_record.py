@@ -11,11 +11,10 @@ from confluent_kafka import Producer
 
 from connectors.kafka import sync_producer
 from connectors.kafka.cluster import Cluster
-from schemas.codec import LINK_REGISTERED
+from schemas.codec import LINK_REGISTERED, Codecs
 from schemas.topics import LINKS, SCHEMAS, callbacks
 from tests.checker import history
 from tests.checker.check import check
-from tests.support.codecs import CODECS
 from tests.support.documents import ROOT
 from tests.support.reading import write_all
 from tests.support.waiting import PATIENCE
@@ -78,10 +77,11 @@ def test_outcomes_of_transactions(kafka: Cluster, tmp_path: Path) -> None:
     assert lost.kind == "lost"
 
 
-def test_values_are_decoded_by_the_schemas_of_the_cluster(kafka: Cluster) -> None:
-    texts = {b"%d" % number: text.encode() for number, text in CODECS.texts().items()}
-    write_all(kafka, SCHEMAS.name, texts.items())
-    value = CODECS.encode(LINK_REGISTERED, _LINK)
+@pytest.mark.parametrize("number", [LINK_REGISTERED.fingerprint, 7])
+def test_values_are_decoded(kafka: Cluster, number: int) -> None:
+    """A schema has the id that is derived from it, or one that the cluster notes."""
+    write_all(kafka, SCHEMAS.name, [(b"7", LINK_REGISTERED.text.encode())])
+    value = Codecs({"link_registered": number}).encode(LINK_REGISTERED, _LINK)
     producer = Producer(sync_producer.settings(kafka))
     for key, body in ((b"ping:L1", value), (b"ping:L1", b"no Avro"), (b"ping:L2", None)):
         producer.produce(kafka.topic(LINKS.name), body, key, partition=1)

@@ -4,15 +4,14 @@ from collections.abc import Iterable, Iterator
 
 from tests.chaos.history import ledger_lines
 from tests.chaos.ledger import Ledger
-from tests.checker.avro import Decoder
+from tests.checker.avro import Decoder, released_schemas
 from tests.checker.history import CALLBACKS, CLOSES, DEAD, ROWS, TYPED
 from tests.checker.record import Line, record_line
 from tests.simulation.cluster import SimulatedKafka
 from tests.simulation.log import PartitionLog
-from tests.support.codecs import CODECS
 
 _TOPICS = frozenset((*TYPED, DEAD))
-_DECODE = Decoder(CODECS.texts())
+_DECODE = Decoder(released_schemas())
 _READER, _READ, _ALL = "service", (ROWS, CLOSES), 1_000_000
 
 
