@@ -7,6 +7,8 @@ import io
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from connectors.reasons import reason_of
+
 _DELIMITERS = ",;\t|"
 
 
@@ -35,7 +37,7 @@ def read(body: bytes) -> tuple[list[str], list[Row]]:
         reader.fieldnames = headings
         return headings, list(_rows(reader))
     except (csv.Error, UnicodeDecodeError) as error:
-        raise BadTable(f"it is not CSV in UTF-8: {error}") from None
+        raise BadTable(f"it is not CSV in UTF-8: {reason_of(error)}") from None
 
 
 def _delimiter(text: str) -> str:

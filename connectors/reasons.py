@@ -10,7 +10,7 @@ from typing import Any
 _ERRNO = re.compile(r"^\[(Errno|SSL)[^]]*\] ")
 _CLASS = re.compile(r"^\w+(: |$)")
 # librdkafka names the side where an error arose, and how long it tried.
-_LIBRDKAFKA = re.compile(r"^(Local|Broker): | \(after \d.*$")
+_LIBRDKAFKA = re.compile(r"\b(Local|Broker): | \(after \d.*$")
 # The type of an error of pydantic -> words; the error has the limits.
 _FIELDS = {
     "missing": "is missing",

@@ -115,6 +115,9 @@ RECONCILIATION_ROWS = 200
 RECONCILIATION_DAYS = 92
 # Days of one view of the money.
 MONEY_DAYS = 366
+# Rows of a list that a command prints, and repeats of a callback that `send` posts.
+PRINTED_ROWS = 100_000_000
+SENT_REPEATS = 100_000
 # Exports of lists as CSV that run at once: each holds a connection to the database.
 EXPORTS = 4
 # Characters of the text about a difference.

@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
+from math import inf
 from typing import Any, Generic, TypeVar
 
 from confluent_kafka import (
@@ -36,6 +37,7 @@ from confluent_kafka.admin import AdminClient
 
 from connectors.clock import micros_of
 from connectors.kafka.cluster import Cluster
+from connectors.reasons import reason_of
 from connectors.schema_registry import noted_ids
 from schemas.codec import BadRecord
 from schemas.headers import headers_of
@@ -51,6 +53,8 @@ _SESSION_MS = 45_000
 # How often a member without partitions asks the broker about its group, and how long it waits.
 _GROUP_SECONDS = 1.0
 _ANSWER_SECONDS = 5.0
+# How often the same trouble is logged.
+_REPORT_SECONDS = 60.0
 # The event ids remembered to drop repeats: a crash of the pipeline repeats far fewer events.
 _REMEMBERED = 100_000
 
@@ -114,6 +118,8 @@ class consume(Generic[T]):
         self._next: asyncio.Future[Consumed[T] | None] | None = None
         self._seen: OrderedDict[str, None] | None = OrderedDict() if drop_repeats else None
         self._ask_group_at = 0.0
+        # When each trouble was logged last.
+        self._reported: dict[str, float] = {}
         self._open(cluster, max_seconds)
 
     def _open(self, cluster: Cluster | None, max_seconds: float) -> None:
@@ -137,10 +143,26 @@ class consume(Generic[T]):
                 # `_done` stores an offset, and the client commits it in the background.
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": self._until_end,
+                # The client would report each attempt to connect, in its own words.
+                "log_level": 0,
+                "error_cb": self._report,
             },
-            # Else the client writes to stderr, past the service's own logging.
-            logger=log,
         )
+
+    def _report(self, error: KafkaError) -> None:
+        """Log what keeps the client from the cluster, and not more than once a minute: it tries
+        again by itself.
+        """
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            trouble = f"no Kafka broker answers at {self._cluster.brokers}"
+        elif error.code() == KafkaError._TRANSPORT:
+            return  # one broker of several, or the above follows
+        else:
+            trouble = reason_of(error)
+        now = time.monotonic()
+        if now >= self._reported.get(trouble, -inf) + _REPORT_SECONDS:
+            self._reported[trouble] = now
+            log.warning("%s: %s; trying again", self._name, trouble)
 
     @cached_property
     def _admin(self) -> AdminClient:
@@ -192,7 +214,7 @@ class consume(Generic[T]):
                 at_end.add(message.partition() or 0)
             elif error.code() == KafkaError._MAX_POLL_EXCEEDED:
                 # The next poll joins the group again.
-                log.warning("%s: the last record took too long: %s", self._name, error)
+                log.warning("%s: the last record took too long", self._name)
             elif not error.retriable():
                 raise KafkaException(error)
 
@@ -221,7 +243,9 @@ class consume(Generic[T]):
             topics = self._consumer.list_topics(self._name, _ANSWER_SECONDS).topics
         except KafkaException as error:
             # A broker that has just started may not answer for a while.
-            log.warning("%s: cannot describe the group %s: %s", self._name, self._group, error)
+            log.warning(
+                "%s: cannot describe the group %s: %s", self._name, self._group, reason_of(error)
+            )
             return False
         finally:
             self._ask_group_at = time.monotonic() + _GROUP_SECONDS

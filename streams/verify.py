@@ -93,8 +93,9 @@ _READ_TO = (
     "coalesce((SELECT max(place) FROM effects e WHERE e.topic = c.topic AND e.part = c.part), -1)"
 )
 _SUSPECTS = f"""
-    CREATE TABLE suspects (origin TEXT PRIMARY KEY, topic TEXT) WITHOUT ROWID;
-    INSERT INTO suspects SELECT c.origin, c.topic {_UNSEEN} AND c.place <= {_READ_TO};"""
+    CREATE TABLE suspects (origin TEXT PRIMARY KEY, topic TEXT, is_read INTEGER) WITHOUT ROWID;
+    INSERT INTO suspects SELECT c.origin, c.topic, c.place <= {_READ_TO} {_UNSEEN};"""
+_SUSPECT = "SELECT is_read FROM suspects WHERE origin = ?"
 
 
 class Difference(NamedTuple):
@@ -136,7 +137,9 @@ def verify(
         check = _Check(cluster, codecs, providers, database, now, advance)
         check.read_callbacks()
         check.read_results()
-        return Verification(check.counts(), list(check.differences()))
+        lost, waiting = check.without_effect()
+        differences = [*(Difference(_NO_EFFECT, name) for name in lost), *check.differences()]
+        return Verification(check.counts(len(waiting)), differences)
 
 
 class _Check:
@@ -170,25 +173,21 @@ class _Check:
         self._add_each("orders", self._order)
         self._add_each("link-status", self._link)
 
-    def counts(self) -> dict[str, int]:
+    def counts(self, waiting: int) -> dict[str, int]:
         """Return how many records there are, and how many callbacks wait for the worker."""
         count = "SELECT count(*) FROM "
         queries = {
             "callbacks": count + "callbacks WHERE source = 'callback'",
             "answers": count + "callbacks WHERE source <> 'callback'",
-            "waiting": f"SELECT count(*) {_UNSEEN} AND c.place > {_READ_TO}",
             "links": count + "links WHERE status IS NOT NULL",
             "closes": count + "closes",
             "settlements": count + "settlements",
         }
-        return {
-            name: self._database.execute(query, self._times()).fetchone()[0]
-            for name, query in queries.items()
-        }
+        counts = {name: self._database.execute(q).fetchone()[0] for name, q in queries.items()}
+        return {**counts, "waiting": waiting}
 
     def differences(self) -> Iterator[Difference]:
-        for name in self._without_effect():
-            yield Difference(_NO_EFFECT, name)
+        """Yield what disagrees, but for callbacks without an effect."""
         for what, query in _CHECKS.items():
             for (name,) in self._database.execute(query, self._times()):
                 yield Difference(what, name)
@@ -196,17 +195,22 @@ class _Check:
     def _times(self) -> dict[str, int]:
         return {"since": self._since, "now": self._now}
 
-    def _without_effect(self) -> Iterator[str]:
-        """Yield callbacks that left no trace, although their body says something new."""
+    def without_effect(self) -> tuple[list[str], list[str]]:
+        """Return callbacks that left no trace, although their body says something new: those that
+        the worker has read, and those that it may not have read yet.
+        """
+        lost: list[str] = []
+        waiting: list[str] = []
         self._database.executescript(_SUSPECTS.replace(":since", str(self._since)))
         of_topics = self._database.execute("SELECT DISTINCT topic FROM suspects").fetchall()
         for (topic,) in of_topics:
             provider = self._providers[topic.partition(".")[2]]
             for message in records(self._cluster, topic, from_beginning=True, exit_at_end=True):
                 origin = _place(topic, message)[0]
-                suspect = self._has("suspects", "origin", origin)
+                suspect = self._database.execute(_SUSPECT, (origin,)).fetchone()
                 if suspect and not self._is_known(provider, origin, message):
-                    yield origin
+                    (lost if suspect[0] else waiting).append(origin)
+        return lost, waiting
 
     def _is_known(self, provider: Provider, origin: str, message: Message) -> bool:
         """Whether every fact in the callback is there, from another one that says the same."""

@@ -121,8 +121,9 @@ def _run(name: str, settings: Settings, main: Main) -> None:
     import uvloop
 
     start_log(settings)
-    # httpx logs each request with its URL, aiokafka every partition at each rebalance.
-    for library in ("httpx", "httpx2", "aiokafka"):
+    # httpx logs each request with its URL, aiokafka every partition at each rebalance, alembic its
+    # plugins.
+    for library in ("httpx", "httpx2", "aiokafka", "alembic"):
         logging.getLogger(library).setLevel(logging.WARNING)
     end_tracing = start_tracing(settings, name)
     try:

@@ -13,6 +13,7 @@ from connectors import csv_table
 from connectors.csv_table import BadTable, Row
 from connectors.providers.link_list import LinkIds
 from connectors.providers.payout_rows import letters
+from connectors.reasons import reason_of
 from schemas import ids
 from schemas.limits import IMPORT_LINKS
 
@@ -66,7 +67,7 @@ def _objects(body: bytes) -> Iterator[Row]:
     try:
         lines = body.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise BadTable(f"it is not UTF-8: {error}") from None
+        raise BadTable(f"it is not UTF-8: {reason_of(error)}") from None
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield _object(f"line {number}", line)

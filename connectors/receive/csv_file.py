@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from connectors.kafka import sync_producer
 from connectors.kafka.cluster import Cluster
-from connectors.reasons import fields_reason
+from connectors.reasons import fields_reason, reason_of
 from schemas.codec import LINK_REGISTERED, Codecs
 from schemas.link_form import BadLink, LinkForm, registration
 from schemas.records import LinkRegistered
@@ -39,7 +39,7 @@ def read(file: Path, providers: Collection[str], now: int) -> list[Row]:
         with file.open(newline="", encoding="utf-8-sig") as text:
             return list(_rows(csv.DictReader(text, strict=True), providers, now))
     except (csv.Error, UnicodeDecodeError) as error:
-        raise BadFile(f"{file} is not CSV in UTF-8: {error}") from None
+        raise BadFile(f"{file} is not CSV in UTF-8: {reason_of(error)}") from None
 
 
 def _rows(reader: "csv.DictReader[str]", providers: Collection[str], now: int) -> Iterator[Row]:

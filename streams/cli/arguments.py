@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from schemas.limits import FILE_BYTES
+from schemas.limits import FILE_BYTES, PRINTED_ROWS
 from streams.cli import completion
 from streams.local import data_folder
 
@@ -83,7 +83,7 @@ Since = Annotated[
     str, typer.Option(help="Not older: 2h, 3d, 2030-01-31 (UTC), or a time in RFC 3339.")
 ]
 Until = Annotated[str, typer.Option(help="Older: 2h, 3d, 2030-01-31 (UTC), or a time in RFC 3339.")]
-Limit = Annotated[int, typer.Option(min=1, help="At most this many.")]
+Limit = Annotated[int, typer.Option(min=1, max=PRINTED_ROWS, help="At most this many.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 OneJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 By = Annotated[str, typer.Option(help="Who does it; default: you on this machine.")]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from schemas.limits import SENT_REPEATS
 from streams.cli import completion
 from streams.cli.arguments import Json, Provider
 from streams.cli.errors import Failed
@@ -31,7 +32,9 @@ def send(
         ),
     ] = None,
     examples: Annotated[bool, typer.Option("--examples", help="Only list the examples.")] = False,
-    repeat: Annotated[int, typer.Option(min=1, help="Send each this many times.")] = 1,
+    repeat: Annotated[
+        int, typer.Option(min=1, max=SENT_REPEATS, help="Send each this many times.")
+    ] = 1,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Send in random order.")] = False,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same order.")] = None,
     delay: Annotated[float, typer.Option(min=0, help="Seconds between two callbacks.")] = 0.0,

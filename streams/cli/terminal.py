@@ -76,12 +76,15 @@ def user() -> str:
 
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr; call the function with how many more are done."""
+    """A progress bar on stderr, if that is a terminal; call the function with how many more are
+    done.
+    """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
     columns = *Progress.get_default_columns(), MofNCompleteColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=total)
         yield lambda more: bar.advance(task, more)
         # Offsets have gaps, so the count may stay below the total.

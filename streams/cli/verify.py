@@ -45,7 +45,7 @@ def verify(
     else:
         for what, name in result.differences:
             print(harmless(f"{what}: {name}"))
-    say(", ".join(f"{count:,} {name}" for name, count in result.counts.items()))
+        print(", ".join(f"{count:,} {name}" for name, count in result.counts.items()))
     if result.differences:
         raise Failed(f"{len(result.differences)} differences")
     say("no differences")

@@ -153,7 +153,7 @@ def test_settings_of_the_guide_are_accepted(
 def test_page_of_limits_names_every_limit_with_its_value() -> None:
     def text(name: str, value: float) -> str:
         if not name.endswith("_BYTES"):
-            return f"{value:g}"
+            return str(value) if isinstance(value, int) else f"{value:g}"
         units = {"MiB": limits.MIB, "KiB": limits.KIB, "B": 1}
         unit = next(unit for unit, size in units.items() if value % size == 0)
         return f"{value // units[unit]} {unit}"

@@ -73,15 +73,19 @@ def test_record_is_decoded_and_has_its_origin_and_id(kafka: Cluster) -> None:
     assert record.timestamp >= before
 
 
-async def test_lines_of_the_client_go_to_the_log_of_the_service(
-    caplog: pytest.LogCaptureFixture,
+async def test_absent_broker_is_named_in_the_log_of_the_service_once_a_while(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     nowhere = Cluster(brokers="127.0.0.1:1", prefix="")
-    async with consume(ORDER_CLOSE, group="g", cluster=nowhere) as records:
+    async with consume(ORDER_CLOSE, group="g", cluster=nowhere, until_end=True) as records:
         reading = asyncio.ensure_future(anext(records))
-        await until(lambda: "127.0.0.1:1" in caplog.text, "the client's line")
+        await until(lambda: "cannot describe the group" in caplog.text, "its question to time out")
         reading.cancel()
     assert {record.name for record in caplog.records} == {consumer.__name__}
+    texts = [record.getMessage() for record in caplog.records]
+    assert texts.count("order-close: no Kafka broker answers at 127.0.0.1:1; trying again") == 1
+    assert len(texts) <= 4
+    assert "rdkafka" not in capfd.readouterr().err
 
 
 def test_aborted_records_are_not_read_and_repeats_are_dropped_on_request(kafka: Cluster) -> None:

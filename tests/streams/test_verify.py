@@ -49,8 +49,9 @@ def test_each_difference_is_named_with_its_record(kafka: Cluster, linkstatus: Sh
     }
     assert len(closes) == 4
 
-    # The worker has not been there yet.
-    publish(good, [callback("L9", "completed", NOW + 90_000)])
+    # The worker has not been there yet. The other one says what is known: nothing waits for it.
+    known = callback("L0", "opened", NOW + 90_001)
+    publish(good, [callback("L9", "completed", NOW + 90_000), known])
     assert (check(good).counts["waiting"], check(good).differences) == (1, [])
 
     close, order = closes[0], closes[0]["order_id"]

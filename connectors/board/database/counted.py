@@ -7,14 +7,12 @@ from sqlalchemy import Table, select, tuple_
 
 from connectors.board.database import paging
 from connectors.board.database import tables as t
-from connectors.board.database.figures import NO_CURRENCY, Measure
+from connectors.board.database.figures import Measure
 from connectors.board.database.ledger import COUNTED
+from connectors.board.database.money import stored_currency
 from connectors.board.database.paging import Cursor, Filters, Page, begins
 from connectors.board.database.projection import storable
 from connectors.board.database.store import Store
-
-# ISO 4217 has it for transactions without a currency.
-UNKNOWN_CURRENCY = "XXX"
 
 
 class Counts(NamedTuple):
@@ -40,8 +38,7 @@ def search(
     position = c.at, c.provider, c.name
     conditions = [c.measure == counts.measure, *paging.filtered(table, filters, c.at)]
     if counts.currency:
-        unknown = counts.currency == UNKNOWN_CURRENCY
-        conditions.append(c.currency == (NO_CURRENCY if unknown else storable(counts.currency)))
+        conditions.append(c.currency == stored_currency(counts.currency))
     if prefix:
         conditions.append(begins(c.name, prefix))
     if after is not None:

@@ -33,6 +33,8 @@ _FATES: dict[Status, Fate] = {
     "FAILED": "failed",
 }
 NO_CURRENCY = ""
+# Requests and addresses name it so: ISO 4217 has it for transactions without a currency.
+UNKNOWN_CURRENCY = "XXX"
 
 
 class Figure(NamedTuple):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 
 from connectors.board.database import tables as t
-from connectors.board.database.figures import FATES, NO_CURRENCY, Fate, Measure
+from connectors.board.database.figures import FATES, NO_CURRENCY, UNKNOWN_CURRENCY, Fate, Measure
 from connectors.board.database.projection import storable
 from connectors.board.database.store import Store
 
@@ -79,7 +79,7 @@ def days(store: Store, first: str, end: str, provider: str = "", currency: str =
     if provider:
         conditions.append(c.provider == storable(provider))
     if currency:
-        conditions.append(c.currency == storable(currency))
+        conditions.append(c.currency == stored_currency(currency))
     sums = (func.sum(c[name]) for name in Sum._fields)
     of_day = select(c.day, c.currency, c.measure, *sums).where(*conditions)
     of_provider = select(c.provider, c.measure, func.sum(c.number)).where(*conditions)
@@ -95,6 +95,12 @@ def days(store: Store, first: str, end: str, provider: str = "", currency: str =
             .order_by(c.provider)
         ).all()
     return Money(_currencies(tuple(row) for row in by_day), _providers(tuple(row) for row in links))
+
+
+def stored_currency(name: str) -> str:
+    """Return the currency as figures have it; `name` as a request has it."""
+    stored: str = NO_CURRENCY if name == UNKNOWN_CURRENCY else storable(name)
+    return stored
 
 
 def _currencies(rows: Iterable[tuple[str, str, Measure, int, int, int]]) -> list[CurrencyMoney]:

@@ -67,8 +67,9 @@ class Summary:
     `unreadable` counts the last day: older records cannot be corrected any more. `differing` are
     the days with differences that were reconciled within the last week, by provider. `refused` is
     what the edge did not take within the last week, the latest first. `cases` are the latest of
-    each kind of anomaly, of FAILED orders and of DEAD_LETTERS. `overdue` are the orders that have
-    waited too long for someone. `verified` is the last result of `linkstatus verify`.
+    each kind of anomaly, of ORDER_FAILED and of DEAD_LETTERS, the earliest of `ORDERS_WAIT provider
+    party`, and some of the latest day of `PAYOUTS_DIFFER provider`. `overdue` are the orders that
+    have waited too long for someone. `verified` is the last result of `linkstatus verify`.
     """
 
     links: dict[str, dict[str, int]]
@@ -90,6 +91,7 @@ def summarize(
 ) -> Summary:
     """Count it all; `now` in microseconds. `patience` is how many seconds an order may wait."""
     open_anomalies, letters = _anomalies(store), _dead_letters(store)
+    overdue, differing = waiting_orders.overdue(store, now, patience), _differing(store, now)
     return Summary(
         links=links.counts(store),
         events=_events(store, now),
@@ -98,14 +100,16 @@ def summarize(
         dead_letters_open=count(store, t.dead_letters, [dead_letters.is_open()]),
         orders_failed=count(store, t.orders, [t.orders.c.state == "FAILED"]),
         unreadable=_unreadable(store, now - DAY),
-        differing=_differing(store, now - 7 * DAY),
+        differing=differing,
         refused=_refused(store, now),
         cases={
             **cases.of_anomalies(store, [group.name for group in open_anomalies]),
             "ORDER_FAILED": cases.of_failed_orders(store),
             "DEAD_LETTERS": cases.of_dead_letters(store, letters),
+            **cases.of_overdue_orders(store, overdue),
+            **cases.of_payouts(store, [group.name for group in differing]),
         },
-        overdue=waiting_orders.overdue(store, now, patience),
+        overdue=overdue,
         verified=notices.last_verification(store),
     )
 
@@ -141,10 +145,10 @@ def _dead_letters(store: Store) -> list[Group]:
     return _groups(store, c.reason, c.at, dead_letters.is_open(), func.count(), _MOST_REASONS)
 
 
-def _differing(store: Store, since: int) -> list[Group]:
-    """Return the days with differences since then, by provider."""
+def _differing(store: Store, now: int) -> list[Group]:
+    """Return the days with differences that were reconciled within a week, by provider."""
     c = t.reconciliations.c
-    condition = (c.at >= since) & (c.differences > 0)
+    condition = (c.at >= now - 7 * DAY) & (c.differences > 0)
     return _groups(store, c.provider, c.at, condition, func.max(c.at))
 
 

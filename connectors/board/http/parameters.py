@@ -115,6 +115,14 @@ class Period(Parameters):
     since: _Time | None = None
     until: _Time | None = None
 
+    @field_validator("until")
+    @classmethod
+    def _check_until(cls, until: str | None, info: ValidationInfo) -> str | None:
+        since, now = info.data.get("since"), micros_now()
+        if until and since and parse_time(until, now) <= parse_time(since, now):
+            raise PydanticCustomError("value", "is not after since")
+        return until
+
     def times(self) -> dict[str, int]:
         """The times in microseconds, UTC, by name."""
         texts, now = {"since": self.since, "until": self.until}, micros_now()
@@ -305,7 +313,9 @@ class MoneyFilter(Period):
     """The money of some UTC days: those of the last month, unless `since` says otherwise."""
 
     provider: _Provider | None = None
-    currency: Annotated[str | None, Field(description="ISO 4217 alphabetic code.")] = None
+    currency: Annotated[
+        str | None, Field(description="ISO 4217 alphabetic code, XXX for an unknown one.")
+    ] = None
 
     @model_validator(mode="after")
     def _check_days(self) -> "MoneyFilter":

@@ -6,8 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from connectors.board.database import money
-from connectors.board.database.counted import UNKNOWN_CURRENCY
-from connectors.board.database.figures import Measure
+from connectors.board.database.figures import UNKNOWN_CURRENCY, Measure
 from connectors.board.database.store import Store
 from connectors.board.http.parameters import LINK_MEASURES, ORDER_MEASURES, MoneyFilter
 from connectors.providers.base import SettlementMode

@@ -3,7 +3,7 @@ from their status.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -144,8 +144,7 @@ def problems(
         *_of_payouts(summary),
         *_of_topics(summary),
     ]
-    shown = (replace(one, cases=summary.cases.get(one.kind, ())) for one in all_problems)
-    return sorted(shown, key=lambda problem: not problem.urgent)
+    return sorted(all_problems, key=lambda problem: not problem.urgent)
 
 
 def _of_board(summary: Summary, behind: str | None) -> Iterator[Problem]:
@@ -180,6 +179,14 @@ def _of_process(process: ProcessHealth) -> Iterator[Problem]:
         )
         title = f"{provider} does not answer our lookups"
         yield Problem("PROVIDER_DOWN", title, advice, href)
+    for endpoint in process.endpoints_down:
+        advice = (
+            "Its events wait, in their order, and are tried again. Check the service behind its "
+            f"URL (LINKSTATUS_NOTIFY__ENDPOINTS, {endpoint}), and the log of `linkstatus notify`."
+        )
+        title = f"The webhook endpoint {endpoint} takes no events"
+        waiting = f"up to {plural(process.lag.get(endpoint, 0), 'event')} wait"
+        yield Problem("ENDPOINT_DOWN", title, advice, href, detail=waiting)
     if process.total_lag > _LAG_LIMIT:
         title = f"{process.total_lag:,} records wait for {name}"
         advice = "If the number grows, start one more process, up to the number of partitions."
@@ -224,7 +231,8 @@ def _of_orders(summary: Summary) -> Iterator[Problem]:
     if summary.orders_failed:
         title = f"{plural(summary.orders_failed, 'order')} could not be closed or settled"
         advice = "Read the provider's answer, correct it there, then report on order-updates."
-        yield Problem("ORDER_FAILED", title, advice, "/orders?state=FAILED")
+        cases = summary.cases.get("ORDER_FAILED", ())
+        yield Problem("ORDER_FAILED", title, advice, "/orders?state=FAILED", cases=cases)
 
 
 def _of_waiting_orders(summary: Summary) -> Iterator[Problem]:
@@ -240,6 +248,7 @@ def _of_waiting_orders(summary: Summary) -> Iterator[Problem]:
             f"/orders?{urlencode({'waits_for': waits_for, 'provider': provider})}",
             urgent=False,
             detail=f"the first since {(rfc3339(since) or '')[:16].replace('T', ' ')} UTC",
+            cases=summary.cases.get(f"ORDERS_WAIT {provider} {waits_for}", ()),
         )
 
 
@@ -251,6 +260,7 @@ def _of_dead_letters(summary: Summary) -> Iterator[Problem]:
             "Correct what the reason names, then replay. Resolve what is junk.",
             "/dead-letters?show=open",
             last_at=max(group.last_at for group in groups),
+            cases=summary.cases.get("DEAD_LETTERS", ()),
         )
 
 
@@ -259,7 +269,9 @@ def _of_anomalies(summary: Summary) -> Iterator[Problem]:
         meaning, advice = ANOMALIES.get(kind, ANOMALIES["UNKNOWN"])  # type: ignore[call-overload]
         title = meaning if number == 1 else f"{number:,}× {meaning}"
         href = f"/anomalies?{urlencode({'kind': kind})}"
-        yield Problem(kind, title, advice, href, urgent=kind in _URGENT, last_at=last_at)
+        cases = summary.cases.get(kind, ())
+        urgent = kind in _URGENT
+        yield Problem(kind, title, advice, href, urgent=urgent, last_at=last_at, cases=cases)
 
 
 def _of_topics(summary: Summary) -> Iterator[Problem]:
@@ -286,4 +298,5 @@ def _of_payouts(summary: Summary) -> Iterator[Problem]:
             f"/reconciliations?{urlencode({'provider': provider})}",
             urgent=False,
             last_at=last_at,
+            cases=summary.cases.get(f"PAYOUTS_DIFFER {provider}", ()),
         )

@@ -27,6 +27,7 @@ _LAG_METRICS = {
     "linkstatus_stage_lag_records": "stage",
     "linkstatus_board_lag_records": "topic",
     "linkstatus_lookups_waiting": "provider",
+    "linkstatus_notify_lag_records": "endpoint",
 }
 
 
@@ -39,10 +40,14 @@ class ProcessHealth:
     reason: Annotated[str, Field(description="Why it is not ready.")] = ""
     started_at: Time = None
     lag: Annotated[
-        Mapping[str, int], Field(description="Waiting records by stage, topic or provider.")
+        Mapping[str, int],
+        Field(description="Waiting records by stage, topic, provider or endpoint."),
     ] = field(default_factory=dict)
     providers_down: Annotated[
         tuple[str, ...], Field(description="The providers that it does not call now.")
+    ] = ()
+    endpoints_down: Annotated[
+        tuple[str, ...], Field(description="The webhook endpoints that it does not call now.")
     ] = ()
 
     @property
@@ -97,12 +102,13 @@ def _parse(name: str, ready: httpx.Response, metrics: str) -> ProcessHealth:
         "" if is_ready else ready.text.strip()[:_LONGEST_REASON],
         next((int(seconds * 1_000_000) for seconds in started), None),
         _lag(samples),
-        tuple(
-            sample.labels.get("provider", "")
-            for sample in samples
-            if sample.name == "linkstatus_provider_down" and sample.value
-        ),
+        _down(samples, "linkstatus_provider_down", "provider"),
+        _down(samples, "linkstatus_notify_endpoint_down", "endpoint"),
     )
+
+
+def _down(samples: list[Sample], name: str, label: str) -> tuple[str, ...]:
+    return tuple(one.labels.get(label, "") for one in samples if one.name == name and one.value)
 
 
 def _lag(samples: list[Sample]) -> Counter[str]:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -20,6 +21,7 @@ _FOLDER = Path(__file__).parent
 STATIC = _FOLDER / "static"
 # Narrow screens lay a row out as a block. Some browsers then hide the table from screen readers,
 # unless each part has its role. Text from outside is escaped and contains no tags.
+_CODE = re.compile(r"`([^`]+)`")
 _TABLE_PART = re.compile(r'<(?:table|thead|tbody|tr|td|th scope="(?:col|row)")(?=[ >])')
 _ROLES = {
     "<table": "table",
@@ -47,6 +49,11 @@ class Renderer:
         return HTMLResponse(self.render(template, path=request.url.path, **content), status)
 
 
+def _with_code(words: str) -> Markup:
+    """Return a text with its commands, between backticks, as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(words))))  # noqa: S704 - escaped
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER / "templates"),
@@ -61,6 +68,7 @@ def _environment() -> Environment:
         utc=lambda micros: f"{(rfc3339(micros) or text.NONE)[:19].replace('T', ' ')} UTC",
         text=lambda data: data.decode(errors="replace"),
         segment=lambda part: quote(part, safe=""),
+        code=_with_code,
     )
     environment.globals.update(
         money=text.money,

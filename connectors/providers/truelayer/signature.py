@@ -18,7 +18,9 @@ def verify(inbound: Inbound, jku: str, jwks: bytes | None) -> None:
     # The package raises TypeError for a malformed JOSE header and AttributeError for `null`. Any
     # error means that the callback is not proven.
     except Exception as error:
-        raise BadSignature(f"Tl-Signature: {reason_of(error)}"[:200]) from None
+        of_package = isinstance(error, TlSigningException) and error.__context__ is None
+        reason = reason_of(error) if of_package else "it cannot be read as a detached JWS"
+        raise BadSignature(f"Tl-Signature: {reason}"[:200]) from None
 
 
 def _verify(inbound: Inbound, jku: str, jwks: bytes | None) -> None:

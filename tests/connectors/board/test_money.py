@@ -291,8 +291,10 @@ async def test_money_is_told_by_currency_and_day(site: Site) -> None:
 async def test_each_figure_leads_to_rows_behind_it(site: Site) -> None:
     put_some(site)
     page = await site.page("/money?since=2023-11-01&until=2023-11-17&provider=ping")
-    found = re.findall(r'<a href="(/[^"]+)">([\d,]+) (?:link|order|refund|payout)s?</a>', page)
-    assert len(found) == 14
+    found = re.findall(
+        r'<a href="(/[^"]+)">([\d,]+)(?: (?:link|order|refund|payout|difference)s?)?</a>', page
+    )
+    assert len(found) == 14 + len(FATES)
     for href, number in found:
         answer = await site.get(html.unescape(href))
         (rows,) = [value for value in answer.values() if isinstance(value, list)]
@@ -327,6 +329,8 @@ async def test_rows_behind_a_figure_are_filtered_and_come_page_by_page(site: Sit
     ("query", "error"),
     [
         ("links?currency=EUR", "currency: needs counts_as, too"),
+        ("orders?since=2025-01-02&until=2025-01-02", "until: is not after since"),
+        ("money?since=2025-01-02&until=2025-01-01", "until: is not after since"),
         ("orders?counts_as=closed&waits_for=any", "waits_for: choose it, or counts_as"),
         ("orders?counts_as=paid", "counts_as: is not one of 'closed', 'awaited', 'settled'"),
     ],

@@ -101,6 +101,9 @@ async def test_payouts_that_differ_are_a_problem_of_their_provider(site: Site) -
     (problem,) = (p for p in (await site.get("/"))["problems"] if p["kind"] == "PAYOUTS_DIFFER")
     assert problem["title"] == "Payouts of ping differ from what was closed on 2 days"
     assert (problem["href"], problem["urgent"]) == ("/reconciliations?provider=ping", False)
+    assert [(one["id"], one["detail"]) for one in problem["cases"]] == [
+        ("o1", "missing: closed 12.34 EUR, paid out 12.00 EUR")
+    ]
 
 
 async def test_refused_callbacks_are_on_the_page_with_reason_count_last_time_and_advice(
@@ -190,6 +193,10 @@ def test_every_anomaly_has_meaning_and_advice() -> None:
             ProcessHealth("lookup", "ready", providers_down=("ping",)),
             *("PROVIDER_DOWN", "LINKSTATUS_PING__"),
         ),
+        (
+            ProcessHealth("notify", "ready", endpoints_down=("crm",), lag={"crm": 7}),
+            *("ENDPOINT_DOWN", "endpoint crm takes no events up to 7 events wait .*NOTIFY__"),
+        ),
         (ProcessHealth("work", "ready", lag={"track": 9000}), "LAG", "9,000 records wait"),
     ],
 )
@@ -202,8 +209,12 @@ async def test_unhealthy_process_is_a_problem_with_advice(
     assert re.search(text, f"{problem.title} {problem.detail} {problem.advice}")
     listed = (await site.get("/processes"))["processes"]
     assert (listed[0]["state"], listed[0]["lag"]) == (health.state, health.lag)
-    healthy = {"name": "settle", "state": "ready", "reason": "", "lag": {}, "providers_down": []}
-    assert listed[1] == {**healthy, "started_at": "2023-11-14T22:13:20.000000Z"}
+    assert listed[1] == {
+        **{"name": "settle", "state": "ready", "reason": "", "lag": {}},
+        **{"providers_down": [], "endpoints_down": []},
+        "started_at": "2023-11-14T22:13:20.000000Z",
+    }
+    assert "endpoint crm takes no events now" in await site.page("/processes") or kind[0] != "E"
 
 
 async def test_only_open_rows_are_problems_however_old_and_urgent_ones_come_first(

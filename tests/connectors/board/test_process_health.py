@@ -14,6 +14,11 @@ linkstatus_lookups_waiting{provider="ping"} 3.0
 # TYPE linkstatus_provider_down gauge
 linkstatus_provider_down{provider="ping"} 1.0
 linkstatus_provider_down{provider="peach"} 0.0
+# TYPE linkstatus_notify_lag_records gauge
+linkstatus_notify_lag_records{endpoint="crm"} 4.0
+# TYPE linkstatus_notify_endpoint_down gauge
+linkstatus_notify_endpoint_down{endpoint="crm"} 1.0
+linkstatus_notify_endpoint_down{endpoint="shop"} 0.0
 # TYPE process_start_time_seconds gauge
 process_start_time_seconds 1.7e9
 """
@@ -38,11 +43,11 @@ async def checked(**addresses: str) -> HealthMonitor:
 async def test_ready_process_reports_lag() -> None:
     monitor = await checked(work="http://work:1")
     (work,) = monitor.processes
-    assert (work.state, work.reason, work.total_lag) == ("ready", "", 10)
-    assert work.lag == {"track": 7, "orders": 0, "ping": 3}
-    assert work.providers_down == ("ping",)
+    assert (work.state, work.reason, work.total_lag) == ("ready", "", 14)
+    assert work.lag == {"track": 7, "orders": 0, "ping": 3, "crm": 4}
+    assert (work.providers_down, work.endpoints_down) == (("ping",), ("crm",))
     assert work.started_at == 1_700_000_000_000_000
-    assert list(monitor.lags) == [10]
+    assert list(monitor.lags) == [14]
 
 
 @pytest.mark.parametrize(

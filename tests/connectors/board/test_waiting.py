@@ -203,6 +203,9 @@ async def test_orders_that_wait_too_long_are_problems_and_a_metric(
     (problem,) = (p for p in problems(summary, [], None) if p.kind == "ORDERS_WAIT")
     assert problem.title == "1 order of ping waits too long for our own services"
     assert problem.href == "/orders?waits_for=service&provider=ping"
+    assert [(one.thing, one.id, one.detail) for one in problem.cases] == [
+        ("order", "service", "waits for 2 more links to be registered")
+    ]
     monkeypatch.setattr(overview, "micros_now", lambda: now)
 
     def count() -> float | None:

@@ -13,6 +13,7 @@ from connectors.board.database.engine import BadUrl
 from connectors.board.database.store import StoreUnavailable
 from connectors.http.access import TokenNeeded
 from connectors.http.server import Address
+from schemas import limits
 from streams.cli import errors
 from streams.cli.errors import Exit, Failed
 from streams.environment import BadSettings
@@ -133,6 +134,8 @@ def test_missing_broker_is_named_once() -> None:
     [
         *("no-such-command", "status ping", "status pong x", "send pong --example x"),
         *("links list --limit 0", "links list --status payed", "anomalies list --kind ODD"),
+        f"links list --limit {limits.PRINTED_ROWS + 1}",
+        f"send ping --example created --repeat {limits.SENT_REPEATS + 1}",
         *("sandbox --callbacks-to ftp://x", "sandbox --callbacks-to 127.0.0.1:3"),
     ],
 )
