@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from connectors.board.http.text import plural
-from streams.cli import marking
+from streams.cli import marking, tables
 from streams.cli.arguments import (
     By,
     DryRun,
@@ -27,7 +27,6 @@ from streams.cli.arguments import (
 )
 from streams.cli.terminal import (
     harmless,
-    output,
     print_json,
     progress,
     readable,
@@ -39,6 +38,8 @@ from streams.cli.terminal import (
 from streams.local import data_folder
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from connectors.triage.dead_letter import DeadLetter
     from connectors.triage.filter import Filter
     from connectors.triage.resolution import Resolutions
@@ -86,12 +87,8 @@ def list_(
     cluster = settings.cluster()
     known = resolution.read(cluster, wiring.reading_codecs(settings))
     shown = {"open": known.is_open, "resolved": known.mark_of, "all": lambda _: True}[show]
-    count = 0
-    for dead_letter in islice(filter(shown, reader.dead_letters(cluster, where)), limit):
-        output(json, _described(dead_letter, known), _line(dead_letter, known))
-        count += 1
-    if not count:
-        say("none")
+    chosen = islice(filter(shown, reader.dead_letters(cluster, where)), limit)
+    tables.print_rows((_described(one, known) for one in chosen), _table, json=json)
 
 
 @commands.command()
@@ -278,15 +275,22 @@ def _described(dead_letter: "DeadLetter", known: "Resolutions | None" = None) ->
     }
 
 
-def _line(dead_letter: "DeadLetter", known: "Resolutions") -> str:
-    at = datetime.fromtimestamp(dead_letter.at // 1_000_000, UTC)
-    texts = [dead_letter.header(name) for name in ("stage", "origin", "item", "reason")]
-    line = "  ".join([str(dead_letter.place), f"{at:%Y-%m-%d %H:%M:%SZ}", *filter(None, texts)])
-    if replay := known.replay_of(dead_letter):
-        line += f"  (replayed by {replay['by']})"
-    if mark := known.mark_of(dead_letter):
-        line += f"  (resolved by {mark.by}{mark.note and ': '}{mark.note})"
-    return line
+def _table(rows: list[dict[str, Any]]) -> "Table":
+    table = tables.grid("id", "time", "dead letter")
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    for row in rows:
+        at = datetime.fromtimestamp(row["at"] // 1_000_000, UTC)
+        headers = row["headers"]
+        texts = [headers.get(name) for name in ("stage", "origin", "item")]
+        where = tables.text("  ".join(filter(None, texts)))
+        table.add_row(f"{row['partition']}/{row['offset']}", f"{at:%Y-%m-%d %H:%M:%SZ}", where)
+        table.add_row("", "", tables.text(headers.get("reason") or "", "yellow"))
+        if replay := row["replayed"]:
+            table.add_row("", "", tables.text(f"replayed by {replay['by']}", "green"))
+        if mark := row["resolved"]:
+            note = f": {mark['note']}" if mark["note"] else ""
+            table.add_row("", "", tables.text(f"resolved by {mark['by']}{note}", "green"))
+    return table
 
 
 def _lines(dead_letters: "Sequence[DeadLetter]") -> Iterator[str]:
