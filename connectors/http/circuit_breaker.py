@@ -7,7 +7,6 @@ one at a time must probe, and the provider's Retry-After (RFC 9110 §10.2.3) dec
 import asyncio
 import contextlib
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -48,13 +47,15 @@ class CircuitBreaker:
         state: ProviderState,
         threshold: int = 5,
         pauses: tuple[float, float] = (1.0, 60.0),
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        """`pauses` are the first and the longest pause between probes, in seconds."""
+        """`pauses` are the first and the longest pause between probes, in seconds. `clock` replaces
+        that of the event loop.
+        """
         self._state = state
         self._threshold = threshold
         self._pauses = pauses
-        self._clock = clock
+        self._clock = clock or asyncio.get_running_loop().time
         self._failures = 0
         self._openings = 0
         self._next_probe = 0.0

@@ -100,11 +100,7 @@ class LookupExecutor:
         return RetryQueue(
             self._attempt,
             self._drop,
-            CircuitBreaker(
-                state,
-                pauses=self._limits.breaker_pauses,
-                clock=asyncio.get_running_loop().time,
-            ),
+            CircuitBreaker(state, pauses=self._limits.breaker_pauses),
             limiter,
             max_concurrency=max_concurrency,
             pauses=self._limits.retry_pauses,

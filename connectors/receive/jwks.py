@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -60,11 +59,10 @@ class KeySets:
     REFETCH_SECONDS = 10.0
     RETRY_SECONDS = 1.0
 
-    def __init__(
-        self, client: httpx.AsyncClient, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, client: httpx.AsyncClient, clock: Callable[[], float] | None = None) -> None:
+        """`clock` replaces that of the event loop."""
         self._client = client
-        self._clock = clock
+        self._clock = clock or asyncio.get_running_loop().time
         self._sets: dict[str, _KeySet] = {}
 
     async def known(self, url: str) -> bytes:
