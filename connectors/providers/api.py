@@ -47,6 +47,12 @@ def document_of(response: ApiResponse, what: str) -> Any:
     raise RetryableApiError(response, what)
 
 
+def is_page(response: ApiResponse) -> bool:
+    """Return whether the answer is a web page: a proxy's, in the place of the provider's answer."""
+    kind = next((v for k, v in response.headers.items() if k.lower() == "content-type"), "")
+    return "html" in kind.lower() or response.body.lstrip()[:1] == b"<"
+
+
 def combined(bodies: Mapping[str, bytes]) -> bytes:
     """Return several JSON bodies as one object, each verbatim under its name."""
     parts = (

@@ -38,7 +38,7 @@ def judge(response: ApiResponse) -> Verdict:
     status = response.status
     message = f"{status} {api.error_text(response.body).strip()}".strip()
     if 200 <= status < 300:
-        return Verdict("DONE", message)
+        return Verdict("LATER" if api.is_page(response) else "DONE", message)
     if status in _NOT_FOUND:
         return Verdict("NOT_KNOWN", message)
     if 400 <= status < 500 and status not in _RETRYABLE:

@@ -169,14 +169,16 @@ class Ping(base.Provider):
 
     def order_verdict(self, action: OrderAction, response: base.ApiResponse) -> order_api.Verdict:
         """Ping answers 403 to a close while a payment of the order has not ended, to a split before
-        the close, and to a settle before the split: each 403 means "later".
+        the close, and to a settle before the split: each 403 means "later". A proxy's page says
+        nothing of the order.
         """
-        if 200 <= response.status < 300:
+        is_page = api.is_page(response)
+        if 200 <= response.status < 300 and not is_page:
             return order_api.Done()
         reason = f"{action} answered {response.status}: {api.error_text(response.body)}"
         if response.status in _PERMANENT:
             return order_api.Refused(reason)
-        return order_api.Wait(reason, provider_down=response.status not in {403, 409})
+        return order_api.Wait(reason, provider_down=is_page or response.status not in {403, 409})
 
     def list_links(self, start: int, end: int, now: int) -> link_list.LinkList:
         links_url, orders_url = self.config.links_url, self.config.payments_url

@@ -18,6 +18,11 @@ def test_ping_and_peach_can_cancel() -> None:
     assert CANCELLING == ["peach", "ping"]
 
 
+def test_page_of_a_proxy_cancels_nothing() -> None:
+    page = ApiResponse(200, b"\n<!doctype html><title>one moment, please</title>")
+    assert judge(page).outcome == "LATER"
+
+
 def test_ping_receives_a_put_with_an_empty_object() -> None:
     verdict, sent = run(ping().cancel(LINK_ID, NOW), lambda _: ApiResponse(204))
     url = (

@@ -57,6 +57,14 @@ def test_status_decides_the_verdict(kind: Verdict, statuses: tuple[int, ...]) ->
         assert repr(verdict) == repr(kind).format(status)
 
 
+def test_page_of_a_proxy_is_no_success() -> None:
+    page = ApiResponse(200, b"<html>one moment, please</html>", {"Content-Type": "text/html"})
+    verdict = ORDERS.order_verdict("SETTLE", page)
+    assert isinstance(verdict, Wait)
+    assert verdict.provider_down
+    assert ORDERS.order_verdict("SETTLE", ApiResponse(200, b"{}")) == Done()
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
