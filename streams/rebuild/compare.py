@@ -48,6 +48,9 @@ _ANOMALIES_OF_TIMING = frozenset({"AMOUNT_UNKNOWN"})
 # What names a record beside its key. Of a refund the last event counts: which ones came before
 # depends on the order of arrival.
 _NAMED_BY: Mapping[str, tuple[str, ...]] = {"refunds": ("kind", "refund_id")}
+# Of these settlements the last one counts: an order that closes after its money was settled, as a
+# detail came late, is confirmed at once.
+_ONE_AFTER_ANOTHER = ("EXPECTED", "CONFIRMED")
 
 
 class _Content(NamedTuple):
@@ -180,10 +183,17 @@ def _contents(
         if record.get("kind") in _ANOMALIES_OF_TIMING:
             continue
         if topic.keep_ms is not None:
-            name += "".join(f" {record[field]}" for field in _NAMED_BY.get(kind, ("event_id",)))
+            name += _part(kind, record)
             record |= _corrected(record, corrections.get(record["event_id"]))
         digest = b"" if kind in _BY_ID else _digest(record, _OF_ARRIVAL[kind])
         yield _Content(name, digest, record[time_field], written_at)
+
+
+def _part(kind: str, record: Mapping[str, Any]) -> str:
+    """Return what names a record of this kind, behind its key."""
+    if kind == "settlements" and record["kind"] in _ONE_AFTER_ANOTHER:
+        return " " + " or ".join(_ONE_AFTER_ANOTHER)
+    return "".join(f" {record[field]}" for field in _NAMED_BY.get(kind, ("event_id",)))
 
 
 def _corrected(record: Mapping[str, Any], correction: OrderCorrection | None) -> dict[str, Any]:

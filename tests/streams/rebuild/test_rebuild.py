@@ -268,6 +268,24 @@ def test_closes_may_differ_in_what_was_known_of_a_payment(
     assert comparisons["closes"].agrees is not differs
 
 
+@pytest.mark.parametrize("is_confirmed", [True, False])
+def test_expected_settlement_before_a_confirmed_one_is_no_difference(
+    kafka: Cluster, is_confirmed: bool
+) -> None:
+    """An order whose details come after the settlement of its money is confirmed at once."""
+    publish(kafka, [registered("L1", "O1", NOW), callback("L1", "completed", NOW + 1)])
+    model = rebuilt(kafka, "model.")
+    (message,) = read_all(model, "settlement")
+    settlement = CODECS.decode(codec.SETTLEMENT, message.value())
+    assert settlement["kind"] == "EXPECTED"
+    settlement |= {"kind": "CONFIRMED", "event_id": "e"}
+    confirmed = [(message.key(), CODECS.encode(codec.SETTLEMENT, settlement))]
+    write_all(kafka, "settlement", confirmed)
+    write_all(model, "settlement", confirmed if is_confirmed else [])
+    comparisons = {each.kind: each for each in compare.compare(kafka, model, CODECS, LATER, None)}
+    assert comparisons["settlements"].agrees is is_confirmed
+
+
 def test_command_refuses_a_prefix_in_use(kafka: Cluster, tmp_path: Path) -> None:
     refused = run(kafka, tmp_path, kafka.prefix)
     assert refused.exit_code == 1
