@@ -28,6 +28,8 @@ class SimulatedKafka:
         self.groups: dict[str, Group] = {}
         # The client ids of the open members, as their processes know.
         self.open_members: set[str] = set()
+        # Called when a record or a marker arrives in the topic, once.
+        self._on_arrival: dict[str, list[Callable[[], None]]] = {}
         self.slow_marker: Callable[[Target], float] = lambda target: 0.0
         self.transactions = Transactions(scheduler, self._write_marker, self._marker_seconds)
         self._epoch_ms = epoch_ms
@@ -73,12 +75,22 @@ class SimulatedKafka:
         if name is not None:
             self.transactions.verify(name, producer, epoch, place)
         self.log(*place).append(producer, epoch, sequence, records, name is not None)
+        self._arrived(place[0])
+
+    def on_arrival(self, topic: str, call: Callable[[], None]) -> None:
+        """Call it once something arrives in the topic."""
+        self._on_arrival.setdefault(topic, []).append(call)
+
+    def _arrived(self, topic: str) -> None:
+        for call in self._on_arrival.pop(topic, []):
+            call()
 
     def _write_marker(self, target: Target, producer: int, epoch: int, commit: bool) -> None:
         if target[0] == GROUP:
             self.group(str(target[1])).mark(producer, epoch, commit)
         else:
             self.log(target[0], int(target[1])).mark(producer, epoch, commit)
+            self._arrived(target[0])
 
     def _marker_seconds(self, target: Target) -> float:
         usual = self._usual_marker * self.random.random()

@@ -237,6 +237,23 @@ class SimulatedConsumer:
 
         return self._kafka.network.call(self._process, "ListOffsets", handle, timeout)
 
+    def offsets_for_times(
+        self, partitions: list[TopicPartition], timeout: float = -1
+    ) -> list[TopicPartition]:
+        """Of the times, only the beginning and the end."""
+
+        def handle() -> list[TopicPartition]:
+            return [TopicPartition(p.topic, p.partition, self._place(p)) for p in partitions]
+
+        return self._kafka.network.call(self._process, "ListOffsets", handle, timeout)
+
+    def _place(self, partition: TopicPartition) -> int:
+        log = self._log((partition.topic, partition.partition))
+        start, end, last_stable = log.offsets()
+        if partition.offset == OFFSET_BEGINNING:
+            return start
+        return last_stable if self._is_committed else end
+
     def _log(self, place: Partition) -> PartitionLog:
         return self._kafka.log(*place)
 

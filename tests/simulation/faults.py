@@ -25,7 +25,11 @@ Kind = Literal[
     "kill at",
     "kill after",
     "late marker",
-    "kill edge",
+    "provider slow",
+    "provider late",
+    "provider down",
+    "provider limiting",
+    "provider broken",
     "compact",
     "delete",
 ]
@@ -46,7 +50,6 @@ _WEIGHTS: dict[Kind, int] = {
     "kill at": 4,
     "kill after": 4,
     "late marker": 4,
-    "kill edge": 2,
     "compact": 2,
     "delete": 1,
 }
@@ -85,14 +88,14 @@ _STOPPED_AT = (
     "SyncGroup",
     "OffsetFetch",
 )
-_OF_REQUESTS = frozenset(
+OF_REQUESTS = frozenset(
     {"lose request", "lose response", "repeat", "delay", "kill at", "kill after", "stop at"}
 )
 WORKERS = ("w0", "w1")
 # A marker of a transaction may be later than the engine waits for any transaction.
 _MARKER_SECONDS = (0.3, 1.0, 3.0, 15.0, 45.0)
 _MARKER_WEIGHTS = (4, 4, 4, 2, 1)
-_FIRST_AT, _LAST_AT = 1.0, 22.0
+FIRST_AT, LAST_AT = 1.0, 22.0
 _MOST = 12
 
 
@@ -120,12 +123,12 @@ def faults_of(random: Random) -> list[Fault]:
     kinds, weights = tuple(_WEIGHTS), tuple(_WEIGHTS.values())
     chosen = random.choices(kinds, weights, k=random.randint(1, _MOST))
     # Some come close together: each alone does little harm.
-    centers = [random.uniform(_FIRST_AT, _LAST_AT) for _ in range(2)]
+    centers = [random.uniform(FIRST_AT, LAST_AT) for _ in range(2)]
     return sorted((_fault(kind, random, centers) for kind in chosen), key=lambda fault: fault.at)
 
 
 def _fault(kind: Kind, random: Random, centers: list[float]) -> Fault:
-    at = random.uniform(_FIRST_AT, _LAST_AT)
+    at = random.uniform(FIRST_AT, LAST_AT)
     if random.random() < 0.5:
         at = random.choice(centers) + random.uniform(0, 2)
     target, request, seconds = random.choice(WORKERS), "", 0.0
@@ -145,13 +148,11 @@ def _fault(kind: Kind, random: Random, centers: list[float]) -> Fault:
             seconds = random.choices(_MARKER_SECONDS, _MARKER_WEIGHTS)[0]
             if target == "group" and random.random() < 0.15:
                 seconds = 2 * HANGING_SECONDS
-        case "kill edge":
-            target, seconds = "", random.choice((0.2, 2.0))
         case "delay":
             seconds = random.choice((0.2, 1.0, 5.0, 12.0))
         case "compact" | "delete":
             target = ""
-    if kind in _OF_REQUESTS:
+    if kind in OF_REQUESTS:
         request = random.choice(_STOPPED_AT if kind == "stop at" else REQUESTS)
     # What is printed repeats exactly.
     return Fault(round(at, 3), kind, target, request, round(seconds, 3))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError
 
@@ -21,17 +21,17 @@ class Committed(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """The answer to a join. Only the leader learns the topics of all members."""
+    """The answer to a join. Only the leader learns what all members wrote of their topics."""
 
     member_id: str
     generation: int
-    topics: Mapping[str, tuple[str, ...]]
+    topics: Mapping[str, Any]
 
 
 @dataclass(slots=True)
 class Member:
     client_id: str
-    topics: tuple[str, ...]
+    topics: Any
     session: float
     # Whose reply is due: to the join in a rebalance, to the sync until the leader has assigned.
     join: Reply | None = None
@@ -50,22 +50,30 @@ class Group:
     leader: str = ""
     # Between the first join of a rebalance and its last one; then until the leader's sync.
     is_joining: bool = False
-    assignment: Mapping[str, list[Partition]] | None = None
+    assignment: Mapping[str, Any] | None = None
     committed: dict[Partition, Committed] = field(default_factory=dict)
     # By the producer whose transaction is open.
     pending: dict[int, dict[Partition, Committed]] = field(default_factory=dict)
     _epochs: dict[int, int] = field(default_factory=dict)
     _number: int = 0
+    # Ids of members that have not joined yet.
+    _given: set[str] = field(default_factory=set)
+
+    def new_member_id(self, client_id: str) -> str:
+        self._number += 1
+        member_id = f"{client_id}-{self._number:04}"
+        self._given.add(member_id)
+        return member_id
 
     def join(
-        self, member_id: str, client_id: str, topics: tuple[str, ...], session: float, reply: Reply
+        self, member_id: str, client_id: str, topics: Any, session: float, reply: Reply
     ) -> None:
-        if member_id and member_id not in self.members:
-            return reply(Refused(KafkaError.UNKNOWN_MEMBER_ID))
-        if not member_id:
-            self._number += 1
-            member_id = f"{client_id}-{self._number:04}"
+        member_id = member_id or self.new_member_id(client_id)
+        if member_id in self._given:
+            self._given.discard(member_id)
             self.members[member_id] = Member(client_id, topics, session)
+        if member_id not in self.members:
+            return reply(Refused(KafkaError.UNKNOWN_MEMBER_ID))
         member = self.members[member_id]
         member.join, member.sync, member.topics = reply, None, topics
         self._touch(member_id)
@@ -100,7 +108,7 @@ class Group:
         self,
         member_id: str,
         generation: int,
-        assignment: Mapping[str, list[Partition]] | None,
+        assignment: Mapping[str, Any] | None,
         reply: Reply,
     ) -> None:
         try:
@@ -189,6 +197,14 @@ class Group:
         offsets = self.pending.pop(producer, {})
         if commit:
             self._commit(offsets)
+
+    def commit_of(
+        self, member_id: str, generation: int, offsets: Mapping[Partition, Committed]
+    ) -> None:
+        """Commit offsets of a member. Raises Refused."""
+        self._check(member_id, generation)
+        self._touch(member_id)
+        self.commit(offsets)
 
     def commit(self, offsets: Mapping[Partition, Committed]) -> None:
         """Commit offsets without a transaction."""

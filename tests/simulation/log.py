@@ -1,6 +1,6 @@
 """A partition's log as a broker keeps it: offsets, markers, transactions, compaction, retention."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -60,15 +60,17 @@ class PartitionLog:
         return self.start, self.end, self.last_stable
 
     def append(
-        self, producer: int, epoch: int, sequence: int, records: Iterable[Record], in_txn: bool
+        self, producer: int, epoch: int, sequence: int, records: Sequence[Record], in_txn: bool
     ) -> None:
-        """Append a batch once. Raises Refused: the producer is fenced, or a batch is missing."""
+        """Append a batch once; `sequence` is that of its first record. Raises Refused: the producer
+        is fenced, or a batch is missing.
+        """
         state = self._state(producer, epoch)
         if sequence <= state.last_sequence:
             return
         if sequence != state.last_sequence + 1:
             raise Refused(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
-        state.last_sequence = sequence
+        state.last_sequence += len(records)
         if in_txn:
             self._open.setdefault(producer, self.end)
         for record in records:

@@ -115,6 +115,44 @@ class Network:
 
         attempt()
 
+    def send_once(
+        self,
+        process: Process,
+        kind: str,
+        handle: Callable[[Reply], None],
+        receive: Callable[[Any], None],
+        lost: Callable[[], None],
+    ) -> None:
+        """As `send`, but what is lost breaks the connection: `lost` is called, and the request is
+        not sent again. What a fault repeats arrives late, from the broken connection.
+        """
+        process.check_alive()
+        fate = self.disturb(process, kind) or Disturbance()
+        if fate.is_held:
+            process.later(0, lambda: self.send_once(process, kind, handle, receive, lost))
+            return
+        if self.away_seconds:
+            process.later(self._latency(), lost)
+            return
+
+        def arrive(silent: bool) -> None:
+            if self.away_seconds:
+                process.later(self._latency(), lost)
+                return
+            self.scheduler.note(f"{process.name} {kind}")
+            handle((lambda reply: None) if silent else respond)
+
+        def respond(reply: Any) -> None:
+            process.later(self._latency() + self.away_seconds, lambda: receive(reply))
+
+        delay = self._latency() + fate.delay
+        is_late = fate.late_copy
+        if not fate.lost_request:
+            late = 0.5 + 3 * self._random.random() if is_late else 0.0
+            self.scheduler.later(delay + late, lambda: arrive(is_late or fate.lost_response))
+        if fate.lost_request or fate.lost_response or is_late:
+            process.later(delay + self._latency(), lost)
+
     def call(
         self,
         process: Process | None,

@@ -156,8 +156,8 @@ class SimulatedProducer:
     def _send(self, batch: _Batch) -> None:
         producer, epoch, number = self._producer, self._epoch, self._number
         if batch.sequence < 0:
-            batch.sequence = self._sequences.get(batch.place, -1) + 1
-            self._sequences[batch.place] = batch.sequence
+            batch.sequence = self._sequences.get(batch.place, 0)
+            self._sequences[batch.place] = batch.sequence + len(batch.records)
 
         def handle() -> None:
             self._kafka.append(

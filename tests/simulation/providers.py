@@ -6,17 +6,16 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-from connectors.providers.base import Answer, Provider
+from connectors.providers.base import ApiRequest, ApiResponse, Provider
 from connectors.providers.registry import PROVIDERS
 from connectors.providers.simulator import Callback
 from connectors.sandbox.scenario import Scenario, ScenarioLink, build_scenario
-from schemas.records import LookupRequest
 from streams import worker
 from streams.domain.polling import SECOND, Intervals
 from streams.domain.rules import ProviderRules
 from tests.chaos.sandbox import Doc
 from tests.chaos.traffic import Sending, claims, sendings
-from tests.connectors.sandbox.sandboxes import NOW, Simulated
+from tests.connectors.sandbox.sandboxes import BASE_URL, NOW, Simulated
 
 # Seconds: polls come within a run.
 INTERVALS = Intervals(first=5 * SECOND, longest=20 * SECOND, details=15 * SECOND)
@@ -30,24 +29,28 @@ class Providers:
 
     def __init__(self) -> None:
         self.simulated = {name: Simulated(name) for name in PROVIDERS}
-        self.by_name: dict[str, Provider] = {
-            name: kind(kind.Config(**self.simulated[name].settings()))
-            for name, kind in PROVIDERS.items()
-        }
+        self.by_name = self.new()
         settings: Any = SimpleNamespace(provider_config=lambda name: self.by_name[name].config)
         self.rules: dict[str, ProviderRules] = worker.rules(settings, self.by_name)
 
-    def look_up(self, request: LookupRequest, now: int) -> Answer:
+    def new(self) -> dict[str, Provider]:
+        """Return the providers as a process that starts has them."""
+        return {
+            name: kind(kind.Config(**self.simulated[name].settings()))
+            for name, kind in PROVIDERS.items()
+        }
+
+    def name_of(self, url: str) -> str:
+        """Return the provider whose API has the URL."""
+        return url.removeprefix(f"{BASE_URL}/").partition("/")[0].removesuffix("-auth")
+
+    def respond(self, request: ApiRequest, now: int) -> ApiResponse:
         """Return the provider's answer at `now` (microseconds)."""
-        name = request["provider"]
-        lookup, simulated = self.by_name[name].lookup(request, now), self.simulated[name]
-        try:
-            api_request = next(lookup)
-            while True:
-                api_request = lookup.send(simulated.respond(api_request, now))
-        except StopIteration as end:
-            answer: Answer = end.value
-            return answer
+        return self.simulated[self.name_of(request.url)].respond(request, now)
+
+    def operations(self) -> list[Doc]:
+        """Return the operations on orders that Ping has seen, in order."""
+        return self.simulated["ping"].sandbox.state.all("log")
 
 
 class Plan:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
+from typing import Protocol
 
 from greenlet import getcurrent, greenlet
 
@@ -41,6 +42,15 @@ class Scheduler:
                 raise self.errors[0]
 
 
+class Runs(Protocol):
+    """A thread of a process, or its event loop."""
+
+    @property
+    def has_ended(self) -> bool: ...
+
+    def kill(self) -> None: ...
+
+
 class Process:
     """An operating system process: it can be killed and stopped for a time. Its threads, and what
     its clients do in the background, end or stand still with it.
@@ -50,14 +60,17 @@ class Process:
         self.scheduler = scheduler
         self.name = name
         self.is_alive = True
-        self._threads: list[Thread] = []
+        self._threads: list[Runs] = []
         self._stopped_until = 0.0
 
     def spawn(self, main: Callable[[], None]) -> None:
         thread = Thread(self, main)
+        self.add(thread)
+        self.later(0, thread.begin)
+
+    def add(self, thread: Runs) -> None:
         self._threads = [one for one in self._threads if not one.has_ended]
         self._threads.append(thread)
-        self.later(0, thread.begin)
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Make a call of this process, unless it is dead by then."""
@@ -107,7 +120,7 @@ class Thread:
     """A thread of a process. It gives way only in `wait`."""
 
     def __init__(self, process: Process, main: Callable[[], None]) -> None:
-        self._process = process
+        self.process = process
         self._main = main
         self._greenlet = greenlet(self._run)
         # Counts waits, so that a late wake-up of an earlier one has no effect.
@@ -119,7 +132,7 @@ class Thread:
         except Killed:
             pass
         except BaseException as error:
-            self._process.scheduler.errors.append(error)
+            self.process.scheduler.errors.append(error)
 
     def begin(self) -> None:
         self._switch()
@@ -130,10 +143,10 @@ class Thread:
 
     def wait(self, seconds: float | None = None) -> None:
         """Give way until `wake`, or for so many seconds."""
-        self._process.check_alive()
+        self.process.check_alive()
         turn = self._turn
         if seconds is not None:
-            self._process.later(seconds, lambda: self._resume(turn))
+            self.process.later(seconds, lambda: self._resume(turn))
         parent = self._greenlet.parent
         assert parent is not None
         parent.switch()
@@ -141,14 +154,14 @@ class Thread:
     def wake(self) -> None:
         """End the present wait. It has no effect on a thread that runs or waits for another one."""
         turn = self._turn
-        self._process.later(0, lambda: self._resume(turn))
+        self.process.later(0, lambda: self._resume(turn))
 
     def _resume(self, turn: int) -> None:
         if turn == self._turn and not self.has_ended:
             self._switch()
 
     def _switch(self, killed: BaseException | None = None) -> None:
-        scheduler = self._process.scheduler
+        scheduler = self.process.scheduler
         self._turn += 1
         self._greenlet.parent = getcurrent()
         before, scheduler.running = scheduler.running, self

@@ -1,18 +1,12 @@
 """One seed: the cluster, its workers, the traffic, the faults, then the verdict."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import inf
 from random import Random
-from types import SimpleNamespace
-from unittest import mock
 
-from connectors import clock
 from connectors.providers.registry import PROVIDERS
 from schemas.topics import LINK_STATUS, all_topics
-from streams.agents import polling
 from streams.agents.stages import TABLES, inputs
 from streams.engine.clients import TRANSACTION_TIMEOUT_MS
 from tests.chaos.problems import Problems
@@ -21,12 +15,16 @@ from tests.checker.check import check
 from tests.checker.findings import REPEATED
 from tests.checker.record import Line
 from tests.connectors.sandbox.sandboxes import NOW
+from tests.simulation.chance import only_chance, only_simulated
 from tests.simulation.cluster import SimulatedKafka
 from tests.simulation.faults import WORKERS, Fault, RequestFaults, faults_of
 from tests.simulation.history import Service, history
+from tests.simulation.internet import Internet
 from tests.simulation.providers import INTERVALS, Plan, Providers
 from tests.simulation.scheduler import Scheduler
-from tests.simulation.traffic import Edge, Services
+from tests.simulation.service_faults import mood, service_faults_of, stalls
+from tests.simulation.services import SERVICES, Services, waiting_records
+from tests.simulation.traffic import Senders
 from tests.simulation.transactions import GROUP, Target
 from tests.simulation.verdict import differences_from_rebuilt, verdict
 from tests.simulation.worker import Pipeline, Worker
@@ -71,24 +69,18 @@ class Result:
 
 def run_seed(seed: int, faults: Sequence[Fault] | None = None) -> Result:
     """Run one seed; `faults` replaces its own."""
-    chosen = faults_of(Random(f"faults {seed}")) if faults is None else faults
+    chosen = _faults(seed) if faults is None else faults
     scheduler = Scheduler()
-    with _only_chance(seed, scheduler):
+    with only_chance(seed, scheduler, lambda: _micros(scheduler)):
         return _Run(seed, scheduler, chosen).run()
 
 
-@contextmanager
-def _only_chance(seed: int, scheduler: Scheduler) -> Iterator[None]:
-    """Let ids and times of the code under test come from the seed and the simulated clock."""
-    time = SimpleNamespace(time_ns=lambda: _micros(scheduler) * 1000)
-    urandom = Random(f"ids {seed}").randbytes
-    with (
-        mock.patch("os.urandom", urandom),
-        mock.patch.object(clock, "time", time),
-        # How much a tick does depends on how fast this machine is.
-        mock.patch.object(polling, "SECONDS_PER_TICK", inf),
-    ):
-        yield
+def _faults(seed: int) -> list[Fault]:
+    faults = [
+        *faults_of(Random(f"faults {seed}")),
+        *service_faults_of(Random(f"service faults {seed}")),
+    ]
+    return sorted(faults, key=lambda fault: fault.at)
 
 
 def _seconds(fault: Fault) -> float:
@@ -111,11 +103,13 @@ class _Run:
         self._providers = Providers()
         self._plan = Plan(self._providers, seed, _LINKS, _SPREAD_SECONDS)
         self._random = Random(f"surroundings {seed}")
-        self._edge = Edge(self._kafka, self._providers, self._random)
-        self._services = Services(
-            self._kafka, self._providers, self._random, lambda: _micros(scheduler)
-        )
         providers = self._providers
+        self._internet = Internet(
+            *(scheduler, Random(f"internet {seed}"), providers, self._now),
+            lambda provider: mood(faults, provider, scheduler.now),
+        )
+        self._services = Services(self._kafka, providers)
+        self._senders = Senders(*(scheduler, self._services, providers, self._random, self._now))
         self._service = Service(self._kafka)
         self._lines: list[Line] = []
         self._pipeline = Pipeline(CODECS, providers.by_name, providers.rules, INTERVALS)
@@ -129,13 +123,22 @@ class _Run:
         self._unready: set[str] = set()
         request_faults = RequestFaults(scheduler, faults, self._kill)
         self._kafka.network.disturb = request_faults.disturb
+        self._internet.network.disturb = request_faults.disturb
         self._kafka.slow_marker = self._slow_marker
 
+    def _now(self) -> int:
+        return _micros(self._scheduler)
+
     def run(self) -> Result:
+        with only_simulated(self._internet, self._services.exit_process):
+            return self._run()
+
+    def _run(self) -> Result:
+        self._services.start()
         for name in WORKERS:
             self._start(name)
         for registration in self._plan.registrations:
-            self._edge.register(registration, _micros(self._scheduler))
+            self._senders.register(registration)
         self._scheduler.later(_FIRST_CALLBACK_AT, self._send)
         for fault in self._faults:
             if not fault.request:
@@ -149,6 +152,7 @@ class _Run:
         digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
         for worker in self._workers.values():
             worker.process.kill()
+        self._services.stop()
         now = self._scheduler.now
         return Result(self._seed, self._faults, problems, digest, now, self._lines)
 
@@ -165,9 +169,10 @@ class _Run:
             if is_over or not waiting:
                 problems = verdict(
                     *(self._kafka, self._providers, self._plan),
-                    *(self._edge.ledger, self._services.operations),
+                    *(self._senders.ledger, self._providers.operations()),
                 )
                 problems.hung += waiting
+                problems.wrong += stalls(self._faults, self._services.stalled)
                 if problems.repeats and not self._may_repeat():
                     problems.duplicated.append(f"{problems.repeats} events came again")
                 problems.wrong += sorted(self._unready)
@@ -183,7 +188,7 @@ class _Run:
     def _check(self, problems: Problems) -> None:
         """Let the checker judge the history."""
         self._service.read()
-        self._lines = [*history(self._kafka, self._edge.ledger, self._service.lines)]
+        self._lines = [*history(self._kafka, self._senders.ledger, self._service.lines)]
         findings = check(histories.of(self._lines))
         repeats = self._may_repeat()
         problems.add(each for each in findings if not (repeats and each.kind == REPEATED))
@@ -213,10 +218,9 @@ class _Run:
     def _waiting(self) -> list[str]:
         """Return what is not done yet."""
         waiting = []
-        if self._left_to_send or self._edge.waiting:
+        if self._left_to_send or self._senders.waiting:
             waiting.append("callbacks are not acknowledged")
-        if not self._services.is_idle:
-            waiting.append("lookups or settlements are not done")
+        waiting += waiting_records(self._kafka)
         committed = self._kafka.group(_GROUP).committed
         for topics in inputs(PROVIDERS).values():
             for name in (topic.name for topic in topics):
@@ -237,7 +241,7 @@ class _Run:
 
             def take(sending=sending) -> None:  # type: ignore[no-untyped-def]
                 self._left_to_send -= 1
-                self._edge.take(sending)
+                self._senders.take(sending)
 
             self._scheduler.later(sending.at, take)
         return None
@@ -266,6 +270,8 @@ class _Run:
         match fault.kind:
             case "kill" | "replace" | "end":
                 self._kill(fault)
+            case "stop" if fault.target in SERVICES:
+                self._services.process(fault.target).stop(fault.seconds)
             case "stop" if fault.target in self._workers:
                 self._workers[fault.target].process.stop(fault.seconds)
             case "registry":
@@ -277,8 +283,6 @@ class _Run:
                 self._kafka.go_away(fault.seconds)
             case "late marker":
                 self._markers.append(fault)
-            case "kill edge":
-                self._edge.kill(fault.seconds)
             case "compact":
                 for table in TABLES.values():
                     for log in self._kafka.topics[table.name]:
@@ -291,9 +295,11 @@ class _Run:
         return name not in self._workers or self._workers[name].process.has_ended
 
     def _kill(self, fault: Fault) -> None:
-        """End a worker, and start it again after a time."""
+        """End a process, and start it again after a time."""
+        if fault.target in SERVICES:
+            return self._services.kill(fault.target, fault.seconds, in_order=fault.kind == "end")
         if self._has_ended(fault.target):
-            return
+            return None
         worker = self._workers[fault.target]
         if fault.kind == "end":
             worker.end()
@@ -302,6 +308,7 @@ class _Run:
         if fault.kind == "replace":
             self._names[fault.target] += 1
         self._scheduler.later(fault.seconds, lambda: self._restart(fault.target, worker))
+        return None
 
     def _restart(self, name: str, before: Worker) -> None:
         if self._workers[name] is not before or name not in WORKERS:

@@ -15,6 +15,7 @@ from tests.chaos.evidence import Board, Evidence
 from tests.chaos.ledger import Ledger
 from tests.chaos.problems import Problems
 from tests.chaos.verdict import judge
+from tests.simulation.answers import unanswered
 from tests.simulation.clients import cluster_of
 from tests.simulation.cluster import SimulatedKafka
 from tests.simulation.consumer import message
@@ -40,6 +41,8 @@ def verdict(
     """Return every problem of what is on the cluster now."""
     evidence = _evidence(kafka, providers, operations)
     problems = judge(ledger, plan.links, plan.orders, evidence, providers.by_name, providers.rules)
+    problems.wrong += ledger.wrong_answers
+    problems.lost += unanswered(kafka)
     problems.wrong += _outside_transactions(kafka, providers)
     for topic, schema in _TABLES:
         problems.wrong += _not_one_after_another(kafka, topic, schema)
@@ -109,7 +112,7 @@ def _evidence(
 
 def _outside_transactions(kafka: SimulatedKafka, providers: Providers) -> Iterator[str]:
     """Yield what the workers made visible before it was committed."""
-    outside = {topics.LINKS.name, topics.ORDER_UPDATES.name}
+    outside = {topics.LINKS.name, topics.ORDER_UPDATES.name, topics.REFUSED_CALLBACKS.name}
     outside |= {topics.callbacks(name).name for name in providers.by_name}
     for name, logs in kafka.topics.items():
         for number, log in enumerate(logs):

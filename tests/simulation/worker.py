@@ -114,7 +114,8 @@ class Worker:
             for number in range(threads)
         ]
         self._now = now
-        self.process.later(_TICK_SECONDS, self._tick)
+        # No two workers tick at the same microsecond.
+        self.process.later(_TICK_SECONDS * kafka.random.random(), self._tick)
 
     def _tick(self) -> None:
         for stage in self.stages:
