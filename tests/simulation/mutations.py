@@ -208,35 +208,11 @@ _END = Fault(9.0, "end", "w0", seconds=1.0)
 FOUND_BY: Mapping[str, tuple[int, tuple[Fault, ...]]] = {
     "go-on-after-a-failed-batch": (1, (Fault(4.0, "registry", "w0", seconds=3.0),)),
     "write-rows-outside-the-transaction": (1, ()),
-    "do-not-wait-for-pending-offsets": (
-        1,
-        (Fault(8.8, "late marker", "group", seconds=3.0), _END),
-    ),
-    "restore-to-the-last-stable-offset": (
-        1,
-        (
-            Fault(7.3, "late marker", "link-status", seconds=3.0),
-            Fault(7.5, "end", "w0", seconds=1.0),
-        ),
-    ),
-    "use-the-rows-before-an-open-transaction": (
-        1,
-        (Fault(8.8, "late marker", "link-status", seconds=45.0), _END),
-    ),
     "send-offsets-without-the-generation": (1, (_ZOMBIE,)),
-    "keep-tables-whose-offsets-moved": (
-        1,
-        (
-            Fault(5.0, "stop at", "w0", "JoinGroup", 9.0),
-            Fault(5.0, "join", "w2", seconds=6.0),
-        ),
-    ),
     "wait-for-ever-for-pending-offsets": (
         1,
         (Fault(8.8, "late marker", "group", seconds=200.0), _END),
     ),
-    "stay-joined-after-the-end": (1, (_ZOMBIE,)),
-    "do-not-schedule-the-first-rows": (1, ()),
     "do-not-count-a-dead-letter": (1, ()),
 }
 
