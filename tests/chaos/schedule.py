@@ -32,7 +32,7 @@ Kind = (
 
 
 # The time after a fault until all works again, if that is long.
-_RECOVERY_SECONDS = {"broker": 16.0, "disk": 16.0, "roll": 45.0, "poison": 2.0}
+_RECOVERY_SECONDS = {"broker": 14.0, "disk": 14.0, "roll": 35.0, "poison": 2.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +107,12 @@ def apart(seed: int, brokers: int = 1) -> Schedule:
         Fault(0.0, "poison", "links"),
         Fault(0.0, "roll", "everything"),
     ]
-    chosen = [*_first(faults, 2)]
+    chosen = [*_first(faults, 1)]
     chance.shuffle(chosen)
     at, placed = 5.0, []
     for fault in chosen:
         placed.append(replace(fault, at=at))
-        at += fault.seconds + _RECOVERY_SECONDS.get(fault.kind, 7.0)
+        at += fault.seconds + _RECOVERY_SECONDS.get(fault.kind, 6.0)
     return Schedule(at, tuple(placed))
 
 
