@@ -21,6 +21,7 @@ from streams.engine.session import Session
 from streams.engine.stage import Stage
 from tests.simulation.consumer import GroupMetadata, SimulatedConsumer
 from tests.simulation.faults import Fault
+from tests.simulation.service_mutations import SERVICE_MUTATIONS
 
 Patch = Any
 
@@ -199,6 +200,7 @@ MUTATIONS: Mapping[str, Callable[[], list[Patch]]] = {
         _stay_joined_after_the_end,
         _do_not_schedule_the_first_rows,
         _do_not_count_a_dead_letter,
+        *SERVICE_MUTATIONS,
     )
 }
 
@@ -214,6 +216,22 @@ FOUND_BY: Mapping[str, tuple[int, tuple[Fault, ...]]] = {
         (Fault(8.8, "late marker", "group", seconds=200.0), _END),
     ),
     "do-not-count-a-dead-letter": (1, ()),
+    "acknowledge-before-the-record-is-durable": (
+        1,
+        (Fault(6.0, "kill at", "edge", "Produce callbacks.ping", 1.0),),
+    ),
+    "commit-a-lookup-before-its-answer": (
+        1,
+        (
+            Fault(3.0, "provider down", "ping", seconds=20.0),
+            Fault(10.0, "kill", "lookup", seconds=1.0),
+        ),
+    ),
+    "commit-a-settlement-before-it-is-reported": (
+        1,
+        (Fault(3.0, "kill at", "settle", "Call ping", 1.0),),
+    ),
+    "take-a-page-for-a-success": (4, (Fault(5.0, "provider broken", "ping", seconds=20.0),)),
 }
 
 
