@@ -27,7 +27,7 @@ from connectors.board.database.figures import stage
 from connectors.board.exports import EXPORTS, Busy, Export, lines
 from connectors.board.feed.live_events import EventStream
 from connectors.board.http import parameters
-from connectors.board.http.parameters import format_cursor
+from connectors.board.http.cursor import format_cursor
 from connectors.board.overview.money import overview as overview_of_money
 from connectors.board.overview.money_back import money_back, refunds_of
 from connectors.board.overview.order_progress import close_blockers, durations

@@ -1,7 +1,5 @@
 """The parameters of the board's lists, for programs and pages alike."""
 
-import base64
-import json
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
@@ -23,7 +21,8 @@ from sqlalchemy import Table
 from connectors.board.database import tables as t
 from connectors.board.database.counted import Counts
 from connectors.board.database.figures import LinkMeasure, Measure, OrderMeasure, day_of
-from connectors.board.database.paging import Cursor, cursor_types
+from connectors.board.database.paging import Cursor
+from connectors.board.http.cursor import parse_cursor
 from connectors.board.http.refusal import BadInput
 from connectors.clock import micros_now
 from connectors.reasons import field_reason
@@ -331,24 +330,3 @@ class MoneyFilter(Period):
         # The day of a moment before `until` is the last one.
         end = day_of(times.get("until", now + 1) - 1 + DAY)
         return day_of(times.get("since", times.get("until", now) - _MONTH)), end
-
-
-def format_cursor(position: Cursor | None) -> str | None:
-    """The position as the parameter `cursor` takes it."""
-    if position is None:
-        return None
-    packed = json.dumps(position, separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
-
-
-def parse_cursor(text: str, table: Table) -> Cursor:
-    """The position. Raises PydanticCustomError."""
-    try:
-        padded = text + "=" * (-len(text) % 4)
-        position = json.loads(base64.b64decode(padded, b"-_", validate=True))
-        fits = [type(part) for part in position] == list(cursor_types(table))
-    except (ValueError, TypeError, RecursionError):
-        fits = False
-    if not fits or any(isinstance(part, int) and abs(part) >= 2**63 for part in position):
-        raise PydanticCustomError("value", "is not the `next` of an earlier answer")
-    return tuple(position)

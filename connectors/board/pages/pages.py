@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 from connectors.board.board import Board
 from connectors.board.http import parameters
+from connectors.board.http.cursor import format_cursor
 from connectors.board.http.negotiation import here
 from connectors.board.http.refusal import BadInput
 from connectors.board.pages import chart, content
@@ -111,7 +112,7 @@ class Pages:
             except BadInput as bad:
                 error = str(bad)
             content = make_content(board, query)
-            cursor = parameters.format_cursor(content.pop("next", None))
+            cursor = format_cursor(content.pop("next", None))
             set_ = query.model_fields_set - {"cursor"}
             chosen = {name: text for name, text in texts.items() if name in set_}
             return {
