@@ -77,7 +77,7 @@ class Stage(Service):
         # Sessions that failed since the last commit.
         self._failures = 0
         self.trouble = Trouble()
-        self._cluster = cluster
+        self._cluster, self._monotonic = cluster, cluster.clients.monotonic
         self._instance = f"{instance}.{number}"
         self._start = start
         # The last ids that this stage has had in its group.
@@ -102,23 +102,26 @@ class Stage(Service):
     def end_soon(self) -> None:
         """Start no further batch."""
         if not self._stopping.is_set():
-            self._stop_by = time.monotonic() + _STOP_SECONDS
+            self._stop_by = self._monotonic() + _STOP_SECONDS
             self._stopping.set()
 
     async def on_stop(self) -> None:
         """Wait for the current batch, but not for long, and leave the group."""
         self.end_soon()
-        seconds = max(0.0, self._stop_by - time.monotonic())
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.join, seconds)
+        await asyncio.get_running_loop().run_in_executor(None, self.await_end)
+
+    def await_end(self) -> None:
+        """Wait for the thread's end, but not for long."""
+        self._thread.join(max(0.0, self._stop_by - self._monotonic()))
 
     def tick(self, now: int) -> None:
         """Request a batch with tick `now` (microseconds), even if no record comes."""
         self._tick = now
 
     def _run(self) -> None:
-        pause, monotonic = _FIRST_PAUSE, self._cluster.clients.monotonic
+        pause = _FIRST_PAUSE
         while not self._stopping.is_set():
-            started = monotonic()
+            started = self._monotonic()
             try:
                 self._run_session()
             except Exception as error:
@@ -127,7 +130,7 @@ class Stage(Service):
                 log.warning("%s: rejoining after %s", self.spec.name, error, exc_info=unexpected)
                 self._failures += 1
                 self.trouble.note(error)
-                if monotonic() - started > _STABLE_SECONDS:
+                if self._monotonic() - started > _STABLE_SECONDS:
                     pause = _FIRST_PAUSE
                 if _is_fenced(error):
                     # A worker that has taken this one's name is seen only once it has joined.

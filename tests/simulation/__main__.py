@@ -8,7 +8,8 @@ import time
 from functools import partial
 from multiprocessing import Pool
 
-from tests.simulation.mutations import FOUND_BY, MUTATIONS, mutated
+from tests.simulation.known import FOUND_BY
+from tests.simulation.mutations import MUTATIONS, mutated
 from tests.simulation.seed import Result, run_seed
 from tests.simulation.shrink import shrink
 

@@ -10,7 +10,8 @@ from connectors.kafka.clients import Clients
 from connectors.kafka.cluster import Cluster
 from tests.simulation.cluster import SimulatedKafka
 from tests.simulation.consumer import SimulatedConsumer
-from tests.simulation.producer import DirectProducer, SimulatedProducer
+from tests.simulation.direct_producer import DirectProducer
+from tests.simulation.producer import SimulatedProducer
 from tests.simulation.scheduler import Process
 
 _SECONDS = 10.0

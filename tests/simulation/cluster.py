@@ -5,6 +5,7 @@ from random import Random
 
 from confluent_kafka import KafkaError
 
+from schemas.limits import RECORD_BYTES
 from tests.simulation.groups import Group
 from tests.simulation.log import PartitionLog, Record
 from tests.simulation.network import Network, Refused
@@ -32,13 +33,24 @@ class SimulatedKafka:
         self._on_arrival: dict[str, list[Callable[[], None]]] = {}
         self.slow_marker: Callable[[Target], float] = lambda target: 0.0
         self.transactions = Transactions(scheduler, self._write_marker, self._marker_seconds)
+        self._leaderless_until: dict[tuple[str, int], float] = {}
         self._epoch_ms = epoch_ms
         # Some clusters are slow with all markers.
         self._usual_marker = random.choice(_MARKER_SECONDS)
 
     def create(self, topics: Iterable[str], partitions: int) -> None:
         for topic in topics:
-            self.topics[topic] = [PartitionLog() for _ in range(partitions)]
+            self.topics[topic] = [PartitionLog(RECORD_BYTES) for _ in range(partitions)]
+
+    def lose_leaders(self, seconds: float) -> None:
+        """Let each partition be without a leader for a part of this time, as new ones are."""
+        for topic, logs in self.topics.items():
+            for number in range(len(logs)):
+                until = self.scheduler.now + seconds * self.random.random()
+                self._leaderless_until[topic, number] = until
+
+    def has_leader(self, place: tuple[str, int]) -> bool:
+        return self.scheduler.now >= self._leaderless_until.get(place, 0.0)
 
     def now_ms(self) -> int:
         """The time of a record that is written now."""
@@ -72,6 +84,8 @@ class SimulatedKafka:
         records: list[Record],
     ) -> None:
         """Append a batch; `name` is the transactional id. Raises Refused."""
+        if not self.has_leader(place):
+            raise Refused(KafkaError.NOT_LEADER_FOR_PARTITION)
         if name is not None:
             self.transactions.verify(name, producer, epoch, place)
         self.log(*place).append(producer, epoch, sequence, records, name is not None)

@@ -48,6 +48,7 @@ class SimulatedConsumer:
         self._process, self._kafka, self._settings = process, kafka, settings
         self._is_committed = settings.get("isolation.level", "read_committed") == "read_committed"
         self._reports_end = bool(settings.get("enable.partition.eof"))
+        self._fetch_kind = "Fetch rows" if self._reports_end else "Fetch"
         self._membership: Membership | None = None
         self._callbacks: dict[str, Callable[..., Any]] = {}
         self._buffer: deque[Message] = deque()
@@ -82,6 +83,8 @@ class SimulatedConsumer:
 
     def consume(self, num_messages: int = 1, timeout: float = -1) -> list[Message]:
         deadline = self._now() + timeout
+        if self._is_behind_records():
+            self._fetch(max(0.0, timeout))
         while True:
             self._serve()
             if not self._buffer and (timeout > 0 or self._process is None):
@@ -91,6 +94,11 @@ class SimulatedConsumer:
                 number = min(num_messages, len(self._buffer))
                 return [self._buffer.popleft() for _ in range(number)]
             self._wait(min(left, _FETCH_SECONDS))
+
+    def _is_behind_records(self) -> bool:
+        """Whether a rebalance waits, and records that librdkafka had fetched before it."""
+        is_waiting = self._membership is not None and bool(self._membership.events)
+        return is_waiting and not self._buffer and self._kafka.random.random() < 0.3
 
     def _now(self) -> float:
         return self._kafka.scheduler.now
@@ -167,7 +175,7 @@ class SimulatedConsumer:
             return
         try:
             fetched = self._kafka.network.call(
-                self._process, "Fetch", lambda: self._read(positions), seconds
+                self._process, self._fetch_kind, lambda: self._read(positions), seconds
             )
         except KafkaException:
             return
@@ -194,7 +202,11 @@ class SimulatedConsumer:
     def _read(self, positions: Mapping[Partition, int]) -> dict[Partition, Any]:
         """Read from some of the partitions, in any order: a broker does not answer for all."""
         fetched: dict[Partition, Any] = {}
-        logs = [(place, self._kafka.log(*place), offset) for place, offset in positions.items()]
+        logs = [
+            (place, self._kafka.log(*place), offset)
+            for place, offset in positions.items()
+            if self._kafka.has_leader(place)
+        ]
         if self._process is None:
             for place, log, offset in logs:
                 entries = [entry for entry in log.history() if entry.offset >= offset]

@@ -15,8 +15,10 @@ Kind = Literal[
     "replace",
     "stop",
     "stop at",
+    "slow",
     "join",
     "broker",
+    "no leader",
     "registry",
     "lose request",
     "lose response",
@@ -39,9 +41,11 @@ _WEIGHTS: dict[Kind, int] = {
     "end": 2,
     "replace": 3,
     "stop": 2,
-    "stop at": 4,
+    "stop at": 5,
+    "slow": 2,
     "join": 2,
     "broker": 1,
+    "no leader": 2,
     "registry": 1,
     "lose request": 3,
     "lose response": 4,
@@ -69,6 +73,7 @@ REQUESTS = (
     "InitProducerId",
     "OffsetFetch",
     "Fetch",
+    "Fetch rows",
     "JoinGroup",
     "SyncGroup",
     "Heartbeat",
@@ -82,12 +87,16 @@ _STOPPED_AT = (
     "TxnOffsetCommit",
     "AddOffsetsToTxn",
     "AddPartitionsToTxn",
+    "Produce link-status",
+    "Produce orders",
     "Fetch",
     "JoinGroup",
     "JoinGroup",
     "SyncGroup",
     "OffsetFetch",
 )
+# What another worker does when a process goes on: steps of a take-over.
+_GOES_ON_AT = ("", "", "JoinGroup", "OffsetFetch", "OffsetFetch", "InitProducerId", "Fetch rows")
 OF_REQUESTS = frozenset(
     {"lose request", "lose response", "repeat", "delay", "kill at", "kill after", "stop at"}
 )
@@ -102,7 +111,7 @@ _MOST = 12
 @dataclass(frozen=True, slots=True)
 class Fault:
     """`at` and `seconds` in simulated seconds. `request` is the one that the fault hits: the first
-    of `target` from `at` on.
+    of `target` from `at` on. The fault ends early at a request `until` of another process.
     """
 
     at: float
@@ -110,12 +119,13 @@ class Fault:
     target: str = ""
     request: str = ""
     seconds: float = 0.0
+    until: str = ""
 
     def __str__(self) -> str:
         parts = f"at {self.at:.3f} s", self.kind, self.target, self.request
-        return " ".join(part for part in parts if part) + (
-            f" for {self.seconds:.3f} s" if self.seconds else ""
-        )
+        text = " ".join(part for part in parts if part)
+        text += f" for {self.seconds:.3f} s" if self.seconds else ""
+        return text + (f", or until {self.until} of another one" if self.until else "")
 
 
 def faults_of(random: Random) -> list[Fault]:
@@ -131,12 +141,19 @@ def _fault(kind: Kind, random: Random, centers: list[float]) -> Fault:
     at = random.uniform(FIRST_AT, LAST_AT)
     if random.random() < 0.5:
         at = random.choice(centers) + random.uniform(0, 2)
-    target, request, seconds = random.choice(WORKERS), "", 0.0
+    target, request, seconds, until = random.choice(WORKERS), "", 0.0, ""
     match kind:
         case "kill" | "kill at" | "kill after" | "end" | "replace":
             seconds = random.choice((0.2, 1.0, 4.0, 9.0))
         case "stop" | "stop at":
             seconds = random.choice((0.5, 3.0, 7.0, 12.0, 25.0))
+            until = random.choice(_GOES_ON_AT) if kind == "stop at" else ""
+        case "no leader":
+            # New topics, or a broker that takes the partitions over.
+            at, target = (0.0 if random.random() < 0.5 else at), ""
+            seconds = random.choice((0.1, 1.0, 3.0))
+        case "slow":
+            seconds = random.choice((2.0, 8.0))
         case "join":
             target, seconds = "w2", random.uniform(2, 15)
         case "registry":
@@ -155,7 +172,7 @@ def _fault(kind: Kind, random: Random, centers: list[float]) -> Fault:
     if kind in OF_REQUESTS:
         request = random.choice(_STOPPED_AT if kind == "stop at" else REQUESTS)
     # What is printed repeats exactly.
-    return Fault(round(at, 3), kind, target, request, round(seconds, 3))
+    return Fault(round(at, 3), kind, target, request, round(seconds, 3), until)
 
 
 class RequestFaults:
@@ -167,8 +184,14 @@ class RequestFaults:
         self._scheduler = scheduler
         self._left = [fault for fault in faults if fault.request]
         self._kill = kill
+        # Processes that stand still until another one sends a certain request.
+        self._stopped: list[tuple[Process, Fault]] = []
 
     def disturb(self, process: Process, kind: str) -> Disturbance | None:
+        for stopped, fault in [*self._stopped]:
+            if fault.until == kind and stopped is not process:
+                self._stopped.remove((stopped, fault))
+                stopped.go_on()
         for fault in self._left:
             if fault.at > self._scheduler.now:
                 return None
@@ -177,6 +200,8 @@ class RequestFaults:
                 self._scheduler.note(f"fault: {fault}")
                 if fault.kind == "stop at":
                     process.stop(fault.seconds)
+                    if fault.until:
+                        self._stopped.append((process, fault))
                 return self._disturbance(fault)
         return None
 

@@ -220,6 +220,11 @@ class Group:
             if known is None or known.number < value.number:
                 self.committed[one] = value
 
+    def handled(self, partition: Partition) -> int:
+        """Return the offset before which all records are handled, also if its marker is missing."""
+        known = [self.committed.get(partition), *(o.get(partition) for o in self.pending.values())]
+        return max((value.offset for value in known if value), default=0)
+
     def offsets(
         self, partitions: list[Partition], stable: bool
     ) -> dict[Partition, Committed | None]:

@@ -22,6 +22,20 @@ class Record(NamedTuple):
     at: int
 
 
+# What a batch and each of its records need besides keys, values and headers.
+_BATCH_BYTES, _RECORD_BYTES, _HEADER_BYTES = 61, 10, 2
+
+
+def batch_bytes(records: Sequence[Record]) -> int:
+    """Return about how many bytes a batch of the records has."""
+    return _BATCH_BYTES + sum(map(_record_bytes, records))
+
+
+def _record_bytes(record: Record) -> int:
+    headers = sum(len(name) + len(value) + _HEADER_BYTES for name, value in record.headers)
+    return _RECORD_BYTES + len(record.key or b"") + len(record.value or b"") + headers
+
+
 @dataclass(slots=True)
 class Entry:
     """A place in the log. A marker has no record."""
@@ -43,10 +57,11 @@ class _ProducerState:
 
 class PartitionLog:
     """`entries` has everything that was ever appended, also what compaction and retention deleted:
-    the verdict reads it.
+    the verdict reads it. `largest` is the topic's `max.message.bytes`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
         self.entries: list[Entry] = []
         self.start = 0
         self.end = 0
@@ -62,15 +77,19 @@ class PartitionLog:
     def append(
         self, producer: int, epoch: int, sequence: int, records: Sequence[Record], in_txn: bool
     ) -> None:
-        """Append a batch once; `sequence` is that of its first record. Raises Refused: the producer
-        is fenced, or a batch is missing.
+        """Append a batch once; `sequence` is that of its first record. Raises Refused: it is too
+        large, the producer is fenced, or a batch is missing. The first batch of an unknown
+        producer may have any sequence (KIP-360).
         """
+        if batch_bytes(records) > self._largest:
+            raise Refused(KafkaError.MSG_SIZE_TOO_LARGE)
+        is_known = producer in self._producers
         state = self._state(producer, epoch)
         if sequence <= state.last_sequence:
             return
-        if sequence != state.last_sequence + 1:
+        if is_known and sequence != state.last_sequence + 1:
             raise Refused(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
-        state.last_sequence += len(records)
+        state.last_sequence = sequence + len(records) - 1
         if in_txn:
             self._open.setdefault(producer, self.end)
         for record in records:

@@ -11,8 +11,12 @@ from unittest import mock
 
 from confluent_kafka import KafkaException, Message, TopicPartition
 
+from connectors.kafka import sync_producer
+from connectors.kafka.cluster import Cluster
 from connectors.kafka.sync_producer import produce, settings
+from connectors.triage import fitting
 from schemas.codec import SchemaAway
+from schemas.headers import Headers
 from streams.agents import polling
 from streams.engine import clients, group, restore, session
 from streams.engine.batch import Batch
@@ -20,7 +24,6 @@ from streams.engine.group import Group
 from streams.engine.session import Session
 from streams.engine.stage import Stage
 from tests.simulation.consumer import GroupMetadata, SimulatedConsumer
-from tests.simulation.faults import Fault
 from tests.simulation.service_mutations import SERVICE_MUTATIONS
 
 Patch = Any
@@ -183,6 +186,56 @@ def _do_not_count_a_dead_letter() -> list[Patch]:
     return [mock.patch.object(Batch, "dead_letter", dead_letter)]
 
 
+def _wait_for_the_thread_at_the_end() -> list[Patch]:
+    """A worker that must end waits for an absent broker."""
+
+    def await_end(self: Stage) -> None:
+        self._thread.join()
+
+    return [mock.patch.object(Stage, "await_end", await_end)]
+
+
+def _do_not_cut_a_dead_letter() -> list[Patch]:
+    """A dead letter is larger than its topic takes. Its batch fails for ever."""
+
+    def dead_letter(
+        key: bytes | None, value: bytes | None, headers: Headers, *about: str
+    ) -> fitting.Written:
+        names = zip(("stage", "reason", "origin"), about, strict=True)
+        own = [(name, text.encode()) for name, text in names]
+        return fitting.Written(key, value, [*headers, *own])
+
+    return [
+        mock.patch.object(fitting, "dead_letter", dead_letter),
+        mock.patch.object(Batch, "_check_size", return_value=None),
+    ]
+
+
+def _send_several_requests_at_once() -> list[Patch]:
+    """A new partition refuses the first one and takes the second one (KAFKA-15591)."""
+    real = clients.new_producer
+
+    def new_producer(cluster: Cluster, transactional_id: str) -> Any:
+        with mock.patch.object(sync_producer, "settings", several):
+            return real(cluster, transactional_id)
+
+    def several(cluster: Cluster) -> dict[str, Any]:
+        return {**settings(cluster), "max.in.flight.requests.per.connection": 5}
+
+    return [mock.patch.object(clients, "new_producer", new_producer)]
+
+
+def _rebalance_in_the_middle_of_a_batch() -> list[Patch]:
+    """The batch is aborted. (`cooperative-sticky` and a longer batch did that.)"""
+    real = Session.commit
+
+    def commit(self: Session, batch: Batch) -> None:
+        self._consumer.consume(1, 0.01)
+        real(self, batch)
+
+    return [mock.patch.object(Session, "commit", commit)]
+
+
 MUTATIONS: Mapping[str, Callable[[], list[Patch]]] = {
     make.__name__.strip("_").replace("_", "-"): make
     for make in (
@@ -200,38 +253,12 @@ MUTATIONS: Mapping[str, Callable[[], list[Patch]]] = {
         _stay_joined_after_the_end,
         _do_not_schedule_the_first_rows,
         _do_not_count_a_dead_letter,
+        _wait_for_the_thread_at_the_end,
+        _do_not_cut_a_dead_letter,
+        _send_several_requests_at_once,
+        _rebalance_in_the_middle_of_a_batch,
         *SERVICE_MUTATIONS,
     )
-}
-
-_ZOMBIE = Fault(6.0, "stop at", "w0", "TxnOffsetCommit", 7.5)
-_END = Fault(9.0, "end", "w0", seconds=1.0)
-# Seed and faults that find a mutation.
-FOUND_BY: Mapping[str, tuple[int, tuple[Fault, ...]]] = {
-    "go-on-after-a-failed-batch": (1, (Fault(4.0, "registry", "w0", seconds=3.0),)),
-    "write-rows-outside-the-transaction": (1, ()),
-    "send-offsets-without-the-generation": (1, (_ZOMBIE,)),
-    "wait-for-ever-for-pending-offsets": (
-        1,
-        (Fault(8.8, "late marker", "group", seconds=200.0), _END),
-    ),
-    "do-not-count-a-dead-letter": (1, ()),
-    "acknowledge-before-the-record-is-durable": (
-        1,
-        (Fault(6.0, "kill at", "edge", "Produce callbacks.ping", 1.0),),
-    ),
-    "commit-a-lookup-before-its-answer": (
-        1,
-        (
-            Fault(3.0, "provider down", "ping", seconds=20.0),
-            Fault(10.0, "kill", "lookup", seconds=1.0),
-        ),
-    ),
-    "commit-a-settlement-before-it-is-reported": (
-        1,
-        (Fault(3.0, "kill at", "settle", "Call ping", 1.0),),
-    ),
-    "take-a-page-for-a-success": (4, (Fault(5.0, "provider broken", "ping", seconds=20.0),)),
 }
 
 

@@ -43,6 +43,9 @@ class Network:
         self.disturb: Callable[[Process, str], Disturbance | None] = lambda process, kind: None
         self._random = random
         self._away_until = 0.0
+        # Of each connection, when its last request arrives, and until when requests are lost.
+        self._last_arrival: dict[object, float] = {}
+        self._broken_until: dict[object, float] = {}
 
     def go_away(self, seconds: float) -> None:
         """Let no request reach the cluster, and no response leave it."""
@@ -51,6 +54,14 @@ class Network:
     @property
     def away_seconds(self) -> float:
         return max(0.0, self._away_until - self.scheduler.now)
+
+    def _in_order(self, connection: object, delay: float) -> float:
+        """Return the delay of a request, so that it arrives after the earlier ones."""
+        if connection is None:
+            return delay
+        at = max(self.scheduler.now + delay, self._last_arrival.get(connection, 0.0) + 1e-6)
+        self._last_arrival[connection] = at
+        return at - self.scheduler.now
 
     def _latency(self) -> float:
         random = self._random.random()
@@ -63,9 +74,11 @@ class Network:
         handle: Callable[[Reply], None],
         receive: Callable[[Any], None],
         again: bool = True,
+        connection: object = None,
     ) -> None:
         """Send a request; `handle` runs at the cluster and replies, `receive` at the process gets
-        the reply once. With `again` a request without an answer is sent again.
+        the reply once. With `again` a request without an answer is sent again. The requests of one
+        `connection` arrive in their order, and a lost one takes the later ones with it.
         """
         process.check_alive()
         answered, latest = False, 0
@@ -90,7 +103,11 @@ class Network:
                 if again:
                     process.later(away + self._latency(), attempt)
                 return None
-            delay = self._latency() + fate.delay
+            delay = self._in_order(connection, self._latency() + fate.delay)
+            if fate.lost_request:
+                self._broken_until[connection] = self.scheduler.now + _AGAIN_SECONDS
+            elif connection and self.scheduler.now < self._broken_until.get(connection, 0.0):
+                fate.lost_request = True
             if not fate.lost_request:
                 self.scheduler.later(delay, lambda: arrive(number, fate.lost_response))
             if fate.late_copy:

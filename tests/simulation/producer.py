@@ -1,8 +1,7 @@
 """The simulated `confluent_kafka.Producer`: idempotent, transactional with a transactional id."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +12,9 @@ from schemas.headers import Headers
 from tests.simulation.cluster import SimulatedKafka
 from tests.simulation.consumer import GroupMetadata
 from tests.simulation.groups import Committed, Partition
-from tests.simulation.log import Record
+from tests.simulation.log import Record, batch_bytes
 from tests.simulation.network import Refused, replying
+from tests.simulation.outbox import Batch, Delivered, Outbox, Queued, batches
 from tests.simulation.scheduler import Process, Thread
 from tests.simulation.transactions import GROUP, Target
 
@@ -25,15 +25,8 @@ _FENCING = (
     KafkaError.PRODUCER_FENCED,
     KafkaError.INVALID_TXN_STATE,
 )
-Delivered = Callable[[KafkaError | None, Any], None]
-
-
-@dataclass(slots=True)
-class _Batch:
-    place: Partition
-    records: list[Record]
-    delivered: list[Delivered]
-    sequence: int = -1
+# Refused for now: a batch before it is missing, or the partition has no leader yet.
+_RETRIED = (KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaError.NOT_LEADER_FOR_PARTITION)
 
 
 class SimulatedProducer:
@@ -50,11 +43,14 @@ class SimulatedProducer:
             self._producer, self._epoch = kafka.transactions.new_producer(), 0
         self._is_open = False
         self._error: KafkaError | None = None
-        self._queued: dict[Partition, list[tuple[Record, Delivered | None]]] = {}
+        self._largest = settings.get("message.max.bytes", 1_000_000)
+        self._records_in_batch = settings.get("batch.num.messages", 10_000)
+        self._queued: dict[Partition, list[Queued]] = {}
         self._added: set[Target] = set()
         self._sequences: dict[Partition, int] = {}
-        # Batches whose acknowledgement has not come, and callbacks to make.
-        self._unacked = 0
+        self._outbox = Outbox(settings.get("max.in.flight.requests.per.connection", 5), self._send)
+        # Batches whose partition is being added to the transaction, and callbacks to make.
+        self._unadded = 0
         self._due: deque[Callable[[], None]] = deque()
         self._waiting: Thread | None = None
         # Counts transactions: an answer to an earlier one has no effect.
@@ -100,6 +96,8 @@ class SimulatedProducer:
         if partition < 0:
             partition = partition_of(key, len(logs)) if key else self._any(len(logs))
         record = Record(key, value, list(headers or []), timestamp or self._kafka.now_ms())
+        if batch_bytes([record]) > self._largest:
+            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
         if not self._queued:
             self._process.later(_SOON, self._send_queued)
         self._queued.setdefault((topic, partition), []).append((record, on_delivery))
@@ -114,24 +112,21 @@ class SimulatedProducer:
 
     def _send_queued(self) -> None:
         queued, self._queued = self._queued, {}
-        batches = [
-            _Batch(
-                place,
-                [record for record, _ in records],
-                [call for _, call in records if call is not None],
-            )
-            for place, records in queued.items()
+        random = self._kafka.random
+        new = [
+            batch
+            for place, each in queued.items()
+            for batch in batches(place, each, self._records_in_batch, random)
         ]
-        self._unacked += len(batches)
-        new = [place for place in queued if place not in self._added]
-        if self._name is None or not new:
-            for batch in batches:
-                self._send(batch)
-        elif batches:
-            self._added.update(new)
-            self._add(new, batches, self._number)
+        places = [place for place in queued if place not in self._added]
+        if self._name is None or not places:
+            self._outbox.add(new)
+        elif new:
+            self._added.update(places)
+            self._unadded += len(new)
+            self._add(places, new, self._number)
 
-    def _add(self, places: list[Partition], batches: list[_Batch], number: int) -> None:
+    def _add(self, places: list[Partition], new: list[Batch], number: int) -> None:
         """Add the partitions to the transaction, then send the batches."""
         name = self._name
         assert name is not None
@@ -140,21 +135,21 @@ class SimulatedProducer:
             self._kafka.transactions.add(name, self._producer, self._epoch, places)
 
         def receive(answer: Refused | None) -> None:
-            if number != self._number or not self._is_open:
-                self._forget(len(batches))
-            elif answer is None:
-                for batch in batches:
-                    self._send(batch)
-            elif answer.code == KafkaError.CONCURRENT_TRANSACTIONS:
-                self._process.later(_BACKOFF_SECONDS, lambda: self._add(places, batches, number))
+            if number != self._number:
+                return
+            if answer is not None and answer.code == KafkaError.CONCURRENT_TRANSACTIONS:
+                self._process.later(_BACKOFF_SECONDS, lambda: self._add(places, new, number))
+                return
+            self._unadded -= len(new)
+            if answer is None:
+                self._outbox.add(new)
             else:
                 self._fail(answer.code)
-                self._forget(len(batches))
 
         self._network.send(self._process, "AddPartitionsToTxn", replying(handle), receive)
 
-    def _send(self, batch: _Batch) -> None:
-        producer, epoch, number = self._producer, self._epoch, self._number
+    def _send(self, batch: Batch) -> None:
+        producer, epoch = self._producer, self._epoch
         if batch.sequence < 0:
             batch.sequence = self._sequences.get(batch.place, 0)
             self._sequences[batch.place] = batch.sequence + len(batch.records)
@@ -165,22 +160,27 @@ class SimulatedProducer:
             )
 
         def receive(answer: Refused | None) -> None:
-            if answer is not None and answer.code == KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER:
-                self._process.later(_BACKOFF_SECONDS, lambda: self._send(batch))
+            if not self._outbox.is_under_way(batch):
+                # The transaction has ended without it.
                 return
-            if answer is not None and number == self._number:
+            if answer is not None and answer.code in _RETRIED:
+                self._outbox.hold(batch)
+                self._process.later(_BACKOFF_SECONDS, lambda: self._outbox.release(batch))
+                return
+            if answer is not None:
                 self._fail(answer.code)
+            self._outbox.done(batch)
             error = None if answer is None else KafkaError(answer.code)
             self._due.extend(lambda call=call: call(error, None) for call in batch.delivered)  # type: ignore[misc]
-            self._forget(1)
+            self._wake()
             if self._name is None:
                 # Its process polls in the background.
                 self._process.later(0, self._make_calls)
 
-        self._network.send(self._process, f"Produce {batch.place[0]}", replying(handle), receive)
+        kind = f"Produce {batch.place[0]}"
+        self._network.send(self._process, kind, replying(handle), receive, connection=self)
 
-    def _forget(self, batches: int) -> None:
-        self._unacked -= batches
+    def _wake(self) -> None:
         if self._waiting is not None:
             self._waiting.wake()
 
@@ -190,6 +190,7 @@ class SimulatedProducer:
             self._error = KafkaError(
                 KafkaError._FENCED if fenced else code, fatal=fenced, txn_requires_abort=not fenced
             )
+            self._wake()
 
     def send_offsets_to_transaction(
         self, offsets: list[TopicPartition], metadata: GroupMetadata | None, timeout: float
@@ -217,11 +218,20 @@ class SimulatedProducer:
         self._ask("TxnOffsetCommit", commit, deadline)
 
     def _ask(self, kind: str, handle: Callable[[], None], deadline: float) -> None:
-        """Send a request of the transaction. Its error ends the transaction."""
+        """Send a request of the transaction. Its error ends the transaction. A copy that arrives
+        in a later transaction has no effect: see docs/simulation.md.
+        """
         seconds = max(0.0, deadline - self._process.scheduler.now)
+        number = self._number
+
+        def handle_in_time() -> None:
+            if number != self._number:
+                raise Refused(KafkaError.INVALID_TXN_STATE)
+            handle()
+
         try:
             self._network.call(
-                *(self._process, kind, handle, seconds),
+                *(self._process, kind, handle_in_time, seconds),
                 wait_for=[KafkaError.CONCURRENT_TRANSACTIONS],
                 retriable=True,
             )
@@ -245,7 +255,9 @@ class SimulatedProducer:
         if not self._is_open:
             raise KafkaException(KafkaError(KafkaError._STATE, "no transaction is open"))
         self._queued.clear()
+        self._outbox.clear()
         # Answers that still come belong to no transaction.
+        self._unadded = 0
         self._number += 1
         self._end(False, self._process.scheduler.now + timeout)
         self._error = None
@@ -261,9 +273,13 @@ class SimulatedProducer:
             )
         self._is_open = False
 
+    @property
+    def _unacked(self) -> int:
+        return len(self._queued) + self._unadded + len(self._outbox)
+
     def _await_acks(self, deadline: float) -> None:
         self._waiting = self._process.thread
-        while (self._queued or self._unacked) and self._error is None:
+        while self._unacked and self._error is None:
             left = deadline - self._process.scheduler.now
             if left <= 0:
                 raise KafkaException(
@@ -285,38 +301,6 @@ class SimulatedProducer:
         try:
             self._await_acks(self._process.scheduler.now + timeout)
         except KafkaException:
-            return self._unacked + len(self._queued)
+            return self._unacked
         self.poll()
-        return 0
-
-
-class DirectProducer:
-    """A producer outside of time: each record is on the cluster at once."""
-
-    def __init__(self, kafka: SimulatedKafka, settings: Mapping[str, Any], **_: Any) -> None:
-        self._kafka = kafka
-        self._producer = kafka.transactions.new_producer()
-        self._sequences: Counter[Partition] = Counter()
-
-    def produce(
-        self,
-        topic: str,
-        value: bytes | None = None,
-        key: bytes | None = None,
-        partition: int = -1,
-        on_delivery: Delivered | None = None,
-        timestamp: int = 0,
-        headers: Headers | None = None,
-    ) -> None:
-        if partition < 0:
-            partition = partition_of(key or b"", len(self._kafka.topics[topic]))
-        place = topic, partition
-        record = Record(key, value, list(headers or []), timestamp or self._kafka.now_ms())
-        self._kafka.append(None, place, self._producer, 0, self._sequences[place], [record])
-        self._sequences[place] += 1
-
-    def poll(self, timeout: float = 0) -> int:
-        return 0
-
-    def flush(self, timeout: float = 0) -> int:
         return 0

@@ -62,11 +62,14 @@ class Process:
         self.is_alive = True
         self._threads: list[Runs] = []
         self._stopped_until = 0.0
+        # What it does once it goes on.
+        self._held_back: list[Callable[[], None]] = []
 
-    def spawn(self, main: Callable[[], None]) -> None:
+    def spawn(self, main: Callable[[], None]) -> "Thread":
         thread = Thread(self, main)
         self.add(thread)
         self.later(0, thread.begin)
+        return thread
 
     def add(self, thread: Runs) -> None:
         self._threads = [one for one in self._threads if not one.has_ended]
@@ -79,14 +82,25 @@ class Process:
     def _call(self, call: Callable[[], None]) -> None:
         if not self.is_alive:
             return
-        if (left := self._stopped_until - self.scheduler.now) > 0:
-            self.later(left, call)
-        else:
+        if self.is_running:
             call()
+        else:
+            self._held_back.append(call)
 
     def stop(self, seconds: float) -> None:
         """Let the process stand still, as SIGSTOP or a long pause of its machine does."""
-        self._stopped_until = max(self._stopped_until, self.scheduler.now + seconds)
+        until = self.scheduler.now + seconds
+        self._stopped_until = max(self._stopped_until, until)
+        self.scheduler.later(
+            seconds, lambda: self.go_on() if until >= self._stopped_until else None
+        )
+
+    def go_on(self) -> None:
+        """End the standstill, as SIGCONT does."""
+        self._stopped_until = self.scheduler.now
+        waiting, self._held_back = self._held_back, []
+        for call in waiting:
+            self.later(0, call)
 
     def kill(self) -> None:
         """End the process at once. Call it outside its threads."""
@@ -123,6 +137,8 @@ class Thread:
         self.process = process
         self._main = main
         self._greenlet = greenlet(self._run)
+        # The one that waits for its end.
+        self._joining: Thread | None = None
         # Counts waits, so that a late wake-up of an earlier one has no effect.
         self._turn = 0
 
@@ -133,6 +149,14 @@ class Thread:
             pass
         except BaseException as error:
             self.process.scheduler.errors.append(error)
+        if self._joining is not None and self.process.is_alive:
+            self._joining.wake()
+
+    def join(self, seconds: float | None = None) -> None:
+        """Let the running thread wait for the end of this one."""
+        if not self.has_ended:
+            self._joining = self.process.thread
+            self._joining.wait(seconds)
 
     def begin(self) -> None:
         self._switch()

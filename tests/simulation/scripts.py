@@ -1,7 +1,7 @@
 """What clients do at a cluster, and what they see: the same at Kafka and at the simulated one."""
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from typing import Any, Protocol
 
@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from connectors.kafka import topic_reader
 from connectors.kafka.cluster import Cluster
+from schemas.limits import RECORD_BYTES
 
 Seen = list[Any]
 IN, OUT, GROUP = "in", "out", "g"
@@ -27,13 +28,17 @@ class World(Protocol):
     def remove_member(self, group: str, member_id: str) -> None:
         """Let the member leave its group without its knowledge."""
 
+    def refusing_first_produce(self) -> AbstractContextManager[Cluster]:
+        """Yield the cluster as it is before OUT has leaders: it refuses the first request."""
 
-def producer(world: World, name: str, timeout_ms: int = 10_000) -> Producer:
+
+def producer(world: World, name: str, timeout_ms: int = 10_000, **options: Any) -> Producer:
     """Return a transactional producer that has fenced off the one before."""
     settings = {
         **world.cluster.librdkafka(),
         "transactional.id": world.cluster.prefix + name,
         "transaction.timeout.ms": timeout_ms,
+        **options,
     }
     made = world.cluster.clients.producer(settings)
     made.init_transactions(20)
@@ -276,6 +281,45 @@ def transaction_that_takes_too_long_is_aborted(world: World) -> Seen:
     return [error, seen(world)[:-2]]
 
 
+def record_that_is_too_large_is_refused(world: World) -> Seen:
+    """By the client, or by the broker if the client's limit is larger than the topic's."""
+    narrow = producer(world, "narrow")
+    wide = producer(world, "wide", **{"message.max.bytes": 2 * RECORD_BYTES})
+    narrow.begin_transaction()
+    by_client = refused(lambda: write(world, narrow, bytes(RECORD_BYTES)))
+    wide.begin_transaction()
+    write(world, wide, bytes(RECORD_BYTES))
+    wide.flush(10)
+    by_broker = refused(lambda: wide.commit_transaction(10))
+    wide.abort_transaction(10)
+    return [by_client, by_broker]
+
+
+def _delivered(errors: list[Any], error: KafkaError | None, _: object) -> None:
+    errors.append(error)
+
+
+def new_partition_may_take_the_second_of_two_requests(world: World) -> Seen:
+    """The producer learns nothing of it, and only one that sends one at a time loses nothing."""
+    for in_flight in (1, 5):
+        options = {"max.in.flight.requests.per.connection": in_flight, "batch.num.messages": 1}
+        errors: list[Any] = []
+        with world.refusing_first_produce() as cluster:
+            made = cluster.clients.producer(
+                {**cluster.librdkafka(), "enable.idempotence": True, **options}
+            )
+            for number in range(2):
+                made.produce(
+                    cluster.topic(OUT),
+                    f"{in_flight} {number}".encode(),
+                    partition=0,
+                    on_delivery=partial(_delivered, errors),
+                )
+            made.flush(20)
+        assert errors == [None, None]
+    return [value for _, value in seen(world)[:-2]]
+
+
 SCRIPTS = (
     aborted_records_are_hidden,
     open_transaction_holds_back_its_partition,
@@ -288,4 +332,6 @@ SCRIPTS = (
     member_that_is_slow_to_restore_keeps_its_place,
     dropped_member_cannot_commit,
     transaction_that_takes_too_long_is_aborted,
+    record_that_is_too_large_is_refused,
+    new_partition_may_take_the_second_of_two_requests,
 )

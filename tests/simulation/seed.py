@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from connectors.providers.registry import PROVIDERS
-from schemas.topics import LINK_STATUS, all_topics
+from schemas.limits import RECORD_BYTES
+from schemas.topics import LINK_STATUS, all_topics, callbacks
 from streams.agents.stages import TABLES, inputs
 from streams.engine.clients import TRANSACTION_TIMEOUT_MS
 from tests.chaos.problems import Problems
@@ -16,6 +17,7 @@ from tests.checker.findings import REPEATED
 from tests.checker.record import Line
 from tests.connectors.sandbox.sandboxes import NOW
 from tests.simulation.chance import only_chance, only_simulated
+from tests.simulation.clients import cluster_of
 from tests.simulation.cluster import SimulatedKafka
 from tests.simulation.faults import WORKERS, Fault, RequestFaults, faults_of
 from tests.simulation.history import Service, history
@@ -27,6 +29,7 @@ from tests.simulation.services import SERVICES, Services, waiting_records
 from tests.simulation.traffic import Senders
 from tests.simulation.transactions import GROUP, Target
 from tests.simulation.verdict import differences_from_rebuilt, verdict
+from tests.simulation.watch import CHECK_SECONDS, Watch
 from tests.simulation.worker import Pipeline, Worker
 from tests.support.codecs import CODECS
 
@@ -35,16 +38,15 @@ _LINKS, _SPREAD_SECONDS = 6, 18.0
 # Each worker's number of threads.
 _THREADS = {"w0": 2, "w1": 1, "w2": 1}
 _FIRST_CALLBACK_AT = 1.0
+# How many seeds have a record whose dead letter must be cut.
+_STRANGER_SHARE = 0.2
 # After the last fault has ended, everything is done within this time: a session that is missed, an
 # abort that its time-out brings, and the longest wait of the engine follow one another.
 _DONE_SECONDS = 90.0
-_CHECK_SECONDS = 1.0
 # A fault of markers makes those of so long a time late.
 _LATE_SECONDS = 0.5
 # `streams.engine.group` waits so long for pending offsets.
 _ENDED_SECONDS = 2 * TRANSACTION_TIMEOUT_MS / 1000
-# A stage without a session does not count as joined for longer than this.
-_MISSED_SECONDS = 1.5
 _GROUP = "linkstatus.work"
 
 
@@ -118,9 +120,8 @@ class _Run:
         self._names = dict.fromkeys(_THREADS, 0)
         self._markers: list[Fault] = []
         self._left_to_send = len(self._plan.sendings)
-        # Since when a stage counts as joined and is no member, by its name.
-        self._missed: dict[str, float] = {}
-        self._unready: set[str] = set()
+        names = [topic.name for topics in inputs(PROVIDERS).values() for topic in topics]
+        self._seen = Watch(self._kafka, self._kafka.group(_GROUP), names, self._workers)
         request_faults = RequestFaults(scheduler, faults, self._kill)
         self._kafka.network.disturb = request_faults.disturb
         self._internet.network.disturb = request_faults.disturb
@@ -140,10 +141,14 @@ class _Run:
         for registration in self._plan.registrations:
             self._senders.register(registration)
         self._scheduler.later(_FIRST_CALLBACK_AT, self._send)
+        stranger = Random(f"stranger {self._seed}")
+        if stranger.random() < _STRANGER_SHARE:
+            at, name = stranger.uniform(0, _SPREAD_SECONDS), stranger.choice(sorted(PROVIDERS))
+            self._scheduler.later(at, lambda: self._publish_too_large(name))
         for fault in self._faults:
             if not fault.request:
                 self._scheduler.later(fault.at, lambda fault=fault: self._inject(fault))  # type: ignore[misc]
-        self._scheduler.later(_CHECK_SECONDS, self._watch)
+        self._scheduler.later(CHECK_SECONDS, self._watch)
         try:
             problems = self._judge()
         except Exception as error:
@@ -156,12 +161,17 @@ class _Run:
         now = self._scheduler.now
         return Result(self._seed, self._faults, problems, digest, now, self._lines)
 
+    def _publish_too_large(self, provider: str) -> None:
+        """Publish, besides the edge, a record so large that its dead letter must be cut."""
+        producer = cluster_of(self._kafka).clients.producer({})
+        producer.produce(callbacks(provider).name, bytes(RECORD_BYTES - 128), b"stranger")
+
     def _judge(self) -> Problems:
         ends = [fault.at + _seconds(fault) for fault in self._faults]
         sent = _FIRST_CALLBACK_AT + _SPREAD_SECONDS
         until = max([sent, *ends]) + _DONE_SECONDS
         self._scheduler.run(max([sent, *ends]))
-        pause = _CHECK_SECONDS
+        pause = CHECK_SECONDS
         while True:
             self._scheduler.run(self._scheduler.now + pause)
             is_over = self._scheduler.now >= until
@@ -175,11 +185,14 @@ class _Run:
                 problems.wrong += stalls(self._faults, self._services.stalled)
                 if problems.repeats and not self._may_repeat():
                     problems.duplicated.append(f"{problems.repeats} events came again")
-                problems.wrong += sorted(self._unready)
-                if is_over or not problems.found():
+                failed = self._pipeline.failed_sessions
+                problems.wrong += self._seen.problems(self._faults, failed)
+                if not problems.found():
                     problems.wrong += differences_from_rebuilt(
                         self._kafka, self._providers, _micros(self._scheduler)
                     )
+                    is_over = True
+                if is_over:
                     self._check(problems)
                     return problems
                 # What is not yet right takes a while; a verdict takes longer than a step.
@@ -202,18 +215,9 @@ class _Run:
         return bool(late) and sum(f.seconds for f in (*late, *away)) >= _ENDED_SECONDS
 
     def _watch(self) -> None:
-        """Check that a stage that counts as joined has an open session."""
         self._service.read()
-        now, names = self._scheduler.now, self._kafka.open_members
-        for worker in self._workers.values():
-            for stage in worker.stages:
-                if worker.process.is_running and stage.joined and stage.instance not in names:
-                    since = self._missed.setdefault(stage.instance, now)
-                    if now - since > _MISSED_SECONDS:
-                        self._unready.add(f"{stage.instance} counts as joined without a session")
-                else:
-                    self._missed.pop(stage.instance, None)
-        self._scheduler.later(_CHECK_SECONDS, self._watch)
+        self._seen.check()
+        self._scheduler.later(CHECK_SECONDS, self._watch)
 
     def _waiting(self) -> list[str]:
         """Return what is not done yet."""
@@ -221,12 +225,11 @@ class _Run:
         if self._left_to_send or self._senders.waiting:
             waiting.append("callbacks are not acknowledged")
         waiting += waiting_records(self._kafka)
-        committed = self._kafka.group(_GROUP).committed
+        group = self._kafka.group(_GROUP)
         for topics in inputs(PROVIDERS).values():
             for name in (topic.name for topic in topics):
                 for number, log in enumerate(self._kafka.topics[name]):
-                    known = committed.get((name, number))
-                    left, _ = log.read(known.offset if known else 0, 1000, True)
+                    left, _ = log.read(group.handled((name, number)), 1000, True)
                     if left or log.last_stable < log.end:
                         waiting.append(f"{name}/{number}: {len(left)} records wait")
         return waiting
@@ -276,11 +279,15 @@ class _Run:
                 self._workers[fault.target].process.stop(fault.seconds)
             case "registry":
                 self._workers[fault.target].lose_registry(fault.seconds)
+            case "slow":
+                self._workers[fault.target].be_slow(fault.seconds)
             case "join" if self._has_ended(fault.target):
                 self._start(fault.target)
                 self._scheduler.later(fault.seconds, self._workers[fault.target].end)
             case "broker":
                 self._kafka.go_away(fault.seconds)
+            case "no leader":
+                self._kafka.lose_leaders(fault.seconds)
             case "late marker":
                 self._markers.append(fault)
             case "compact":

@@ -2,21 +2,27 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from random import Random
 from typing import Any
+from unittest import mock
 
 import pytest
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.protocol.group import LeaveGroupRequest
+from confluent_kafka import KafkaError
 
 from connectors.kafka.cluster import Cluster
 from schemas.topics import Topic
 from streams.admin import topics
 from tests.simulation.clients import cluster_of
 from tests.simulation.cluster import SimulatedKafka
+from tests.simulation.network import Refused
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.scripts import IN, OUT, SCRIPTS, Seen, World
+from tests.support.refusing_proxy import refusing_first_produce
 from tests.support.waiting import until_sync
 
 _PARTITIONS = 2
@@ -38,6 +44,11 @@ class RealWorld:
 
     def remove_member(self, group: str, member_id: str) -> None:
         asyncio.run(self._remove(group, member_id))
+
+    @contextmanager
+    def refusing_first_produce(self) -> Iterator[Cluster]:
+        with refusing_first_produce(self.cluster, self.cluster.topic(OUT)) as (cluster, _):
+            yield cluster
 
     async def _remove(self, group: str, member_id: str) -> None:
         client = AIOKafkaClient(**self.cluster.aiokafka())
@@ -68,6 +79,18 @@ class SimulatedWorld:
 
     def remove_member(self, group: str, member_id: str) -> None:
         self.kafka.group(group).leave(member_id)
+
+    @contextmanager
+    def refusing_first_produce(self) -> Iterator[Cluster]:
+        requests, append = count(), self.kafka.append
+
+        def refuse(*batch: Any) -> None:
+            if not next(requests):
+                raise Refused(KafkaError.NOT_LEADER_FOR_PARTITION)
+            append(*batch)
+
+        with mock.patch.object(self.kafka, "append", refuse):
+            yield self.cluster
 
     def run(self, script: Callable[[World], Seen]) -> Seen:
         results: list[Seen] = []

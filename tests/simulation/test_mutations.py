@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from tests.simulation.mutations import FOUND_BY, MUTATIONS
+from tests.simulation.known import FOUND_BY
+from tests.simulation.mutations import MUTATIONS
 from tests.support.documents import ROOT, rows, section
 
 
@@ -23,11 +24,11 @@ def test_known_schedule_finds_the_mutation(mutation: str) -> None:
 @pytest.mark.long
 @pytest.mark.slow
 def test_same_schedules_find_nothing_in_the_engine_as_it_is() -> None:
-    schedules = {faults: seed for seed, faults in FOUND_BY.values()}
+    schedules = list(FOUND_BY.values())
     program = f"""
 from tests.simulation.faults import Fault
 from tests.simulation.seed import run_seed
-for faults, seed in {list(schedules.items())!r}:
+for seed, faults in {schedules!r}:
     problems = run_seed(seed, faults).problems
     assert not problems.found(), (faults, problems)
 """

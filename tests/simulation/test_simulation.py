@@ -3,9 +3,16 @@
 import os
 import subprocess
 import sys
+from random import Random
 
 import pytest
 
+from tests.simulation.cluster import SimulatedKafka
+from tests.simulation.faults import Fault
+from tests.simulation.network import Disturbance
+from tests.simulation.producer import SimulatedProducer
+from tests.simulation.scheduler import Process, Scheduler
+from tests.simulation.watch import allowed_standstill
 from tests.support.documents import ROOT
 
 _SEEDS = 100
@@ -55,3 +62,34 @@ def test_failing_seed_is_shrunk_to_the_faults_that_matter() -> None:
     """
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     subprocess.run([sys.executable, "-c", _SHRUNK], cwd=ROOT, env=environment, check=True)
+
+
+def test_late_copy_of_a_commit_does_not_end_the_next_transaction() -> None:
+    """Kafka itself excludes that only with an epoch for each transaction (KIP-890)."""
+    kafka = SimulatedKafka(Scheduler(), Random(1))
+    kafka.create(["t"], 1)
+    process = Process(kafka.scheduler, "p")
+    repeated = Disturbance()
+    repeated.late_copy = True
+    disturbances = {"EndTxn": repeated}
+    kafka.network.disturb = lambda _, kind: disturbances.pop(kind, None)
+
+    def write_twice() -> None:
+        producer = SimulatedProducer(process, kafka, {"transactional.id": "x"})
+        producer.init_transactions(10)
+        for value, end in ((b"1", producer.commit_transaction), (b"2", producer.abort_transaction)):
+            producer.begin_transaction()
+            producer.produce("t", value, partition=0)
+            producer.flush(10)
+            process.thread.wait(4)
+            end(10)
+
+    process.spawn(write_twice)
+    kafka.scheduler.run(60)
+    assert [entry.record and entry.record.value for entry in kafka.log("t", 0).history()] == [b"1"]
+
+
+def test_standstill_that_a_fault_explains_is_no_problem() -> None:
+    kill, end = Fault(2.0, "kill", "w0", seconds=1.0), Fault(3.0, "end", "w1", seconds=1.0)
+    assert allowed_standstill([]) < allowed_standstill([end]) < allowed_standstill([kill])
+    assert allowed_standstill([kill, end]) > allowed_standstill([kill])

@@ -4,13 +4,14 @@ Faust is left out: a stage calls its agents itself, and ticks come from the simu
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 from connectors.kafka.cluster import Cluster
 from connectors.providers.base import Provider
+from connectors.reasons import reason_of
 from schemas.codec import Codecs, SchemaAway
 from streams.agents.agent import Agent
 from streams.agents.stages import agents, stage_spec
@@ -24,7 +25,7 @@ from tests.simulation.scheduler import Process, Thread
 
 _TICK_SECONDS = 1.0
 # A batch takes up to so long, now and then.
-_SLOW_SECONDS, _SLOW_SHARE = 0.3, 0.05
+_SLOW_SECONDS, _SLOW_SHARE = 0.4, 0.05
 _APP: Any = SimpleNamespace(channel=lambda maxsize: None)
 
 
@@ -36,6 +37,8 @@ class Pipeline:
     providers: Mapping[str, Provider]
     rules: Mapping[str, ProviderRules]
     intervals: Intervals
+    # The worker and the error of each session that an error has ended.
+    failed_sessions: list[str] = field(default_factory=list)
 
 
 class SimulatedEvent:
@@ -75,20 +78,30 @@ class SimulatedStage(Stage):
         random: Random,
     ) -> None:
         spec = replace(stage_spec(pipeline.codecs, pipeline.providers), prepare=self._prepare)
-        self._process, self._random = process, random
-        self.registry_away_until = 0.0
+        self._process, self._random, self._failed = process, random, pipeline.failed_sessions
+        self.registry_away_until = self.slow_until = 0.0
         super().__init__(_APP, spec, cluster, name, number)
         self.instance = f"{name}.{number}"
         self._stopping: Any = SimulatedEvent(process)
         self._agents: dict[str, Agent] = agents(
             pipeline.codecs, pipeline.providers, pipeline.rules, pipeline.intervals
         )
-        process.spawn(self._run)
+        self._thread: Any = process.spawn(self._run)
+
+    def _run_session(self) -> None:
+        try:
+            super()._run_session()
+        except Exception as error:
+            at = self._process.scheduler.now
+            self._failed.append(f"{self.instance} at {at:.3f} s: {reason_of(error)}")
+            raise
 
     def _prepare(self, batch: Batch) -> None:
         """Let the work on the batch take a time, in place of all its steps."""
-        slow = _SLOW_SECONDS if self._random.random() < _SLOW_SHARE else 0.002
-        self._process.thread.wait(slow * self._random.random())
+        now = self._process.scheduler.now
+        is_slow = now < self.slow_until or self._random.random() < _SLOW_SHARE
+        seconds = _SLOW_SECONDS if is_slow else 0.002
+        self._process.thread.wait(seconds * self._random.random())
         if self._process.scheduler.now < self.registry_away_until:
             raise SchemaAway("the registry does not answer")
 
@@ -116,6 +129,7 @@ class Worker:
         self._now = now
         # No two workers tick at the same microsecond.
         self.process.later(_TICK_SECONDS * kafka.random.random(), self._tick)
+        self.told_to_end_at: float | None = None
 
     def _tick(self) -> None:
         for stage in self.stages:
@@ -126,7 +140,21 @@ class Worker:
         for stage in self.stages:
             stage.registry_away_until = self.process.scheduler.now + seconds
 
-    def end(self) -> None:
-        """Let the worker end in order, as SIGTERM does."""
+    def be_slow(self, seconds: float) -> None:
         for stage in self.stages:
-            stage.end_soon()
+            stage.slow_until = self.process.scheduler.now + seconds
+
+    def end(self) -> None:
+        """Let the worker end in order, as SIGTERM does. Its process ends with its services, and not
+        with its threads.
+        """
+        if self.told_to_end_at is None:
+            self.told_to_end_at = self.process.scheduler.now
+            for stage in self.stages:
+                stage.end_soon()
+            self.process.spawn(self._end)
+
+    def _end(self) -> None:
+        for stage in self.stages:
+            stage.await_end()
+        self.process.scheduler.later(0, self.process.kill)

@@ -1,0 +1,56 @@
+"""The seed and the faults that find each mutation."""
+
+from collections.abc import Mapping
+
+from tests.simulation.faults import Fault
+
+FOUND_BY: Mapping[str, tuple[int, tuple[Fault, ...]]] = {
+    "go-on-after-a-failed-batch": (109, (Fault(2.172, "registry", "w0", "", 2.0),)),
+    "write-rows-outside-the-transaction": (1, ()),
+    "do-not-wait-for-pending-offsets": (8, (Fault(14.907, "end", "w0", "", 0.2),)),
+    "send-offsets-without-the-generation": (
+        1,
+        (Fault(6.0, "stop at", "w0", "TxnOffsetCommit", 7.5),),
+    ),
+    "keep-tables-whose-offsets-moved": (
+        144,
+        (Fault(5.657, "stop at", "w1", "JoinGroup", 7.0), Fault(9.513, "registry", "w0", "", 2.0)),
+    ),
+    "new-transactional-id-for-each-session": (
+        167,
+        (Fault(18.209, "kill at", "w0", "EndTxn", 4.0),),
+    ),
+    "wait-for-ever-for-pending-offsets": (
+        6,
+        (
+            Fault(1.728, "lose request", "w1", "TxnOffsetCommit", 0.0),
+            Fault(2.096, "end", "w0", "", 1.0),
+            Fault(3.071, "late marker", "group", "", 200.0),
+        ),
+    ),
+    "stay-joined-after-the-end": (
+        19,
+        (
+            Fault(5.561, "lose request", "w1", "Produce link-events", 0.0),
+            Fault(8.523, "stop", "w1", "", 7.0),
+            Fault(8.982, "join", "w2", "", 3.996),
+        ),
+    ),
+    "do-not-schedule-the-first-rows": (6, (Fault(2.096, "end", "w0", "", 1.0),)),
+    "do-not-count-a-dead-letter": (1, ()),
+    "do-not-cut-a-dead-letter": (20, ()),
+    "rebalance-in-the-middle-of-a-batch": (1, ()),
+    "acknowledge-before-the-record-is-durable": (
+        1,
+        (Fault(6.0, "kill at", "edge", "Produce callbacks.ping", 1.0),),
+    ),
+    "commit-a-lookup-before-its-answer": (
+        1,
+        (Fault(3.0, "provider down", "ping", "", 20.0), Fault(10.0, "kill", "lookup", "", 1.0)),
+    ),
+    "commit-a-settlement-before-it-is-reported": (
+        1,
+        (Fault(3.0, "kill at", "settle", "Call ping", 1.0),),
+    ),
+    "take-a-page-for-a-success": (4, (Fault(5.0, "provider broken", "ping", "", 20.0),)),
+}
