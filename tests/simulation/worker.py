@@ -132,8 +132,9 @@ class Worker:
         self.told_to_end_at: float | None = None
 
     def _tick(self) -> None:
-        for stage in self.stages:
-            stage.tick(self._now())
+        # Two stages that poll a link in turn, after a rebalance, do not give both lookups one id.
+        for number, stage in enumerate(self.stages):
+            stage.tick(self._now() + number)
         self.process.later(_TICK_SECONDS, self._tick)
 
     def lose_registry(self, seconds: float) -> None:
