@@ -46,6 +46,11 @@ def test_seed_repeats_exactly() -> None:
 _SHRUNK = """
 import logging
 
+from tests.simulation.faults import Fault
+from tests.simulation.mutations import mutated
+from tests.simulation.seed import run_seed
+from tests.simulation.shrink import shrink
+
 logging.disable(logging.CRITICAL)
 registry = Fault(4.0, "registry", "w0", seconds=3.0)
 others = [Fault(2.0, "compact"), Fault(3.0, "delete"), Fault(9.0, "compact")]
