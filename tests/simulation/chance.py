@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import _lru_cache_wrapper
 from math import inf
 from random import Random
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import httpx
 from aiokafka import cluster as aio_cluster
 from aiokafka.consumer import fetcher, group_coordinator, subscription_state
 from aiokafka.producer import message_accumulator
+from fastapi.dependencies import models
 
 from connectors import backoff, clock
 from connectors.http import server
@@ -74,4 +76,12 @@ def only_simulated(internet: Internet, exit_process: Callable[[int], None]) -> I
             ("AsyncHTTPTransport", httpx._client, transport),
         ):
             patches.enter_context(mock.patch.object(target, name, replacement))
+        patches.callback(_forget_endpoints)
         yield
+
+
+def _forget_endpoints() -> None:
+    """Empty FastAPI's caches: each endpoint in them holds the whole run."""
+    for cached in vars(models).values():
+        if isinstance(cached, _lru_cache_wrapper):
+            cached.cache_clear()

@@ -11,6 +11,8 @@ from tests.simulation.scheduler import Killed, Process
 Main = Callable[[], Coroutine[Any, Any, None]]
 # A task that is unwound may wait so often in its `finally` blocks.
 _MOST_WAITS = 100
+# An iteration takes time: aiokafka waits for as little as the clock can tell.
+_STEP_SECONDS = 1e-6
 # Its own parts are not in the type stubs.
 _Base: Any = asyncio.BaseEventLoop
 
@@ -117,7 +119,7 @@ class SimulatedLoop(_Base):  # type: ignore[misc]
         self._next_at = when
         self._turn += 1
         turn = self._turn
-        self.process.later(max(0.0, when - self.time()), lambda: self._run(turn))
+        self.process.later(max(_STEP_SECONDS, when - self.time()), lambda: self._run(turn))
 
     def _run(self, turn: int) -> None:
         if turn != self._turn or self.is_closed():
