@@ -38,6 +38,15 @@ FOUND_BY: Mapping[str, tuple[int, tuple[Fault, ...]]] = {
     ),
     "do-not-schedule-the-first-rows": (6, (Fault(2.096, "end", "w0", "", 1.0),)),
     "do-not-count-a-dead-letter": (1, ()),
+    "wait-for-the-thread-at-the-end": (
+        63,
+        (
+            Fault(4.195, "replace", "w1", "", 4.0),
+            Fault(4.295, "kill", "w0", "", 0.2),
+            Fault(12.16, "broker", "", "", 20.0),
+            Fault(20.458, "end", "w0", "", 0.2),
+        ),
+    ),
     "do-not-cut-a-dead-letter": (20, ()),
     "rebalance-in-the-middle-of-a-batch": (1, ()),
     "acknowledge-before-the-record-is-durable": (
