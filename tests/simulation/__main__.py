@@ -1,6 +1,7 @@
 """`make simulate SEEDS=1000`: run seeds, print each failing one with a short schedule of faults."""
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -19,7 +20,7 @@ def main() -> int:
     started, failed, ran = time.monotonic(), list[int](), 0
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     run = partial(_run, mutation=arguments.mutation, known=arguments.known)
-    with Pool(arguments.jobs) as pool:
+    with Pool(arguments.jobs, _collect_between_seeds) as pool:
         for seed, report in pool.imap(run, seeds):
             ran += 1
             if report:
@@ -43,9 +44,16 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _collect_between_seeds() -> None:
+    """Collect no garbage within a seed: that takes a tenth of the time."""
+    gc.freeze()
+    gc.disable()
+
+
 def _run(seed: int, mutation: str | None, known: bool) -> tuple[int, str]:
     """Return the seed, and what it reports if it fails."""
     logging.disable(logging.CRITICAL)
+    gc.collect()
     seed, faults = FOUND_BY[mutation] if known and mutation else (seed, None)
     with mutated(mutation):
         result = run_seed(seed, faults)

@@ -28,14 +28,7 @@ FOUND_BY: Mapping[str, tuple[int, tuple[Fault, ...]]] = {
             Fault(3.071, "late marker", "group", "", 200.0),
         ),
     ),
-    "stay-joined-after-the-end": (
-        19,
-        (
-            Fault(5.561, "lose request", "w1", "Produce link-events", 0.0),
-            Fault(8.523, "stop", "w1", "", 7.0),
-            Fault(8.982, "join", "w2", "", 3.996),
-        ),
-    ),
+    "stay-joined-after-the-end": (19, (Fault(11.171, "stop", "w0", "", 7.0),)),
     "do-not-schedule-the-first-rows": (6, (Fault(2.096, "end", "w0", "", 1.0),)),
     "do-not-count-a-dead-letter": (1, ()),
     "wait-for-the-thread-at-the-end": (
