@@ -1,4 +1,4 @@
-"""A producer outside of simulated time."""
+"""A producer outside of any simulated process."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,9 +11,11 @@ from tests.simulation.groups import Partition
 from tests.simulation.log import Record
 from tests.simulation.outbox import Delivered
 
+_BACKOFF_SECONDS = 0.1
+
 
 class DirectProducer:
-    """Each record is on the cluster at once."""
+    """Each record is on the cluster at once, or as soon as its partition has a leader."""
 
     def __init__(self, kafka: SimulatedKafka, settings: Mapping[str, Any], **_: Any) -> None:
         self._kafka = kafka
@@ -34,6 +36,12 @@ class DirectProducer:
             partition = partition_of(key or b"", len(self._kafka.topics[topic]))
         place = topic, partition
         record = Record(key, value, list(headers or []), timestamp or self._kafka.now_ms())
+        self._append(place, record)
+
+    def _append(self, place: Partition, record: Record) -> None:
+        if not self._kafka.has_leader(place):
+            self._kafka.scheduler.later(_BACKOFF_SECONDS, lambda: self._append(place, record))
+            return
         self._kafka.append(None, place, self._producer, 0, self._sequences[place], [record])
         self._sequences[place] += 1
 

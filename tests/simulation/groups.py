@@ -82,11 +82,17 @@ class Group:
     def _rebalance(self) -> None:
         """Wait for the joins of all members. Those that wait for their assignment join again."""
         self.is_joining = True
-        for member in self.members.values():
-            reply, member.sync = member.sync, None
-            if reply is not None:
-                reply(Refused(KafkaError.REBALANCE_IN_PROGRESS))
+        for member_id in self.members:
+            self._answer_sync(member_id, Refused(KafkaError.REBALANCE_IN_PROGRESS))
         self._complete_join()
+
+    def _answer_sync(self, member_id: str, answer: Any) -> None:
+        """Answer the member, if it waits. Its session begins again: it sent no heartbeats."""
+        member = self.members[member_id]
+        reply, member.sync = member.sync, None
+        if reply is not None:
+            self._touch(member_id)
+            reply(answer)
 
     def _complete_join(self) -> None:
         if any(member.join is None for member in self.members.values()):
@@ -121,10 +127,8 @@ class Group:
         if assignment is not None and self.assignment is None:
             self.assignment = assignment
         if self.assignment is not None:
-            for one, member in self.members.items():
-                answer, member.sync = member.sync, None
-                if answer is not None:
-                    answer(self.assignment.get(one, []))
+            for one in self.members:
+                self._answer_sync(one, self.assignment.get(one, []))
         return None
 
     def _check(self, member_id: str, generation: int) -> None:
@@ -161,8 +165,8 @@ class Group:
         member = self.members.get(member_id)
         if member is None:
             return
-        if member.join is not None:
-            # It waits for the others.
+        if member.join is not None or member.sync is not None:
+            # It waits for the others, or for the leader.
             member.deadline = self.scheduler.now + member.session
         if (left := member.deadline - self.scheduler.now) > 1e-9:
             self.scheduler.later(left, lambda: self._expire(member_id))

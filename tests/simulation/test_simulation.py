@@ -4,15 +4,20 @@ import os
 import subprocess
 import sys
 from random import Random
+from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from tests.simulation.cluster import SimulatedKafka
+from tests.simulation.direct_producer import DirectProducer
 from tests.simulation.faults import Fault
+from tests.simulation.groups import Group
 from tests.simulation.network import Disturbance
 from tests.simulation.producer import SimulatedProducer
 from tests.simulation.scheduler import Process, Scheduler
-from tests.simulation.watch import allowed_standstill
+from tests.simulation.watch import allowed_standstill, unexplained
+from tests.simulation.worker import FailedSession
 from tests.support.documents import ROOT
 
 _SEEDS = 100
@@ -92,6 +97,60 @@ def test_late_copy_of_a_commit_does_not_end_the_next_transaction() -> None:
     process.spawn(write_twice)
     kafka.scheduler.run(60)
     assert [entry.record and entry.record.value for entry in kafka.log("t", 0).history()] == [b"1"]
+
+
+def test_record_from_outside_waits_for_a_leader() -> None:
+    kafka = SimulatedKafka(Scheduler(), Random(1))
+    kafka.create(["t"], 1)
+    kafka.lose_leaders(3.0)
+    producer = DirectProducer(kafka, {})
+    producer.produce("t", b"1", partition=0)
+    assert kafka.log("t", 0).end == 0
+    kafka.scheduler.run(4)
+    assert [entry.record and entry.record.value for entry in kafka.log("t", 0).history()] == [b"1"]
+
+
+def test_late_copy_of_an_init_explains_one_fenced_session_of_its_worker() -> None:
+    """Seed 604: `at 4.994 s repeat w1 InitProducerId; at 18.706 s replace w1 for 0.200 s`."""
+    fenced = KafkaException(KafkaError(KafkaError._FENCED))
+    before, first, second = (FailedSession("w1", "w1.1.0", at, fenced) for at in (4.0, 24.7, 25.0))
+    other = FailedSession("w0", "w0.0", 24.7, fenced)
+    unfenced = FailedSession("w1", "w1.1.0", 24.7, ValueError())
+    repeat = Fault(4.994, "repeat", "w1", "InitProducerId")
+    sessions = [before, other, unfenced, first, second]
+    assert list(unexplained(sessions, [repeat])) == [before, other, unfenced, second]
+
+
+def test_member_that_waits_for_a_dead_leader_joins_again() -> None:
+    """As in Kafka, its session does not end meanwhile. Seed 932: its sync had no answer."""
+    scheduler, answers = Scheduler(), list[Any]()
+    group = Group("g", scheduler)
+    follower, leader = (group.new_member_id(name) for name in ("follower", "leader"))
+    for member_id in (leader, follower, leader):
+        group.join(member_id, member_id, b"", 6.0, lambda _: None)
+    assert group.leader == leader
+    scheduler.run(1.0)
+    group.sync(follower, group.generation, None, answers.append)
+    scheduler.run(8.0)
+    (answer,) = answers
+    assert answer.code == KafkaError.REBALANCE_IN_PROGRESS
+    assert [*group.members] == [follower]
+
+
+def test_member_with_a_dead_leader_of_the_same_age_is_answered() -> None:
+    """Both sessions end at one time, in either order."""
+    for first_to_join in ("follower", "leader"):
+        scheduler, answers = Scheduler(), list[Any]()
+        group = Group("g", scheduler)
+        ids = {name: group.new_member_id(name) for name in ("follower", "leader")}
+        for name in sorted(ids, key=lambda name: name != first_to_join):
+            group.join(ids[name], name, b"", 6.0, lambda _: None)
+        group.join(ids[first_to_join], first_to_join, b"", 6.0, lambda _: None)
+        group.leader = ids["leader"]
+        group.sync(ids["follower"], group.generation, None, answers.append)
+        scheduler.run(6.5)
+        assert len(answers) == 1
+        assert [*group.members] == [ids["follower"]]
 
 
 def test_standstill_that_a_fault_explains_is_no_problem() -> None:

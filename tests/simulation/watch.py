@@ -7,7 +7,7 @@ from tests.simulation.cluster import SimulatedKafka
 from tests.simulation.faults import Fault, Kind
 from tests.simulation.groups import Group, Partition
 from tests.simulation.log import PartitionLog
-from tests.simulation.worker import Worker
+from tests.simulation.worker import FailedSession, Worker
 
 CHECK_SECONDS = 1.0
 # A stage without a session does not count as joined for longer than this.
@@ -63,17 +63,37 @@ class Watch:
                 else:
                     self._missed.pop(stage.instance, None)
 
-    def problems(self, faults: Sequence[Fault], failed_sessions: Iterable[str]) -> Iterator[str]:
+    def problems(
+        self, faults: Sequence[Fault], failed_sessions: Iterable[FailedSession]
+    ) -> Iterator[str]:
         """Yield what was seen so far and must not be with these faults."""
         yield from sorted(self._unready)
         for worker, running in self._ending.items():
             if running > _END_SECONDS:
                 yield f"{worker.process.name} has not ended {running} s after it had to"
         if all(fault.kind in _HARMLESS for fault in faults):
-            yield from (f"a session failed: {text}" for text in failed_sessions)
+            yield from (
+                f"a session failed: {each}" for each in unexplained(failed_sessions, faults)
+            )
         partition, seconds = self._standstill.longest()
         if seconds > allowed_standstill(faults):
             yield f"{partition[0]}/{partition[1]} stood still for {seconds:.0f} s"
+
+
+def unexplained(
+    sessions: Iterable[FailedSession], faults: Iterable[Fault]
+) -> Iterator[FailedSession]:
+    """Yield the sessions that no fault explains. To Kafka a late copy of InitProducerId is a newer
+    instance: it fences the producer, once. The worker begins another session.
+    """
+    late = [f for f in faults if f.kind == "repeat" and f.request == "InitProducerId"]
+    for session in sessions:
+        causes = (f for f in late if f.target == session.worker and f.at < session.at)
+        cause = next(causes, None) if session.is_fenced else None
+        if cause is None:
+            yield session
+        else:
+            late.remove(cause)
 
 
 def allowed_standstill(faults: Iterable[Fault]) -> float:

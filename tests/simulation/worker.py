@@ -9,6 +9,8 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+from confluent_kafka import KafkaError, KafkaException
+
 from connectors.kafka.cluster import Cluster
 from connectors.providers.base import Provider
 from connectors.reasons import reason_of
@@ -30,6 +32,24 @@ _APP: Any = SimpleNamespace(channel=lambda maxsize: None)
 
 
 @dataclass(frozen=True, slots=True)
+class FailedSession:
+    """A session that an error has ended. `worker` is its place, as faults name it."""
+
+    worker: str
+    instance: str
+    at: float
+    error: Exception
+
+    def __str__(self) -> str:
+        return f"{self.instance} at {self.at:.3f} s: {reason_of(self.error)}"
+
+    @property
+    def is_fenced(self) -> bool:
+        error = self.error.args[0] if isinstance(self.error, KafkaException) else None
+        return isinstance(error, KafkaError) and error.code() == KafkaError._FENCED
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     """What all workers of a run share."""
 
@@ -37,8 +57,7 @@ class Pipeline:
     providers: Mapping[str, Provider]
     rules: Mapping[str, ProviderRules]
     intervals: Intervals
-    # The worker and the error of each session that an error has ended.
-    failed_sessions: list[str] = field(default_factory=list)
+    failed_sessions: list[FailedSession] = field(default_factory=list)
 
 
 class SimulatedEvent:
@@ -93,7 +112,7 @@ class SimulatedStage(Stage):
             super()._run_session()
         except Exception as error:
             at = self._process.scheduler.now
-            self._failed.append(f"{self.instance} at {at:.3f} s: {reason_of(error)}")
+            self._failed.append(FailedSession(self._process.name, self.instance, at, error))
             raise
 
     def _prepare(self, batch: Batch) -> None:
