@@ -34,7 +34,6 @@ FOUND_BY: Mapping[str, tuple[int, tuple[Fault, ...]]] = {
     "wait-for-the-thread-at-the-end": (
         63,
         (
-            Fault(4.195, "replace", "w1", "", 4.0),
             Fault(4.295, "kill", "w0", "", 0.2),
             Fault(12.16, "broker", "", "", 20.0),
             Fault(20.458, "end", "w0", "", 0.2),
