@@ -139,7 +139,7 @@ def verify(
         check.read_results()
         lost, waiting = check.without_effect()
         differences = [*(Difference(_NO_EFFECT, name) for name in lost), *check.differences()]
-        return Verification(check.counts(len(waiting)), differences)
+        return Verification(check.counts(waiting), differences)
 
 
 class _Check:
@@ -195,12 +195,11 @@ class _Check:
     def _times(self) -> dict[str, int]:
         return {"since": self._since, "now": self._now}
 
-    def without_effect(self) -> tuple[list[str], list[str]]:
+    def without_effect(self) -> tuple[list[str], int]:
         """Return callbacks that left no trace, although their body says something new: those that
-        the worker has read, and those that it may not have read yet.
+        the worker has read, and how many more it may not have read yet.
         """
-        lost: list[str] = []
-        waiting: list[str] = []
+        lost, waiting = [], 0
         self._database.executescript(_SUSPECTS.replace(":since", str(self._since)))
         of_topics = self._database.execute("SELECT DISTINCT topic FROM suspects").fetchall()
         for (topic,) in of_topics:
@@ -209,7 +208,10 @@ class _Check:
                 origin = _place(topic, message)[0]
                 suspect = self._database.execute(_SUSPECT, (origin,)).fetchone()
                 if suspect and not self._is_known(provider, origin, message):
-                    (lost if suspect[0] else waiting).append(origin)
+                    if suspect[0]:
+                        lost.append(origin)
+                    else:
+                        waiting += 1
         return lost, waiting
 
     def _is_known(self, provider: Provider, origin: str, message: Message) -> bool:

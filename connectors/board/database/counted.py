@@ -54,5 +54,5 @@ def search(
         found = connection.execute(query).all()
     # A row may count twice: with two refunds, or in two currencies.
     rows = {(provider, one): record for record, _, provider, one in found[:limit]}
-    following = tuple(found[limit - 1][1:]) if len(found) > limit else None
-    return Page([json.loads(record) for record in rows.values()], following)
+    records = [json.loads(record) for record in rows.values()]
+    return Page(records, paging.following(found, limit, 1))

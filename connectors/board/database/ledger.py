@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, bindparam, delete, select, text
+from sqlalchemy import Connection, Delete, Insert, Table, bindparam, delete, select, text
 
 from connectors.board.database import figures
 from connectors.board.database import tables as t
@@ -29,13 +29,21 @@ _COUNTED_KEY = ("measure", "at", "provider", "name", "currency")
 _Counted = tuple[str, int, str, str, str]
 # Key of PostgreSQL's advisory lock: any number that no other program uses in this database.
 _LOCK = 7_310_589_123_045
-_DELETE_EMPTY = delete(t.money).where(
-    *(t.money.c[name] == bindparam(f"k_{name}") for name in _KEY), t.money.c.number == 0
-)
 
-_DELETE_COUNTED = delete(t.counted_rows).where(
-    *(t.counted_rows.c[name] == bindparam(f"k_{name}") for name in _COUNTED_KEY)
-)
+
+def _delete_by(table: Table, names: Sequence[str]) -> Delete:
+    """Return the statement that deletes the row of a key; its parameters as of `_parameters`."""
+    return delete(table).where(*(table.c[name] == bindparam(f"k_{name}") for name in names))
+
+
+def _parameters(
+    names: Sequence[str], rows: Iterable[Sequence[Any]], prefix: str = ""
+) -> list[dict[str, Any]]:
+    return [{f"{prefix}{n}": v for n, v in zip(names, row, strict=True)} for row in rows]
+
+
+_DELETE_EMPTY = _delete_by(t.money, _KEY).where(t.money.c.number == 0)
+_DELETE_COUNTED = _delete_by(t.counted_rows, _COUNTED_KEY)
 
 
 def take_turn(connection: Connection) -> None:
@@ -86,18 +94,16 @@ class Changes:
         changed = sorted((key, sums) for key, sums in self._sums.items() if any(sums))
         if not changed:
             return
-        rows = [dict(zip((*_KEY, *_SUMS), (*key, *sums), strict=True)) for key, sums in changed]
-        connection.execute(upsert, rows)
+        rows = ((*key, *sums) for key, sums in changed)
+        connection.execute(upsert, _parameters((*_KEY, *_SUMS), rows))
         if fewer := [key for key, (number, _, _) in changed if number < 0]:
-            keys = [{f"k_{n}": part for n, part in zip(_KEY, key, strict=True)} for key in fewer]
-            connection.execute(_DELETE_EMPTY, keys)
+            connection.execute(_DELETE_EMPTY, _parameters(_KEY, fewer, "k_"))
 
     def _list_rows(self, connection: Connection, insert: Insert) -> None:
-        for statement, counts, prefix in ((_DELETE_COUNTED, False, "k_"), (insert, True, "")):
-            keys = sorted(key for key, after in self._counted.items() if after == counts)
-            if keys:
-                names = [f"{prefix}{name}" for name in _COUNTED_KEY]
-                connection.execute(statement, [dict(zip(names, k, strict=True)) for k in keys])
+        if gone := sorted(key for key, counts in self._counted.items() if not counts):
+            connection.execute(_DELETE_COUNTED, _parameters(_COUNTED_KEY, gone, "k_"))
+        if listed := sorted(key for key, counts in self._counted.items() if counts):
+            connection.execute(insert, _parameters(_COUNTED_KEY, listed))
 
 
 def upsert(insert: Any) -> Insert:

@@ -85,6 +85,13 @@ def rows(
     return Page(found[:limit], tuple(last[column.name] for column in order))
 
 
+def following(found: Sequence[Sequence[Any]], limit: int, first: int) -> Cursor | None:
+    """Return the position behind a page of `limit` rows, if `found` has more of them. The position
+    of a row begins at its column `first`.
+    """
+    return tuple(found[limit - 1][first:]) if len(found) > limit else None
+
+
 def records(
     store: Store,
     table: Table,

@@ -88,7 +88,7 @@ def search(
         json.loads(known) if known else open_order([json.loads(only)])
         for known, only, *_ in found[:limit]
     ]
-    return Page(rows, tuple(found[limit - 1][2:]) if len(found) > limit else None)
+    return Page(rows, paging.following(found, limit, 2))
 
 
 def _filtered(filters: Filters) -> Iterator[ColumnElement[bool]]:

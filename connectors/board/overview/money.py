@@ -56,10 +56,12 @@ def rows_behind(
     """
     end = end or str(date.fromisoformat(first) + timedelta(days=1))
     query = {"since": first, "until": end} | ({"provider": provider} if provider else {})
-    if measure in (*LINK_MEASURES, *ORDER_MEASURES):
-        query = {"counts_as": measure, "currency": currency or UNKNOWN_CURRENCY, **query}
-    path = "/links" if measure in LINK_MEASURES else "/orders"
-    return f"{path if 'counts_as' in query else '/reconciliations'}?{urlencode(query)}"
+    counted = {"counts_as": measure, "currency": currency or UNKNOWN_CURRENCY, **query}
+    if measure in LINK_MEASURES:
+        return f"/links?{urlencode(counted)}"
+    if measure in ORDER_MEASURES:
+        return f"/orders?{urlencode(counted)}"
+    return f"/reconciliations?{urlencode(query)}"
 
 
 def _settled_by(kind: str) -> str:
