@@ -1,7 +1,6 @@
 """The history of a seed, as `tests.checker` reads it."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from connectors.kafka.cluster import Cluster
 from tests.chaos.evidence import Board, Evidence
@@ -19,7 +18,7 @@ from tests.checker.history import (
     ROWS,
     SETTLEMENTS,
 )
-from tests.checker.record import Line, record
+from tests.checker.record import Line, read_line, reader_line, record
 from tests.support.receiver import Attempt
 
 # What webhooks tell, and the sets of the board.
@@ -63,34 +62,26 @@ def ledger_lines(ledger: Ledger) -> Iterator[Line]:
 
 def _followed(follower: Follower) -> Iterator[Line]:
     for topic in (EVENTS, ROWS):
-        yield _reader("follower", topic, "stream")
+        yield reader_line("follower", topic, "stream")
     for topic, partition, offset in [*follower.places]:
-        yield _read("follower", topic, partition=partition, offset=offset)
+        yield read_line("follower", topic, partition=partition, offset=offset)
 
 
 def _board(board: Board) -> Iterator[Line]:
     for topic, rows in ((ROWS, board.rows), (ORDERS, board.orders)):
-        yield _reader("board", topic, "table")
+        yield reader_line("board", topic, "table")
         for (provider, name), row in rows.items():
-            yield _read("board", topic, key=f"{provider}:{name}", value=row)
+            yield read_line("board", topic, key=f"{provider}:{name}", value=row)
     for table, topic in (*_SETS.items(), ("dead_letters", DEAD)):
-        yield _reader("board", topic, "set")
+        yield reader_line("board", topic, "set")
         yield from _ids("board", topic, board.ids[table])
 
 
 def _webhooks(accepted: Mapping[str, Attempt]) -> Iterator[Line]:
     for kind, topic in _HOOKS.items():
-        yield _reader("webhooks", topic, "sequence")
+        yield reader_line("webhooks", topic, "sequence")
         yield from _ids("webhooks", topic, (i for i, a in accepted.items() if a.type == kind))
 
 
-def _reader(name: str, topic: str, sees: str) -> Line:
-    return {"type": "reader", "reader": name, "topic": topic, "sees": sees}
-
-
-def _read(name: str, topic: str, **what: Any) -> Line:
-    return {"type": "read", "reader": name, "topic": topic, **what}
-
-
 def _ids(name: str, topic: str, ids: Iterable[str]) -> Iterator[Line]:
-    return (_read(name, topic, id=each) for each in ids)
+    return (read_line(name, topic, id=each) for each in ids)

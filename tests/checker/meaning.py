@@ -5,8 +5,9 @@ It decides the plain status only. Amounts, times and ids of payments are left to
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -105,9 +106,10 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _ping_callback(document: Any) -> Meaning:
-    status = _only(_PING.get(str(_get(document, "status"))))
-    return Meaning(_text(_get(document, "payment_link_id")), status)
+def _plain(statuses: Mapping[str, str], name: str, document: Any) -> Meaning:
+    """Return the meaning of a callback with a status and the link's id, as `name`."""
+    status = _only(statuses.get(str(_get(document, "status"))))
+    return Meaning(_text(_get(document, name)), status)
 
 
 def _ping_answer(document: Any) -> frozenset[str] | None:
@@ -183,11 +185,6 @@ def _of_payments(payments: Any) -> Iterator[frozenset[str] | None]:
             yield PAID_OR_NOT
 
 
-def _ipint_callback(document: Any) -> Meaning:
-    status = _only(_IPINT.get(str(_get(document, "status"))))
-    return Meaning(_text(_get(document, "invoice_id")), status)
-
-
 def _ipint_answer(document: Any) -> frozenset[str] | None:
     """Completed is paid if no measure shows less received than invoiced."""
     data = _get(document, "data")
@@ -204,11 +201,11 @@ def _ipint_answer(document: Any) -> frozenset[str] | None:
     return frozenset({"PAID" if is_paid else "PROCESSING"})
 
 
-_CALLBACKS = {
-    "ping": _ping_callback,
+_CALLBACKS: Mapping[str, Callable[[Any], Meaning]] = {
+    "ping": partial(_plain, _PING, "payment_link_id"),
     "peach": _peach_callback,
     "truelayer": _truelayer_callback,
-    "ipint": _ipint_callback,
+    "ipint": partial(_plain, _IPINT, "invoice_id"),
 }
 _ANSWERS = {
     "ping": _ping_answer,

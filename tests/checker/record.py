@@ -152,6 +152,16 @@ def _headers_of(message: Any) -> list[tuple[str, bytes | None]]:
         return []
 
 
+def reader_line(reader: str, topic: str, sees: str) -> Line:
+    """Return the line of a reader of a topic."""
+    return {"type": "reader", "reader": reader, "topic": topic, "sees": sees}
+
+
+def read_line(reader: str, topic: str, **what: Any) -> Line:
+    """Return the line of something that a reader has seen."""
+    return {"type": "read", "reader": reader, "topic": topic, **what}
+
+
 def write(lines: Iterable[Line], out: Any) -> None:
     for line in lines:
         out.write(json.dumps(line) + "\n")

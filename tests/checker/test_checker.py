@@ -19,7 +19,7 @@ from tests.checker.check import check
 from tests.checker.damages import DAMAGES, Lines, NotPossible
 from tests.checker.findings import KINDS
 from tests.checker.history import CLOSES, ROWS, SETTLEMENTS
-from tests.checker.record import Line
+from tests.checker.record import Line, read_line, reader_line
 from tests.simulation.faults import Fault
 from tests.support.documents import ROOT, rows, section
 
@@ -54,20 +54,20 @@ def good(seed: int) -> str:
 
 def board(lines: Lines) -> Iterator[Line]:
     """Yield what a board would have."""
-    yield {"type": "reader", "reader": "board", "topic": ROWS, "sees": "table"}
-    yield {"type": "reader", "reader": "board", "topic": CLOSES, "sees": "set"}
+    yield reader_line("board", ROWS, "table")
+    yield reader_line("board", CLOSES, "set")
     for key, value in {line["key"]: line["value"] for line in committed(lines, ROWS)}.items():
-        yield {"type": "read", "reader": "board", "topic": ROWS, "key": key, "value": value}
+        yield read_line("board", ROWS, key=key, value=value)
     for line in committed(lines, CLOSES):
         event_id = line["value"]["event_id"]
-        yield {"type": "read", "reader": "board", "topic": CLOSES, "id": event_id}
+        yield read_line("board", CLOSES, id=event_id)
 
 
 def webhooks(lines: Lines) -> Iterator[Line]:
-    yield {"type": "reader", "reader": "webhooks", "topic": SETTLEMENTS, "sees": "sequence"}
+    yield reader_line("webhooks", SETTLEMENTS, "sequence")
     for line in committed(lines, SETTLEMENTS):
         event_id = line["value"]["event_id"]
-        yield {"type": "read", "reader": "webhooks", "topic": SETTLEMENTS, "id": event_id}
+        yield read_line("webhooks", SETTLEMENTS, id=event_id)
 
 
 def committed(lines: Lines, topic: str) -> Iterator[Line]:

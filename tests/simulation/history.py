@@ -6,7 +6,7 @@ from tests.chaos.history import ledger_lines
 from tests.chaos.ledger import Ledger
 from tests.checker.avro import Decoder, released_schemas
 from tests.checker.history import CALLBACKS, CLOSES, DEAD, ROWS, TYPED
-from tests.checker.record import Line, record_line
+from tests.checker.record import Line, read_line, reader_line, record_line
 from tests.simulation.cluster import SimulatedKafka
 from tests.simulation.log import PartitionLog
 
@@ -21,10 +21,7 @@ class Service:
     def __init__(self, kafka: SimulatedKafka) -> None:
         self._kafka = kafka
         self._next = {(topic, n): 0 for topic in _READ for n in range(len(kafka.topics[topic]))}
-        self.lines: list[Line] = [
-            {"type": "reader", "reader": _READER, "topic": topic, "sees": "stream"}
-            for topic in _READ
-        ]
+        self.lines = [reader_line(_READER, topic, "stream") for topic in _READ]
 
     def read(self) -> None:
         """Read everything up to the end."""
@@ -32,8 +29,8 @@ class Service:
             entries, end = self._kafka.topics[topic][number].read(start, _ALL, True)
             self._next[topic, number] = end
             for entry in entries:
-                line = {"type": "read", "reader": _READER, "topic": topic, "partition": number}
-                self.lines.append({**line, "offset": entry.offset})
+                place = {"partition": number, "offset": entry.offset}
+                self.lines.append(read_line(_READER, topic, **place))
 
 
 def history(kafka: SimulatedKafka, ledger: Ledger, reads: Iterable[Line]) -> Iterator[Line]:

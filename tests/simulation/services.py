@@ -88,17 +88,12 @@ class Server:
     ) -> None:
         """Handle a request, as one that arrives now. `respond` gets the status of the answer."""
         if not self.should_exit:
-            task = self._loop.create_task(self._handle(path, headers, body, respond))
+            scope = _scope(path, headers, len(body))
+            task = self._loop.create_task(self._handle(scope, body, respond))
             self._requests.add(task)
             task.add_done_callback(self._requests.discard)
 
-    async def _handle(
-        self,
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        respond: Callable[[int], None],
-    ) -> None:
+    async def _handle(self, scope: Scope, body: bytes, respond: Callable[[int], None]) -> None:
         async def receive() -> Any:
             return {"type": "http.request", "body": body, "more_body": False}
 
@@ -106,7 +101,7 @@ class Server:
             if message["type"] == "http.response.start":
                 respond(message["status"])
 
-        await self._app(_scope(path, headers, len(body)), receive, send)
+        await self._app(scope, receive, send)
 
 
 def _scope(path: str, headers: Mapping[str, str], size: int) -> Scope:
