@@ -9,6 +9,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, Producer
 
+from connectors.kafka.transactional_producer import TransactionalProducer
+
 
 @dataclass(frozen=True, slots=True)
 class Clients:
@@ -17,6 +19,6 @@ class Clients:
     """
 
     consumer: Callable[..., Consumer] = Consumer
-    producer: Callable[..., Producer] = Producer
+    producer: Callable[..., Producer] = TransactionalProducer
     members: Callable[[Mapping[str, Any], str], dict[str, str]] | None = None
     monotonic: Callable[[], float] = time.monotonic

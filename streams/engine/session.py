@@ -21,6 +21,7 @@ from confluent_kafka import (
 from connectors.kafka import topic_reader
 from connectors.kafka.cluster import Cluster
 from connectors.kafka.sync_producer import produce
+from connectors.kafka.transactional_producer import CoordinatorStuck
 from streams.engine.batch import Batch
 from streams.engine.clients import group_consumer, transactional_producer
 from streams.engine.group import Group
@@ -32,6 +33,9 @@ from streams.engine.table import TablePartition
 log = logging.getLogger(__name__)
 
 Partitions = frozenset[tuple[str, int]]
+
+# A coordinator that has not taken the offsets by then has gone, or waits for brokers that have.
+_OFFSETS_SECONDS = 2.0
 
 
 class Session:
@@ -238,6 +242,22 @@ class Session:
             TopicPartition(topic, number, offset, self._id)
             for (topic, number), offset in (_next_offsets(batch.messages) or self._known()).items()
         ]
+        try:
+            self._send(batch, offsets)
+        except CoordinatorStuck as error:
+            # The transaction has not committed: nothing has requested its end. A new producer
+            # aborts it, and finds the group's coordinator of now.
+            log.warning("%s: sending the batch again: %s", self.spec.name, error)
+            self._producer = transactional_producer(self.cluster, self._id)
+            self._send(batch, offsets)
+        self._producer.commit_transaction(15)
+        self._next.update({(o.topic, o.partition): o.offset for o in offsets})
+        for tables in self.tables.values():
+            for table in tables.values():
+                table.commit()
+
+    def _send(self, batch: Batch, offsets: list[TopicPartition]) -> None:
+        """Begin a transaction, and send everything that is in it."""
         self._producer.begin_transaction()
         for output in batch.outputs:
             topic = self.cluster.topic(output.topic)
@@ -245,12 +265,7 @@ class Session:
         self._produce_rows()
         if offsets:
             group = self._consumer.consumer_group_metadata()
-            self._producer.send_offsets_to_transaction(offsets, group, 15)
-        self._producer.commit_transaction(15)
-        self._next.update({(o.topic, o.partition): o.offset for o in offsets})
-        for tables in self.tables.values():
-            for table in tables.values():
-                table.commit()
+            self._producer.send_offsets_to_transaction(offsets, group, _OFFSETS_SECONDS)
 
     def _known(self) -> dict[tuple[str, int], int]:
         return {partition: offset for partition, offset in self._next.items() if offset >= 0}

@@ -8,6 +8,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from connectors.kafka.partitioner import partition_of
+from connectors.kafka.transactional_producer import CoordinatorStuck
 from schemas.headers import Headers
 from tests.simulation.cluster import SimulatedKafka
 from tests.simulation.consumer import GroupMetadata
@@ -193,6 +194,16 @@ class SimulatedProducer:
             self._wake()
 
     def send_offsets_to_transaction(
+        self, offsets: list[TopicPartition], metadata: GroupMetadata | None, timeout: float
+    ) -> None:
+        try:
+            self._send_offsets(offsets, metadata, timeout)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._TIMED_OUT:
+                raise
+            raise CoordinatorStuck(error.args[0]) from None
+
+    def _send_offsets(
         self, offsets: list[TopicPartition], metadata: GroupMetadata | None, timeout: float
     ) -> None:
         self._check()
