@@ -57,7 +57,7 @@ def track(row: LinkStatus | None, event: LinkEvent, rules: ProviderRules) -> Tra
         after,
         _new_anomalies(row, after, event) + news.anomalies,
         lookup,
-        _order_events(row, after, event["received_at"], rules),
+        _order_events(row, after, rules),
         news.refunds,
         tuple(_refund_lookup(after, event, refund) for refund in news.unknown),
     )
@@ -220,9 +220,12 @@ def lookup_request(
 
 
 def _order_events(
-    before: LinkStatus | None, after: LinkStatus, at: int, rules: ProviderRules
+    before: LinkStatus | None, after: LinkStatus, rules: ProviderRules
 ) -> tuple[OrderEvent, ...]:
     """Return what orders need to know: the link as it is now, and that it left another order."""
+    # The event may be older than the row: a registration, for example, that is read after the
+    # payment. An order must not close before what it closes for.
+    at = after["changed_at"]
     old, new = (before and _order_link(before, rules)), _order_link(after, rules)
     moved = before is not None and before["order_id"] != after["order_id"]
     events: list[OrderEvent] = []

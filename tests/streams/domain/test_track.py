@@ -10,7 +10,14 @@ from schemas.records import LinkEvent, Status
 from streams.domain.polling import SECOND, Intervals, next_lookup_at
 from streams.domain.rules import ProviderRules
 from streams.domain.track import TrackOutcome, track
-from tests.streams.domain.build import claim, event, in_turn, link_events, registration
+from tests.streams.domain.build import (
+    claim,
+    event,
+    in_turn,
+    link_events,
+    registration,
+    registrations,
+)
 
 PING = ProviderRules(order_from="lookup", settlement="by_order", polling=True, can_look_up=True)
 SELF = ProviderRules(can_look_up=True)
@@ -218,6 +225,13 @@ def test_registered_order_gets_its_open_link() -> None:
     assert sent["link"] is not None
     assert (sent["order_id"], sent["link"]["status"]) == ("O1", "CREATED")
     assert sent["link"]["links_in_order"] == 2
+
+
+@given(events=st.lists(st.one_of(link_events(), registrations()), min_size=1, max_size=8))
+def test_times_of_news_for_orders_never_go_back(events: list[LinkEvent]) -> None:
+    """A registration that is read after the payment closes no order before the payment."""
+    times = [news["at"] for outcome in follow(events) for news in outcome.orders]
+    assert times == sorted(times)
 
 
 def test_order_that_a_lookup_names_gets_nothing_before_the_lookup() -> None:
