@@ -12,11 +12,14 @@ from tests.simulation.network import Network, Refused
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.transactions import GROUP, Target, Transactions
 
+# How often a leader comes right behind a refused batch, so that the next one is taken.
+_ELECTED_SHARE = 0.02
 _MARKER_SECONDS = (0.004, 0.004, 0.05, 0.4)
 
 
 class SimulatedKafka:
-    """One broker. `slow_marker` returns by how many seconds a marker is late, a fault.
+    """One broker. `slow_marker` returns by how many seconds a marker is late, a fault;
+    its arguments are the target and the transactional id.
 
     Each partition learns of a transaction's end in its own time, as from several brokers.
     """
@@ -31,7 +34,7 @@ class SimulatedKafka:
         self.open_members: set[str] = set()
         # Called when a record or a marker arrives in the topic, once.
         self._on_arrival: dict[str, list[Callable[[], None]]] = {}
-        self.slow_marker: Callable[[Target], float] = lambda target: 0.0
+        self.slow_marker: Callable[[Target, str], float] = lambda target, name: 0.0
         self.transactions = Transactions(scheduler, self._write_marker, self._marker_seconds)
         self._leaderless_until: dict[tuple[str, int], float] = {}
         self._epoch_ms = epoch_ms
@@ -85,6 +88,8 @@ class SimulatedKafka:
     ) -> None:
         """Append a batch; `name` is the transactional id. Raises Refused."""
         if not self.has_leader(place):
+            if self.random.random() < _ELECTED_SHARE:
+                self._leaderless_until[place] = self.scheduler.now
             raise Refused(KafkaError.NOT_LEADER_FOR_PARTITION)
         if name is not None:
             self.transactions.verify(name, producer, epoch, place)
@@ -106,6 +111,6 @@ class SimulatedKafka:
             self.log(target[0], int(target[1])).mark(producer, epoch, commit)
             self._arrived(target[0])
 
-    def _marker_seconds(self, target: Target) -> float:
+    def _marker_seconds(self, target: Target, name: str) -> float:
         usual = self._usual_marker * self.random.random()
-        return usual + self.slow_marker(target) + self.network.away_seconds
+        return usual + self.slow_marker(target, name) + self.network.away_seconds

@@ -8,9 +8,42 @@ FOUND_BY: Mapping[str, tuple[int, tuple[Fault, ...]]] = {
     "go-on-after-a-failed-batch": (109, (Fault(2.172, "registry", "w0", "", 2.0),)),
     "write-rows-outside-the-transaction": (1, ()),
     "do-not-wait-for-pending-offsets": (8, (Fault(14.907, "end", "w0", "", 0.2),)),
+    "restore-to-the-last-stable-offset": (
+        805,
+        (Fault(1.592, "late marker", "topics", "", 45.0, worker="w0"),),
+    ),
+    "use-the-rows-before-an-open-transaction": (
+        805,
+        (
+            Fault(1.592, "late marker", "topics", "", 45.0, worker="w0"),
+            Fault(1.592, "kill after", "w0", "EndTxn", 4.0),
+        ),
+    ),
     "send-offsets-without-the-generation": (
-        1,
-        (Fault(6.0, "stop at", "w0", "TxnOffsetCommit", 7.5),),
+        17,
+        (Fault(15.222, "stop at", "w1", "TxnOffsetCommit", 12.0, "OffsetFetch"),),
+    ),
+    "keep-records-of-a-revoked-partition": (
+        667,
+        (
+            Fault(17.206, "slow", "w0", "", 8.0),
+            Fault(17.206, "slow", "w1", "", 8.0),
+            Fault(20.776, "end", "w1", "", 9.0),
+            Fault(21.919, "join", "w2", "", 4.0),
+        ),
+    ),
+    "restore-before-the-offsets": (
+        41,
+        (Fault(5.352, "stop at", "w1", "Produce link-status", 12.0, "OffsetFetch"),),
+    ),
+    "send-several-requests-at-once": (
+        826,
+        (
+            Fault(0.02, "kill", "w0", "", 4.0),
+            Fault(0.02, "kill", "w1", "", 4.0),
+            Fault(4.145, "no leader", "", "", 3.0),
+            Fault(6.109, "end", "edge", "", 1.0),
+        ),
     ),
     "keep-tables-whose-offsets-moved": (
         144,
@@ -19,6 +52,10 @@ FOUND_BY: Mapping[str, tuple[int, tuple[Fault, ...]]] = {
     "new-transactional-id-for-each-session": (
         167,
         (Fault(18.209, "kill at", "w0", "EndTxn", 4.0),),
+    ),
+    "send-again-with-another-transactional-id": (
+        689,
+        (Fault(2.653, "stop at", "w0", "AddOffsetsToTxn", 3.0),),
     ),
     "wait-for-ever-for-pending-offsets": (
         6,

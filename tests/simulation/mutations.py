@@ -14,6 +14,7 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 from connectors.kafka import sync_producer
 from connectors.kafka.cluster import Cluster
 from connectors.kafka.sync_producer import produce, settings
+from connectors.kafka.transactional_producer import CoordinatorStuck
 from connectors.triage import fitting
 from schemas.codec import SchemaAway
 from schemas.headers import Headers
@@ -151,6 +152,20 @@ def _new_transactional_id_for_each_session() -> list[Patch]:
     return [mock.patch.object(session, "transactional_producer", producer)]
 
 
+def _send_again_with_another_transactional_id() -> list[Patch]:
+    """The producer of a stuck transaction is not fenced, and the transaction stays open."""
+
+    def send(self: Session, batch: Batch, offsets: list[TopicPartition]) -> None:
+        try:
+            real(self, batch, offsets)
+        except CoordinatorStuck:
+            self._producer = clients.transactional_producer(self.cluster, f"{self._id}#2")
+            real(self, batch, offsets)
+
+    real = Session._send
+    return [mock.patch.object(Session, "_send", send)]
+
+
 def _wait_for_ever_for_pending_offsets() -> list[Patch]:
     """A group stands still for good behind a hanging transaction."""
     return [mock.patch.object(group, "_ENDED_SECONDS", 1e6)]
@@ -249,6 +264,7 @@ MUTATIONS: Mapping[str, Callable[[], list[Patch]]] = {
         _keep_tables_whose_offsets_moved,
         _restore_before_the_offsets,
         _new_transactional_id_for_each_session,
+        _send_again_with_another_transactional_id,
         _wait_for_ever_for_pending_offsets,
         _stay_joined_after_the_end,
         _do_not_schedule_the_first_rows,

@@ -19,15 +19,17 @@ from tests.connectors.sandbox.sandboxes import NOW
 from tests.simulation.chance import only_chance, only_simulated
 from tests.simulation.clients import cluster_of
 from tests.simulation.cluster import SimulatedKafka
-from tests.simulation.faults import WORKERS, Fault, RequestFaults, faults_of
+from tests.simulation.faults import OTHER_WORKER, WORKERS, Fault, RequestFaults
 from tests.simulation.history import Service, history
 from tests.simulation.internet import Internet
+from tests.simulation.late_markers import LateMarkers
 from tests.simulation.providers import INTERVALS, Plan, Providers
 from tests.simulation.scheduler import Scheduler
+from tests.simulation.schedules import faults_of
 from tests.simulation.service_faults import mood, service_faults_of, stalls
 from tests.simulation.services import SERVICES, Services, waiting_records
 from tests.simulation.traffic import Senders
-from tests.simulation.transactions import GROUP, Target
+from tests.simulation.transactions import GROUP
 from tests.simulation.verdict import differences_from_rebuilt, verdict
 from tests.simulation.watch import CHECK_SECONDS, Watch
 from tests.simulation.worker import Pipeline, Worker
@@ -36,15 +38,13 @@ from tests.support.codecs import CODECS
 PARTITIONS = 3
 _LINKS, _SPREAD_SECONDS = 6, 18.0
 # Each worker's number of threads.
-_THREADS = {"w0": 2, "w1": 1, "w2": 1}
+_THREADS = {"w0": 2, "w1": 1, OTHER_WORKER: 1}
 _FIRST_CALLBACK_AT = 1.0
 # How many seeds have a record whose dead letter must be cut.
 _STRANGER_SHARE = 0.2
 # After the last fault has ended, everything is done within this time: a session that is missed, an
 # abort that its time-out brings, and the longest wait of the engine follow one another.
 _DONE_SECONDS = 90.0
-# A fault of markers makes those of so long a time late.
-_LATE_SECONDS = 0.5
 # `streams.engine.group` waits so long for pending offsets.
 _ENDED_SECONDS = 2 * TRANSACTION_TIMEOUT_MS / 1000
 _GROUP = "linkstatus.work"
@@ -118,14 +118,14 @@ class _Run:
         self._workers: dict[str, Worker] = {}
         # How often a worker has got a new name.
         self._names = dict.fromkeys(_THREADS, 0)
-        self._markers: list[Fault] = []
+        self._markers = LateMarkers(scheduler, _GROUP)
         self._left_to_send = len(self._plan.sendings)
         names = [topic.name for topics in inputs(PROVIDERS).values() for topic in topics]
         self._seen = Watch(self._kafka, self._kafka.group(_GROUP), names, self._workers)
         request_faults = RequestFaults(scheduler, faults, self._kill)
         self._kafka.network.disturb = request_faults.disturb
         self._internet.network.disturb = request_faults.disturb
-        self._kafka.slow_marker = self._slow_marker
+        self._kafka.slow_marker = self._markers.seconds
 
     def _now(self) -> int:
         return _micros(self._scheduler)
@@ -289,7 +289,7 @@ class _Run:
             case "no leader":
                 self._kafka.lose_leaders(fault.seconds)
             case "late marker":
-                self._markers.append(fault)
+                self._markers.add(fault)
             case "compact":
                 for table in TABLES.values():
                     for log in self._kafka.topics[table.name]:
@@ -325,11 +325,6 @@ class _Run:
         else:
             # It still ends; a supervisor kills it after a while.
             self._scheduler.later(1.0, lambda: self._restart(name, before))
-
-    def _slow_marker(self, target: Target) -> float:
-        now = self._scheduler.now
-        due = (f for f in self._markers if f.target == target[0] and now < f.at + _LATE_SECONDS)
-        return max((fault.seconds for fault in due), default=0.0)
 
     def _delete_handled(self) -> None:
         """Delete what every group has read, as retention does."""

@@ -11,8 +11,9 @@ from confluent_kafka import KafkaError, KafkaException
 
 from tests.simulation.cluster import SimulatedKafka
 from tests.simulation.direct_producer import DirectProducer
-from tests.simulation.faults import Fault
+from tests.simulation.faults import Fault, RequestFaults
 from tests.simulation.groups import Group
+from tests.simulation.late_markers import LateMarkers
 from tests.simulation.network import Disturbance
 from tests.simulation.producer import SimulatedProducer
 from tests.simulation.scheduler import Process, Scheduler
@@ -157,3 +158,34 @@ def test_standstill_that_a_fault_explains_is_no_problem() -> None:
     kill, end = Fault(2.0, "kill", "w0", seconds=1.0), Fault(3.0, "end", "w1", seconds=1.0)
     assert allowed_standstill([]) < allowed_standstill([end]) < allowed_standstill([kill])
     assert allowed_standstill([kill, end]) > allowed_standstill([kill])
+    service = Fault(2.0, "stop", "settle", "", 9.0), Fault(2.0, "provider down", "ping", "", 9.0)
+    assert allowed_standstill(service) == allowed_standstill([])
+
+
+def test_zombie_goes_on_at_a_step_of_the_worker_that_takes_over() -> None:
+    scheduler = Scheduler()
+    names = "w0", "w1", "lookup"
+    zombie, other, service = (Process(scheduler, name) for name in names)
+    fault = Fault(0.0, "stop at", "w0", "EndTxn", 12.0, "OffsetFetch")
+    faults = RequestFaults(scheduler, [fault], lambda _: None)
+    faults.disturb(zombie, "EndTxn")
+    requests = (service, "OffsetFetch"), (other, "OffsetFetch"), (other, "JoinGroup")
+    for process, kind in requests:
+        faults.disturb(process, kind)
+        assert not zombie.is_running
+    faults.disturb(other, "OffsetFetch")
+    assert zombie.is_running
+
+
+def test_late_marker_of_a_worker_is_that_of_its_first_transaction() -> None:
+    scheduler = Scheduler()
+    markers = LateMarkers(scheduler, "g")
+    markers.add(Fault(1.0, "late marker", "topics", "", 15.0, worker="w0"))
+    assert markers.seconds(("orders", 0), "g.w1.0") == 0
+    assert markers.seconds(("group", "g"), "g.w0.0") == 0
+    for target in (("orders", 0), ("link-status", 2)):
+        assert markers.seconds(target, "g.w0.0") == 15
+    scheduler.run(2.0)
+    scheduler.later(1.0, lambda: None)
+    scheduler.run(4.0)
+    assert markers.seconds(("orders", 0), "g.w0.0") == 0

@@ -42,7 +42,7 @@ class Transactions:
         self,
         scheduler: Scheduler,
         write_marker: Callable[[Target, int, int, bool], None],
-        marker_seconds: Callable[[Target], float],
+        marker_seconds: Callable[[Target, str], float],
     ) -> None:
         self.by_id: dict[str, Transaction] = {}
         self._scheduler = scheduler
@@ -115,7 +115,7 @@ class Transactions:
                 txn.state = "ending" if left else "ended"
 
         for target in sorted(txn.targets, key=str):
-            seconds = self._marker_seconds(target)
+            seconds = self._marker_seconds(target, name)
             if seconds > HANGING_SECONDS:
                 # The coordinator has forgotten it.
                 left.discard(target)

@@ -7,6 +7,7 @@ from tests.simulation.cluster import SimulatedKafka
 from tests.simulation.faults import Fault, Kind
 from tests.simulation.groups import Group, Partition
 from tests.simulation.log import PartitionLog
+from tests.simulation.services import SERVICES
 from tests.simulation.worker import FailedSession, Worker
 
 CHECK_SECONDS = 1.0
@@ -22,6 +23,9 @@ _HARMLESS: tuple[Kind, ...] = (
 )
 # The group misses a worker after a session of 6 s. Then the others take over within 2 s.
 _TAKE_OVER_SECONDS = 8.0
+# A worker that the group has dropped joins again, and may end that session before it knows its new
+# member id: the group misses this member too.
+_SESSION_SECONDS = 6.0
 _SHORT_SECONDS = 2.0
 # Requests of the engine time out after 15 s, one after another.
 _TIME_OUT_SECONDS = 30.0
@@ -102,7 +106,12 @@ def allowed_standstill(faults: Iterable[Fault]) -> float:
 
 
 def _allowed(fault: Fault) -> float:
+    if fault.target in SERVICES or fault.kind.startswith("provider"):
+        # No partition waits for a service.
+        return 0.0
     match fault.kind:
+        case "stop" | "stop at" if fault.seconds > _SESSION_SECONDS:
+            return _TAKE_OVER_SECONDS + _SESSION_SECONDS
         case "kill" | "kill at" | "kill after" | "replace" | "stop" | "stop at":
             return _TAKE_OVER_SECONDS
         case "broker" | "late marker":
