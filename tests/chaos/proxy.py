@@ -35,7 +35,7 @@ class Proxy:
         """Reset all connections, and new ones until `heal`."""
         self._refuses = True
         for writer in self._writers:
-            _reset(writer)
+            reset(writer)
 
     def hold(self) -> None:
         """Keep and accept connections, but forward nothing until `heal`."""
@@ -48,7 +48,7 @@ class Proxy:
     async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one accepted connection until both its ends have closed it."""
         if self._refuses:
-            return _reset(writer)
+            return reset(writer)
         async with self._kept(writer):
             await self._passes.wait()
             there_reader, there = await self._dial()
@@ -68,7 +68,7 @@ class Proxy:
         try:
             yield
         except* OSError:
-            _reset(writer)
+            reset(writer)
         finally:
             self._writers.discard(writer)
             writer.close()
@@ -85,9 +85,11 @@ class Proxy:
             writer.write_eof()
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Close the connection with RST, whatever it still has to send."""
     connection = writer.get_extra_info("socket")
     if connection is not None and connection.family != socket.AF_UNIX:
-        with contextlib.suppress(OSError):  # its peer has reset it already
+        # Its peer has reset it already, or it is closed here: uvloop then has no file descriptor.
+        with contextlib.suppress(OSError, ValueError):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
     writer.transport.abort()

@@ -1,5 +1,6 @@
 """The network of a seed does to connections what a broken network does."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -7,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 
 import pytest
+import uvloop
 
 from tests.chaos.network import HOST, Network
+from tests.chaos.proxy import reset
 from tests.support.ports import free_port
 
 
@@ -97,3 +100,18 @@ def test_link_without_a_server_resets_its_client() -> None:
     port = links.add("client>absent", (HOST, free_port()))
     with pytest.raises(ConnectionResetError), closing(links), connected(port) as client:
         client.recv(1)
+
+
+def test_connection_that_is_closed_can_be_reset() -> None:
+    async def reset_twice() -> None:
+        accepted = asyncio.get_running_loop().create_future()
+        port = free_port()
+        async with await asyncio.start_server(lambda *ends: accepted.set_result(ends), HOST, port):
+            _, client = await asyncio.open_connection(HOST, port)
+            _, writer = await accepted
+            reset(writer)
+            await asyncio.sleep(0.01)
+            reset(writer)
+            client.close()
+
+    uvloop.run(reset_twice())
