@@ -40,15 +40,17 @@ def three_brokers(tmp_path: Path) -> Iterator[Brokers]:
     network.close()
 
 
-def commit(producer: Producer, member: Consumer, offset: int) -> None:
-    """Commit a transaction with records in all partitions and an offset of the group."""
+def commit(producer: Producer, member: Consumer, offset: int, seconds: float = 30) -> None:
+    """Commit a transaction with records in all partitions and an offset of the group. Its
+    coordinator has so many seconds.
+    """
     producer.begin_transaction()
     for number in range(_PARTITIONS):
         producer.produce("out", b"", partition=number)
     offsets = [TopicPartition("in", 0, offset)]
     group = member.consumer_group_metadata()
-    producer.send_offsets_to_transaction(offsets, group, _SECONDS)
-    producer.commit_transaction(10)
+    producer.send_offsets_to_transaction(offsets, group, seconds)
+    producer.commit_transaction(30)
 
 
 def leave(brokers: Brokers, group: str) -> None:
@@ -75,7 +77,7 @@ def test_wait_for_a_coordinator_that_left_ends_in_time(three_brokers: Brokers) -
             member.consume(1, 0)
             started = time.monotonic()
             try:
-                commit(producer, member, 2)
+                commit(producer, member, 2, _SECONDS)
             except CoordinatorStuck:
                 assert time.monotonic() - started < 5 * _SECONDS
                 commit(transactional_producer(cluster, name), member, 2)
