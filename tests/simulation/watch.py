@@ -111,7 +111,8 @@ def _allowed(fault: Fault) -> float:
         return 0.0
     match fault.kind:
         case "stop" | "stop at" if fault.seconds > _SESSION_SECONDS:
-            return _TAKE_OVER_SECONDS + _SESSION_SECONDS
+            # Within a transaction it holds the partitions of the transaction until it goes on.
+            return fault.seconds + _SESSION_SECONDS + _SHORT_SECONDS
         case "kill" | "kill at" | "kill after" | "replace" | "stop" | "stop at":
             return _TAKE_OVER_SECONDS
         case "broker" | "late marker":
