@@ -25,6 +25,7 @@ class TransactionalProducer(Producer):
     ) -> None:
         """Raises CoordinatorStuck after `timeout` seconds, KafkaException."""
         sent = Future[None]()
+        super_send = super().send_offsets_to_transaction
 
         def send() -> None:
             try:
@@ -35,7 +36,6 @@ class TransactionalProducer(Producer):
             else:
                 sent.set_result(None)
 
-        super_send = super().send_offsets_to_transaction
         # A stuck call cannot be interrupted: its thread ends with it, or with the process.
         threading.Thread(target=send, name="send-offsets", daemon=True).start()
         try:

@@ -13,16 +13,17 @@ class LateMarkers:
 
     def __init__(self, scheduler: Scheduler, group: str) -> None:
         self._scheduler, self._prefix = scheduler, f"{group}."
-        # Since when each fault is at work; None until its worker's transaction ends.
-        self._since: dict[Fault, float | None] = {}
+        self._faults: list[Fault] = []
+        # When the transaction ended that a fault of a certain worker hits.
+        self._ended_at: dict[Fault, float] = {}
 
     def add(self, fault: Fault) -> None:
-        self._since[fault] = None if fault.worker else fault.at
+        self._faults.append(fault)
 
     def seconds(self, target: Target, transactional_id: str) -> float:
         """Return how late the next marker of the transaction is at the target."""
         worker = transactional_id.removeprefix(self._prefix).split(".")[0]
-        return max((f.seconds for f in self._since if self._hits(f, target, worker)), default=0.0)
+        return max((f.seconds for f in self._faults if self._hits(f, target, worker)), default=0.0)
 
     def _hits(self, fault: Fault, target: Target, worker: str) -> bool:
         is_topic = target[0] != GROUP
@@ -31,7 +32,5 @@ class LateMarkers:
         now = self._scheduler.now
         if not fault.worker:
             return now < fault.at + _LATE_SECONDS
-        if fault.worker == worker and self._since[fault] is None:
-            # All markers of a transaction are sent at one time.
-            self._since[fault] = now
-        return fault.worker == worker and self._since[fault] == now
+        # All markers of a transaction are sent at one time.
+        return fault.worker == worker and self._ended_at.setdefault(fault, now) == now

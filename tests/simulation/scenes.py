@@ -9,15 +9,13 @@ from random import Random
 from tests.simulation.faults import FIRST_AT, LAST_AT, OTHER_WORKER, TOPICS, WORKERS, Fault
 from tests.simulation.transactions import GROUP
 
-# Where a worker leaves a transaction that it may end as a zombie.
-_LEFT_AT = (
-    "TxnOffsetCommit",
-    "AddOffsetsToTxn",
-    "AddPartitionsToTxn",
-    "Produce link-status",
-    "Produce orders",
-    "EndTxn",
+# The requests of a transaction, without its end.
+OF_TRANSACTION = (
+    *("TxnOffsetCommit", "AddOffsetsToTxn", "AddPartitionsToTxn"),
+    *("Produce link-status", "Produce orders"),
 )
+# Where a worker leaves a transaction that it may end as a zombie.
+_LEFT_AT = (*OF_TRANSACTION, "EndTxn")
 # Steps of the worker that has taken over.
 _GOES_ON_AT = ("OffsetFetch", "OffsetFetch", "Fetch rows", "TxnOffsetCommit", "EndTxn")
 # Registrations are there by then.

@@ -11,7 +11,7 @@ from tests.simulation.faults import (
     Fault,
     Kind,
 )
-from tests.simulation.scenes import scene
+from tests.simulation.scenes import OF_TRANSACTION, scene
 from tests.simulation.transactions import HANGING_SECONDS
 
 # How often each kind comes.
@@ -37,42 +37,18 @@ _WEIGHTS: dict[Kind, int] = {
     "delete": 1,
 }
 # The requests that a fault of a request waits for.
-REQUESTS = (
-    "EndTxn",
-    "EndTxn",
-    "EndTxn",
-    "TxnOffsetCommit",
-    "TxnOffsetCommit",
-    "AddOffsetsToTxn",
-    "AddPartitionsToTxn",
-    "Produce link-status",
-    "Produce orders",
-    "Produce order-close",
-    "Produce link-events",
-    "InitProducerId",
-    "OffsetFetch",
-    "Fetch",
-    "Fetch rows",
-    "JoinGroup",
-    "SyncGroup",
-    "Heartbeat",
-    "ListOffsets",
-    "DescribeGroups",
+_REQUESTS = (
+    *("EndTxn", "EndTxn", "EndTxn", "TxnOffsetCommit"),
+    *OF_TRANSACTION,
+    *("Produce order-close", "Produce link-events", "InitProducerId"),
+    *("OffsetFetch", "Fetch", "Fetch rows"),
+    *("JoinGroup", "SyncGroup", "Heartbeat", "ListOffsets", "DescribeGroups"),
 )
 # Where a process that stands still becomes a zombie.
 _STOPPED_AT = (
-    "EndTxn",
-    "TxnOffsetCommit",
-    "TxnOffsetCommit",
-    "AddOffsetsToTxn",
-    "AddPartitionsToTxn",
-    "Produce link-status",
-    "Produce orders",
-    "Fetch",
-    "JoinGroup",
-    "JoinGroup",
-    "SyncGroup",
-    "OffsetFetch",
+    *("EndTxn", "TxnOffsetCommit"),
+    *OF_TRANSACTION,
+    *("Fetch", "JoinGroup", "JoinGroup", "SyncGroup", "OffsetFetch"),
 )
 # What another worker does when a process goes on: steps of a take-over.
 _GOES_ON_AT = ("", "", "JoinGroup", "OffsetFetch", "OffsetFetch", "InitProducerId", "Fetch rows")
@@ -131,6 +107,6 @@ def _fault(kind: Kind, random: Random, centers: list[float]) -> Fault:
         case "compact" | "delete":
             target = ""
     if kind in OF_REQUESTS:
-        request = random.choice(_STOPPED_AT if kind == "stop at" else REQUESTS)
+        request = random.choice(_STOPPED_AT if kind == "stop at" else _REQUESTS)
     # What is printed repeats exactly.
     return Fault(round(at, 3), kind, target, request, round(seconds, 3), until)

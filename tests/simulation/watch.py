@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from streams.engine.clients import SESSION_TIMEOUT_MS
 from tests.simulation.cluster import SimulatedKafka
 from tests.simulation.faults import Fault, Kind
 from tests.simulation.groups import Group, Partition
@@ -21,12 +22,10 @@ _HARMLESS: tuple[Kind, ...] = (
     *("kill", "kill at", "kill after", "replace", "end", "join", "slow"),
     *("lose request", "lose response", "repeat", "compact", "delete"),
 )
-# The group misses a worker after a session of 6 s. Then the others take over within 2 s.
-_TAKE_OVER_SECONDS = 8.0
-# A worker that the group has dropped joins again, and may end that session before it knows its new
-# member id: the group misses this member too.
-_SESSION_SECONDS = 6.0
 _SHORT_SECONDS = 2.0
+# The group misses a worker after its session. Then the others take over.
+_SESSION_SECONDS = SESSION_TIMEOUT_MS / 1000
+_TAKE_OVER_SECONDS = _SESSION_SECONDS + _SHORT_SECONDS
 # Requests of the engine time out after 15 s, one after another.
 _TIME_OUT_SECONDS = 30.0
 
@@ -111,8 +110,10 @@ def _allowed(fault: Fault) -> float:
         return 0.0
     match fault.kind:
         case "stop" | "stop at" if fault.seconds > _SESSION_SECONDS:
-            # Within a transaction it holds the partitions of the transaction until it goes on.
-            return fault.seconds + _SESSION_SECONDS + _SHORT_SECONDS
+            # Within a transaction it holds the partitions of the transaction until it goes on. Then
+            # it joins again, and may end that session before it knows its new member id: the group
+            # misses this member too.
+            return fault.seconds + _TAKE_OVER_SECONDS
         case "kill" | "kill at" | "kill after" | "replace" | "stop" | "stop at":
             return _TAKE_OVER_SECONDS
         case "broker" | "late marker":

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from unittest import mock
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
@@ -14,6 +14,7 @@ from connectors.kafka.cluster import Cluster
 from connectors.kafka.transactional_producer import CoordinatorStuck
 from streams.admin import topics
 from streams.engine.clients import group_consumer, transactional_producer
+from streams.engine.session import Session
 from tests.chaos.brokers import Brokers
 from tests.chaos.network import Network
 from tests.streams.engine.test_engine import SPEC, TOPICS, count, counts
@@ -85,31 +86,21 @@ def test_wait_for_a_coordinator_that_left_ends_in_time(three_brokers: Brokers) -
         assert committed.offset == 2
 
 
-class StuckProducer:
-    """A producer whose coordinator of the group has left."""
-
-    def __init__(self, real: Producer) -> None:
-        self._real = real
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-    def send_offsets_to_transaction(self, *_: object) -> None:
-        raise CoordinatorStuck(KafkaError(KafkaError._TIMED_OUT))
+def handle_next(session: Session, value: bytes) -> None:
+    """Let the session handle and commit a new record."""
+    write_all(session.cluster, "in", [(b"k", value)])
+    batch = batch_of(session)
+    batch.walk(lambda step: batch.each(step, count))
+    session.commit(batch)
 
 
 @pytest.mark.kafka
 def test_batch_of_a_stuck_producer_is_committed_once_by_the_next(bare_kafka: Cluster) -> None:
     topics.create(bare_kafka, TOPICS, partitions=2, replication=1)
-    write_all(bare_kafka, "in", [(b"k", b"v")])
+    stuck = CoordinatorStuck(KafkaError(KafkaError._TIMED_OUT))
     with closing(joined(bare_kafka, "worker")) as session:
-        session._producer = StuckProducer(session._producer)  # type: ignore[assignment]
-        batch = batch_of(session)
-        batch.walk(lambda step: batch.each(step, count))
-        session.commit(batch)
-        write_all(bare_kafka, "in", [(b"k", b"w")])
-        batch = batch_of(session)
-        batch.walk(lambda step: batch.each(step, count))
-        session.commit(batch)
+        with mock.patch.object(session._producer, "send_offsets_to_transaction", side_effect=stuck):
+            handle_next(session, b"v")
+        handle_next(session, b"w")
     assert [message.value() for message in read_all(bare_kafka, "out")] == [b"v", b"w"]
     assert counts(bare_kafka) == {b"k": 2}

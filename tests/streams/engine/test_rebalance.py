@@ -5,6 +5,7 @@ import threading
 import time
 from contextlib import closing
 from typing import Any
+from unittest import mock
 
 import pytest
 from confluent_kafka import KafkaException, Message, Producer, TopicPartition
@@ -232,19 +233,6 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
-class DyingProducer:
-    """A producer whose process is killed before the commit."""
-
-    def __init__(self, real: Producer) -> None:
-        self._real = real
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-    def commit_transaction(self, seconds: float) -> None:
-        raise Killed
-
-
 def consumed(session: Session) -> list[Message]:
     """Return the next records of the session."""
     found: list[Message] = []
@@ -270,8 +258,8 @@ def test_transaction_that_a_killed_worker_left_does_not_hold_its_partitions(
     killed = joined(cluster, "killed")
     killed.commit(batch_of(killed))
     write_all(cluster, "in", [(b"k", b"w")])
-    killed._producer = DyingProducer(killed._producer)  # type: ignore[assignment]
-    with pytest.raises(Killed):
+    dying = mock.patch.object(killed._producer, "commit_transaction", side_effect=Killed)
+    with dying, pytest.raises(Killed):
         killed.commit(batch_of(killed))
     killed._closing = True
     killed._consumer.close()
